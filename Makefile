@@ -1,0 +1,41 @@
+# `make help` prints the targets. Every target makes its environment ready first.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help demo test proof test-all lint types docs lock clean
+
+VENV ?= .venv
+BIN := $(VENV)/bin
+# What the tests and tools read of a directory that may not be there yet.
+PYTEST_ARGS ?=
+
+help: ## print this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: ## the main job on real files (FOLDER=... for your own), nothing else needed
+	@scripts/bootstrap demo
+	@$(BIN)/penstock demo $(FOLDER)
+
+test: lint ## everything a change can break: lint, types, layers, then pytest
+	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+lint: ## ruff, mypy, basedpyright on tests/typing, import contracts
+	@scripts/bootstrap dev
+	@scripts/check
+
+proof: ## long faults, large counts, benchmarks (AREA=engine|speed|faults|..., default all)
+	@scripts/bootstrap dev
+	@scripts/proof $(AREA)
+
+test-all: ## the tests on every Python 3.11 to 3.14 found, each in its own environment
+	@scripts/test-all
+
+docs: ## write the generated pages of docs/reference again
+	@scripts/bootstrap dev
+	@$(BIN)/python scripts/docs
+
+lock: ## write requirements/*.txt from pyproject.toml (ARGS=--upgrade for newer versions)
+	@scripts/lock $(ARGS)
+
+clean: ## remove environments and caches
+	rm -rf .venv .venv-* .venv*.lock .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis dist build
