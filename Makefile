@@ -4,9 +4,8 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .PHONY: help demo test proof test-all lint types docs lock clean
 
-VENV ?= .venv
-BIN := $(VENV)/bin
-# What the tests and tools read of a directory that may not be there yet.
+BIN := .venv/bin
+# For one part of the tests: make test PYTEST_ARGS="tests/unit -k retry"
 PYTEST_ARGS ?=
 
 help: ## print this list
@@ -32,7 +31,7 @@ test-all: ## the tests on every Python 3.11 to 3.14 found, each in its own envir
 
 docs: ## write the generated pages of docs/reference again
 	@scripts/bootstrap dev
-	@$(BIN)/python scripts/docs
+	@$(BIN)/python scripts/docs.py
 
 lock: ## write requirements/*.txt from pyproject.toml (ARGS=--upgrade for newer versions)
 	@scripts/lock $(ARGS)

@@ -14,12 +14,18 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
 ROOT = Path(__file__).resolve().parent.parent
+
+#: What is installed, in the environment itself, so that removing it removes the claim.
+STAMP = "penstock-stamp.json"
+
+#: The version that a new environment gets, for example "3.11".
+RUNNING = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 #: Set -> (lock file, sets that it contains). `lock` is apart: it never meets the project.
 SETS = {
@@ -65,7 +71,7 @@ def wanted(chosen: str) -> dict[str, str]:
 def read_stamp(venv: Path) -> dict[str, str]:
     """Return what was installed; empty when nothing is known."""
     try:
-        stamp = json.loads((venv / "penstock-stamp.json").read_text())
+        stamp = json.loads((venv / STAMP).read_text())
     except (OSError, ValueError):
         return {}
     return stamp if isinstance(stamp, dict) and stamp.get("venv") == str(venv) else {}
@@ -73,9 +79,9 @@ def read_stamp(venv: Path) -> dict[str, str]:
 
 def write_stamp(venv: Path, stamp: dict[str, str]) -> None:
     """Replace the stamp in one rename, so that a reader never sees half of it."""
-    scratch = venv / f"penstock-stamp.{os.getpid()}"
+    scratch = venv / f"{STAMP}.{os.getpid()}"
     scratch.write_text(json.dumps({**stamp, "venv": str(venv)}))
-    scratch.replace(venv / "penstock-stamp.json")
+    scratch.replace(venv / STAMP)
 
 
 def missing_steps(venv: Path, chosen: str) -> list[str]:
@@ -91,9 +97,10 @@ def missing_steps(venv: Path, chosen: str) -> list[str]:
 
 def usable(venv: Path) -> bool:
     """Tell whether the environment stands where it was made, with a pip that starts."""
-    if read_stamp(venv) == {}:
+    made_by = read_stamp(venv).get("python")
+    if made_by is None or ("PENSTOCK_PYTHON" in os.environ and made_by != RUNNING):
         return False
-    check = [venv / "bin/python", "-m", "pip", "--version"]
+    check: list[Path | str] = [venv / "bin/python", "-m", "pip", "--version"]
     return subprocess.run(check, capture_output=True, check=False).returncode == 0
 
 
@@ -110,14 +117,16 @@ def create(venv: Path) -> None:
     """Make an empty environment with the base interpreter of the running Python."""
     # The running Python may stand inside the environment that is about to go.
     base = Path(getattr(sys, "_base_executable", "") or sys.executable).resolve()
-    has_pip = [base, "-c", "import venv, ensurepip"]
+    has_pip: list[Path | str] = [base, "-c", "import venv, ensurepip"]
     if subprocess.run(has_pip, capture_output=True, check=False).returncode != 0:
-        version = f"{sys.version_info.major}.{sys.version_info.minor}"
         reason = f"{base} has no venv with pip, which Debian keeps in a package of its own"
-        run("install python venv", [ROOT / "scripts/debian-packages", f"python{version}-venv", reason])
+        package = f"python{RUNNING}-venv"
+        run(f"install {package}", [ROOT / "scripts/debian-packages", package, reason])
+    # The stamp goes first: half an environment with a stamp would pass for a whole one.
+    (venv / STAMP).unlink(missing_ok=True)
     shutil.rmtree(venv, ignore_errors=True)
     run(f"create {shown(venv)} with {base}", [base, "-m", "venv", venv])
-    write_stamp(venv, {})
+    write_stamp(venv, {"python": RUNNING})
 
 
 def take(step: str, venv: Path, chosen: str) -> None:
@@ -125,7 +134,8 @@ def take(step: str, venv: Path, chosen: str) -> None:
     stamp = read_stamp(venv)
     stamp.pop(step, None)
     write_stamp(venv, stamp)
-    pip = [venv / "bin/python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    pip: list[Path | str] = [venv / "bin/python", "-m", "pip", "install"]
+    pip += ["--quiet", "--disable-pip-version-check"]
     if step.startswith("lock:"):
         lock = SETS[chosen][0]
         run(f"install {lock} into {shown(venv)}", [*pip, "--require-hashes", "-r", lock])
@@ -135,7 +145,7 @@ def take(step: str, venv: Path, chosen: str) -> None:
     write_stamp(venv, {**stamp, step: wanted(chosen)[step]})
 
 
-def run(title: str, command: list[Path | str]) -> None:
+def run(title: str, command: Sequence[Path | str]) -> None:
     """Run one command in the repository, or stop with what failed and what to do."""
     print(f"bootstrap: {title}", file=sys.stderr, flush=True)
     # A virtual environment around this call must not leak into the one being made.
