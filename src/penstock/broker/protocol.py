@@ -1,0 +1,295 @@
+"""The broker port: small, batch-first verbs, each documented by the transitions it makes.
+
+Every verb is atomic per job and makes one round trip. A read never gates a write: each guard is
+inside the atomic operation. Errors of every verb:
+
+- `Unavailable`: definite, nothing was written, calling again is safe;
+- `OutcomeUnknown`: the write may have happened; every verb here may be called again with the same
+  arguments (ids, fences and leases make the repeat harmless);
+- `UsageError`: the caller broke a rule of the port.
+
+Durations come from the broker's lease clock, due times from its wall clock, never from the caller.
+`Broker` is the sync face, `AsyncBroker` its twin for event loops; a broker gives one or both.
+Source: verbs documented as transitions after Oban's `engine.ex`; batches of settlements after
+River; ADR-0003 says why brokers enforce and core decides.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from penstock.broker import requests as r
+    from penstock.core.ids import JobId, LeaseId
+    from penstock.core.job import JobRecord
+    from penstock.core.settlement import Applied, Settlement
+
+
+class Listener(Protocol):
+    """A place where a broker can wake a sleeper. Belongs to one process."""
+
+    @property
+    def token(self) -> str:
+        """Address to leave as `wake_token`."""
+        ...
+
+    def fileno(self) -> int:
+        """Return a descriptor that turns readable on a wake-up, or -1 where there is none."""
+        ...
+
+    def drain(self) -> bool:
+        """Forget the wake-ups so far; return whether there was one. Never blocks."""
+        ...
+
+    def wait(self, timeout_s: float) -> bool:
+        """Block until woken or `timeout_s` passed; return whether woken. Forgets the wake-ups."""
+        ...
+
+    def close(self) -> None:
+        """Give the address up. A wake-up sent to it later does nothing."""
+        ...
+
+
+class Enqueuer(Protocol):
+    """What a client needs to put jobs in."""
+
+    def register(self, queues: Sequence[str], /) -> Mapping[str, int]:
+        """Return the tag of each queue, giving one to names not seen before.
+
+        A tag never changes and is never given twice. Cost: one read; a write for a new name.
+        """
+        ...
+
+    def enqueue(
+        self, jobs: Sequence[r.EnqueueRequest], /, *, durability: r.Durability | None = None
+    ) -> Sequence[r.Accepted | r.Refused]:
+        """Store jobs. (none) -> queued | scheduled | blocked | cancelled.
+
+        Atomic per job: the record, the ready set, the key and the counter are written together.
+        A job with unfinished parents is blocked; one whose parent has failed, on an edge that does
+        not ignore it, is stored cancelled with reason `parent_failed`. Parents may stand earlier in
+        the same batch. Sleeping runners of the queues are woken, as many as can be fed.
+
+        Args:
+            jobs: 1..BATCH_MAX.
+            durability: class asked for; one that the broker cannot give is refused (BadSetting).
+
+        Returns:
+            One answer per job, same order. Refused: JobNotFound (a parent is unknown),
+            DuplicateKey, PayloadTooLarge, QueueFull.
+        """
+        ...
+
+
+class Claimer(Protocol):
+    """What a runner needs: leases, claims and settlements."""
+
+    def open_lease(self, lease: r.OpenLease, /) -> None:
+        """Open a lease for each of its queues. Opening the same id again changes nothing."""
+        ...
+
+    def extend(self, leases: Sequence[LeaseId], /, *, ttl_ms: int) -> r.ExtendAnswer:
+        """Let leases run for another `ttl_ms` from now, and fetch the cancels requested under them.
+
+        A lease that ran out but was not taken over lives again; a closed one is told as lost.
+        """
+        ...
+
+    def close_leases(self, leases: Sequence[LeaseId], /) -> None:
+        """Close leases for ever: claims under them return nothing, extend tells them lost.
+
+        Jobs that run under them stay running until `reclaim` takes them, which it may do at once.
+        A closed lease without jobs is forgotten by `prune`.
+        """
+        ...
+
+    def claim(self, request: r.ClaimRequest, /) -> r.ClaimAnswer:
+        """Take the best jobs of the offered sets. queued -> running; scheduled, retrying -> queued.
+
+        Due jobs of the offered queues are promoted first (at most BATCH_MAX). A job past its
+        deadline is not handed out. A paused queue gives nothing. Strict order of rank holds over
+        all offered sets. A first claim writes no mutable record.
+        """
+        ...
+
+    def settle(self, settlements: Sequence[Settlement], /) -> Sequence[Applied]:
+        """Apply decisions to running jobs, each guarded by its fence.
+
+        running -> completed | retrying | dead | scheduled | queued | cancelled, as each says; with
+        it go the attempt's record, the counters, and the children: the last parent's completion
+        unblocks, a failed parent cancels. A retry, snooze or release of a job whose cancel was
+        requested is written as cancelled. Atomic per settlement, not across the batch.
+
+        Args:
+            settlements: 0..BATCH_MAX, at most one per job; kinds may be mixed.
+
+        Returns:
+            One `Applied` per item, same order. `STALE`: the fence has moved on, nothing written.
+        """
+        ...
+
+    def cycle(
+        self, settlements: Sequence[Settlement], request: r.ClaimRequest, /
+    ) -> tuple[Sequence[Applied], r.ClaimAnswer]:
+        """Settle, then claim, in one round trip. A worker's steady state is this call alone."""
+        ...
+
+    def note(self, notes: Sequence[r.Note], /) -> Sequence[bool]:
+        """Keep progress, checkpoints and log lines of running attempts.
+
+        Returns:
+            One flag per note: False: the fence has moved on, nothing written.
+        """
+        ...
+
+
+class Maintainer(Protocol):
+    """What a worker's maintenance loops need. Every verb works in bounded batches."""
+
+    def promote(self, queues: Sequence[str], /, *, limit: int) -> int:
+        """Make due jobs claimable. scheduled, retrying -> queued. Return how many."""
+        ...
+
+    def expire(self, queues: Sequence[str], /, *, limit: int) -> int:
+        """End jobs past their deadline. blocked, scheduled, queued, retrying -> expired.
+
+        Their children are cancelled or counted down as the edge says. Return how many.
+        """
+        ...
+
+    def reclaim(self, request: r.ReclaimRequest, /) -> r.ReclaimAnswer:
+        """Take over running jobs. running -> running under the taker's lease and a new fence.
+
+        Taken are jobs whose lease is closed, at once; and jobs whose lease has run out, whose lease
+        is closed in the same step. A lease stamped under another boot id runs out one full lease
+        after a reaper first saw it. After a gap of more than half a lease in all reapers' calls
+        (an outage, a suspended machine) nothing that merely ran out is taken for one full lease,
+        so that live workers can extend first.
+        """
+        ...
+
+    def prune(self, queues: Sequence[str], rules: Sequence[r.Retention], /, *, limit: int) -> int:
+        """Forget final jobs past their retention, results past their ttl, and spent keys.
+
+        completed, dead, cancelled, expired -> (none). Jobs are forgotten oldest first, at most
+        `limit` in one call. Return how many jobs and results were dropped.
+        """
+        ...
+
+
+class Inspector(Protocol):
+    """Reads, for people and for those who wait. They never gate a write."""
+
+    def peek(self, ids: Sequence[JobId], /) -> Sequence[r.JobStatus | None]:
+        """Return state and result of jobs, None for unknown ones. Cost: one look-up per id."""
+        ...
+
+    def get(self, job_id: JobId, /) -> JobRecord | None:
+        """Return everything that is known of one job, None if unknown."""
+        ...
+
+    def list_jobs(self, where: r.JobFilter, /, *, limit: int, before: JobId | None) -> r.JobPage:
+        """Return jobs, newest id first, `limit` at most, with ids below `before` if given."""
+        ...
+
+    def counts(self) -> Sequence[r.QueueCounts]:
+        """Return the counters of every known queue, by name. Cost: independent of the backlog."""
+        ...
+
+    def needs(self, queues: Sequence[str], /) -> Mapping[str, Sequence[str]]:
+        """Return the names of the ready sets of each queue that are not empty."""
+        ...
+
+    def leases(self) -> Sequence[r.LeaseFacts]:
+        """Return the open leases."""
+        ...
+
+    def describe(self) -> r.BrokerFacts:
+        """Return what this broker is; it holds no secret."""
+        ...
+
+
+class Operator(Protocol):
+    """What people do to jobs and queues."""
+
+    def cancel(self, ids: Sequence[JobId], /) -> Sequence[r.CancelAnswer]:
+        """Cancel jobs. blocked, scheduled, queued, retrying -> cancelled; running: requested.
+
+        The worker of a running job is woken. Children follow as the edge says.
+        """
+        ...
+
+    def requeue(self, ids: Sequence[JobId], /) -> Sequence[r.OperatorAnswer]:
+        """Give final jobs a new budget of attempts. dead, cancelled, expired, completed -> queued.
+
+        Same id; charges are cleared, `claim_number` goes on rising. Children that were cancelled
+        because this job failed go back to blocked. A job cancelled by `parent_failed` whose
+        parents are not complete goes to blocked.
+        """
+        ...
+
+    def delete(self, ids: Sequence[JobId], /) -> Sequence[r.OperatorAnswer]:
+        """Forget final jobs now. completed, dead, cancelled, expired -> (none)."""
+        ...
+
+    def pause(self, queue: str, /) -> None:
+        """Let claims of this queue return nothing until `resume`. Running jobs go on."""
+        ...
+
+    def resume(self, queue: str, /) -> None:
+        """Undo `pause`, and wake sleeping runners."""
+        ...
+
+
+class Broker(Enqueuer, Claimer, Maintainer, Inspector, Operator, Protocol):
+    """The whole port, sync. Safe to call from many threads; survives fork by starting anew."""
+
+    def listen(self) -> Listener:
+        """Open a place to be woken at."""
+        ...
+
+    def close(self) -> None:
+        """Let go of connections and files. Later calls raise `WrongContext`."""
+        ...
+
+
+class AsyncBroker(Protocol):
+    """The whole port for event loops: the same verbs, awaited. See `Broker` for their contracts."""
+
+    async def register(self, queues: Sequence[str], /) -> Mapping[str, int]: ...
+    async def enqueue(
+        self, jobs: Sequence[r.EnqueueRequest], /, *, durability: r.Durability | None = None
+    ) -> Sequence[r.Accepted | r.Refused]: ...
+    async def open_lease(self, lease: r.OpenLease, /) -> None: ...
+    async def extend(self, leases: Sequence[LeaseId], /, *, ttl_ms: int) -> r.ExtendAnswer: ...
+    async def close_leases(self, leases: Sequence[LeaseId], /) -> None: ...
+    async def claim(self, request: r.ClaimRequest, /) -> r.ClaimAnswer: ...
+    async def settle(self, settlements: Sequence[Settlement], /) -> Sequence[Applied]: ...
+    async def cycle(
+        self, settlements: Sequence[Settlement], request: r.ClaimRequest, /
+    ) -> tuple[Sequence[Applied], r.ClaimAnswer]: ...
+    async def note(self, notes: Sequence[r.Note], /) -> Sequence[bool]: ...
+    async def promote(self, queues: Sequence[str], /, *, limit: int) -> int: ...
+    async def expire(self, queues: Sequence[str], /, *, limit: int) -> int: ...
+    async def reclaim(self, request: r.ReclaimRequest, /) -> r.ReclaimAnswer: ...
+    async def prune(
+        self, queues: Sequence[str], rules: Sequence[r.Retention], /, *, limit: int
+    ) -> int: ...
+    async def peek(self, ids: Sequence[JobId], /) -> Sequence[r.JobStatus | None]: ...
+    async def get(self, job_id: JobId, /) -> JobRecord | None: ...
+    async def list_jobs(
+        self, where: r.JobFilter, /, *, limit: int, before: JobId | None
+    ) -> r.JobPage: ...
+    async def counts(self) -> Sequence[r.QueueCounts]: ...
+    async def needs(self, queues: Sequence[str], /) -> Mapping[str, Sequence[str]]: ...
+    async def leases(self) -> Sequence[r.LeaseFacts]: ...
+    async def describe(self) -> r.BrokerFacts: ...
+    async def cancel(self, ids: Sequence[JobId], /) -> Sequence[r.CancelAnswer]: ...
+    async def requeue(self, ids: Sequence[JobId], /) -> Sequence[r.OperatorAnswer]: ...
+    async def delete(self, ids: Sequence[JobId], /) -> Sequence[r.OperatorAnswer]: ...
+    async def pause(self, queue: str, /) -> None: ...
+    async def resume(self, queue: str, /) -> None: ...
+    async def listen(self) -> Listener: ...
+    async def close(self) -> None: ...

@@ -1,0 +1,208 @@
+"""What follows from an outcome. Pure: brokers enforce what is decided here, and nothing else.
+
+The rules of charging, in one place:
+
+- an exception, a time limit or an asked-for retry charges one error;
+- a crash charges one crash if the job was alone in its process; in a shared runner it charges
+  nothing and makes the job a suspect, whose next attempt runs alone in a child;
+- a loss without a witness marks the job the first time, makes a marked one a suspect, and charges
+  a job that already ran alone;
+- a drain, a neighbour's limit and a snooze charge nothing;
+- what cannot run at all (unknown task after its snoozes, unreadable payload) is buried.
+"""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+import msgspec
+
+from penstock.core import outcome as o
+from penstock.core import settlement as s
+from penstock.core.job import ALONE, Charges, Claimed, Reason
+from penstock.core.retry import (
+    POLICY_DEFAULT,
+    UNKNOWN_TASK_SNOOZE_MS,
+    UNKNOWN_TASK_SNOOZES_MAX,
+    RetryPolicy,
+)
+
+
+def decide(
+    job: Claimed,
+    outcome: o.Outcome,
+    *,
+    policy: RetryPolicy = POLICY_DEFAULT,
+    random_unit: float,
+    pid: int | None = None,
+) -> s.Settlement:
+    """Return the settlement that follows from `outcome`.
+
+    Args:
+        job: the job as claimed or reclaimed; its spec's `retries` wins over the policy's.
+        outcome: how the attempt ended.
+        policy: the task's policy; the default where the task is not known.
+        random_unit: a number in [0, 1) for the backoff's jitter, drawn by the caller.
+        pid: process in which user code ran; None: the process that claimed.
+
+    Cost: one allocation, the settlement, for the common case `Succeeded`.
+    """
+    if type(outcome) is o.Succeeded:
+        return s.Complete(
+            id=job.id, fence=job.fence, outcome="succeeded", pid=pid, result=outcome.result
+        )
+    return _Rules(job, outcome, policy, random_unit, pid).apply()
+
+
+class _Rules:
+    """The rules for every outcome but success; one instance decides once."""
+
+    def __init__(
+        self,
+        job: Claimed,
+        outcome: o.Outcome,
+        policy: RetryPolicy,
+        random_unit: float,
+        pid: int | None,
+    ) -> None:
+        self.job = job
+        self.outcome = outcome
+        self.policy = policy
+        self.random_unit = random_unit
+        self.pid = pid
+        self.name = o.outcome_name(outcome)
+        self.error = None if isinstance(outcome, o.Succeeded) else outcome.error
+
+    def apply(self) -> s.Settlement:
+        """Return the settlement; the match is exhaustive and mypy checks that it stays so."""
+        charges = self.job.charges
+        match self.outcome:
+            case o.Succeeded(result=result):
+                return s.Complete(
+                    id=self.job.id, fence=self.job.fence, outcome=self.name, result=result
+                )
+            case o.Failed(retryable=False):
+                return self._bury(Reason.NOT_RETRYABLE, _charge_error(charges))
+            case o.Failed() | o.TimedOut():
+                return self._after_error(after_ms=None)
+            case o.RetryAsked(after_ms=after_ms):
+                return self._after_error(after_ms=after_ms)
+            case o.SnoozeAsked(delay_ms=delay_ms):
+                return self._snooze(delay_ms, charges)
+            case o.Discarded():
+                return self._cancel(Reason.DISCARDED)
+            case o.CancelledByRequest():
+                return self._cancel(Reason.BY_OPERATOR)
+            case o.Crashed(alone=alone):
+                return self._after_crash() if alone else self._release(_suspect(charges))
+            case o.Lost(alone=alone):
+                return self._after_crash() if alone else self._after_loss()
+            case o.Interrupted():
+                return self._release(charges)
+            case o.TaskUnknown():
+                return self._after_unknown_task()
+            case o.PayloadUnreadable():
+                return self._bury(Reason.BAD_PAYLOAD, charges)
+            case o.ResultUnwritable():
+                return self._bury(Reason.RESULT_REFUSED, _charge_error(charges))
+        assert_never(self.outcome)
+
+    def _after_error(self, after_ms: int | None) -> s.Settlement:
+        charges = _charge_error(self.job.charges)
+        retries = self.policy.retries if self.job.spec.retries is None else self.job.spec.retries
+        if charges.errors > retries:
+            return self._bury(Reason.RETRIES_EXHAUSTED, charges)
+        return self._retry(charges, charges.errors, after_ms)
+
+    def _after_crash(self) -> s.Settlement:
+        old = self.job.charges
+        # The next attempt stays alone: one crash has shown that this job can kill its process.
+        charges = msgspec.structs.replace(old, crashes=old.crashes + 1, suspect=True)
+        if charges.crashes >= self.policy.crashes_max:
+            return self._bury(Reason.POISON, charges)
+        return self._retry(charges, charges.crashes, None)
+
+    def _after_loss(self) -> s.Settlement:
+        if self.job.charges.lost:
+            return self._release(_suspect(self.job.charges))
+        return self._release(msgspec.structs.replace(self.job.charges, lost=True))
+
+    def _after_unknown_task(self) -> s.Settlement:
+        seen = self.job.charges.unknown_task
+        if seen >= UNKNOWN_TASK_SNOOZES_MAX:
+            return self._bury(Reason.UNKNOWN_TASK, self.job.charges)
+        charges = msgspec.structs.replace(self.job.charges, unknown_task=seen + 1)
+        return self._snooze(UNKNOWN_TASK_SNOOZE_MS, charges)
+
+    def _retry(self, charges: Charges, failures: int, after_ms: int | None) -> s.Settlement:
+        delay_ms = after_ms
+        if delay_ms is None:
+            delay_ms = self.policy.backoff.delay_ms(failures, self.random_unit)
+        return s.Retry(
+            id=self.job.id,
+            fence=self.job.fence,
+            outcome=self.name,
+            pid=self.pid,
+            error=self.error,
+            delay_ms=delay_ms,
+            charges=charges,
+            need=_need_after(charges),
+        )
+
+    def _release(self, charges: Charges) -> s.Settlement:
+        return s.Release(
+            id=self.job.id,
+            fence=self.job.fence,
+            outcome=self.name,
+            pid=self.pid,
+            error=self.error,
+            charges=charges,
+            need=_need_after(charges),
+        )
+
+    def _bury(self, reason: Reason, charges: Charges) -> s.Settlement:
+        return s.Bury(
+            id=self.job.id,
+            fence=self.job.fence,
+            outcome=self.name,
+            pid=self.pid,
+            error=self.error,
+            reason=reason,
+            charges=charges,
+        )
+
+    def _snooze(self, delay_ms: int, charges: Charges) -> s.Settlement:
+        return s.Snooze(
+            id=self.job.id,
+            fence=self.job.fence,
+            outcome=self.name,
+            pid=self.pid,
+            error=self.error,
+            delay_ms=delay_ms,
+            charges=charges,
+            need=_need_after(charges),
+        )
+
+    def _cancel(self, reason: Reason) -> s.Settlement:
+        return s.Cancel(
+            id=self.job.id,
+            fence=self.job.fence,
+            outcome=self.name,
+            pid=self.pid,
+            error=self.error,
+            reason=reason,
+            charges=self.job.charges,
+        )
+
+
+def _charge_error(charges: Charges) -> Charges:
+    return msgspec.structs.replace(charges, errors=charges.errors + 1)
+
+
+def _suspect(charges: Charges) -> Charges:
+    return msgspec.structs.replace(charges, suspect=True)
+
+
+def _need_after(charges: Charges) -> str | None:
+    """Return the ready set of the next attempt: a suspect runs alone, others where the spec says."""
+    return ALONE if charges.suspect else None
