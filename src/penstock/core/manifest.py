@@ -1,0 +1,47 @@
+"""What a supervisor must know of an app, as data: it never imports user code."""
+
+from __future__ import annotations
+
+import msgspec
+
+from penstock.core.retry import RetryPolicy
+
+
+class TaskFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One registered task.
+
+    Attributes:
+        name: registered name.
+        aliases: further names under which its jobs may be stored.
+        queue: where its jobs go unless the call says otherwise.
+        policy: retries, crashes and backoff.
+        timeout_ms: hard limit of one attempt; 0: none.
+        soft_timeout_ms: soft limit of one attempt; 0: none.
+        is_async: an `async def` function.
+        isolated: its jobs need a child of their own.
+    """
+
+    name: str
+    aliases: tuple[str, ...] = ()
+    queue: str
+    policy: RetryPolicy
+    timeout_ms: int = 0
+    soft_timeout_ms: int = 0
+    is_async: bool = False
+    isolated: bool = False
+
+
+class AppManifest(msgspec.Struct, frozen=True, kw_only=True):
+    """The app as the first runner reports it.
+
+    Attributes:
+        url: broker URL as the app resolves it (may hold a password: never log it).
+        tasks: all registered tasks.
+        queues: all queues that the app's tasks name, and the default queue.
+        settings: settings that the app object itself sets, name -> value as text.
+    """
+
+    url: str
+    tasks: tuple[TaskFacts, ...]
+    queues: tuple[str, ...]
+    settings: dict[str, str] = {}

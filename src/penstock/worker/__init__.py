@@ -1,0 +1,1 @@
+"""The worker: a supervisor that runs no user code, runners that do, children for lone jobs."""

@@ -1,0 +1,272 @@
+"""What supervisor, runner and child say to each other, and how it is framed.
+
+One frame = 4 bytes big-endian length, then that many bytes of JSON: a tagged struct of this module.
+The channel is a `socketpair(AF_UNIX, SOCK_STREAM)`; its end inherited by the other process is named
+by the environment variable `CHANNEL_FD_ENV`. End of file on it means that the other side is gone.
+
+supervisor -> runner   Start, Renew, CancelJobs, Quiet, Drain, ReleaseNow
+runner -> supervisor   Hello, Ready, Beat, Watch, Unwatch, Drained
+supervisor -> child    Prepare, Run, CancelRun, Answer, Retire
+child -> supervisor    Hello, Ready, Finished, Noted, Ask
+
+The runner settles its own jobs; the supervisor settles those of its children and the reclaimed.
+Instants named `_boot_ms` are CLOCK_BOOTTIME, which all processes of one host share.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from penstock.broker.requests import Accepted, Durability, EnqueueRequest
+from penstock.core.ids import Fence, JobId, LeaseId
+from penstock.core.job import Claimed, StoredError
+from penstock.core.manifest import AppManifest
+from penstock.core.outcome import Outcome
+
+#: Environment variable that tells a runner or child which descriptor is its channel.
+CHANNEL_FD_ENV: Final = "PENSTOCK_CHANNEL_FD"
+#: Set to 1 in children: connecting to a broker is refused there.
+CHILD_ENV: Final = "PENSTOCK_CHILD"
+#: Bytes of one frame: a payload, a result and their wrapping; more is a broken or hostile peer.
+FRAME_BYTES_MAX: Final = 32 * 2**20
+_LENGTH_BYTES: Final = 4
+
+
+class Hello(msgspec.Struct, frozen=True, tag="hello"):
+    """First word of a runner or child, after it has imported the app.
+
+    Attributes:
+        pid: of the sender.
+        manifest: what the supervisor must know of the app; None from a child.
+        error: why the app could not be imported (then `manifest` is None and the process ends).
+    """
+
+    pid: int
+    manifest: AppManifest | None = None
+    error: StoredError | None = None
+
+
+class Ready(msgspec.Struct, frozen=True, tag="ready"):
+    """Start hooks have run; the sender takes work."""
+
+
+class Start(msgspec.Struct, frozen=True, tag="start"):
+    """Begin to claim under this lease, which is open.
+
+    Attributes:
+        url: of the broker, resolved.
+        queues: served, in the order in which their heads are offered.
+        coroutines: `async def` jobs at once.
+        threads: plain `def` jobs at once.
+        drain_grace_ms: what Drain will grant, so that hooks can know.
+        poll_ms: slow poll, the safety net under wake-ups.
+        burst: end (Drained) once no job of the queues is claimable or due soon.
+    """
+
+    worker: str
+    url: str
+    lease: LeaseId
+    queues: tuple[str, ...]
+    coroutines: int
+    threads: int
+    drain_grace_ms: int
+    poll_ms: int
+    result_bytes_max: int
+    durability: Durability | None = None
+    burst: bool = False
+
+
+class Renew(msgspec.Struct, frozen=True, tag="renew"):
+    """The old lease is lost: its jobs belong to others now. Claim under this one."""
+
+    lease: LeaseId
+    lost: LeaseId
+
+
+class CancelJobs(msgspec.Struct, frozen=True, tag="cancel_jobs"):
+    """Cancel these attempts, if they still run here under these fences."""
+
+    jobs: tuple[tuple[JobId, Fence], ...]
+
+
+class Quiet(msgspec.Struct, frozen=True, tag="quiet"):
+    """Stop claiming (`on`), or go on (`not on`); running jobs are left alone."""
+
+    on: bool
+
+
+class Drain(msgspec.Struct, frozen=True, tag="drain"):
+    """Stop claiming, let running jobs finish for `grace_ms`, release the rest, say Drained, end.
+
+    `except_job`: this attempt will not end; do not wait for it beyond the others.
+    """
+
+    grace_ms: int
+    except_job: JobId | None = None
+
+
+class ReleaseNow(msgspec.Struct, frozen=True, tag="release_now"):
+    """Second signal: release everything at once, say Drained, end."""
+
+
+class Beat(msgspec.Struct, frozen=True, tag="beat"):
+    """Sent every `BEAT_MS` by a thread that needs the interpreter.
+
+    Attributes:
+        running: attempts under way.
+        settled: attempts settled since the start.
+        failed: of these, not completed.
+        loop_lag_ms: how late the event loop last ran its own tick.
+        claim_age_ms: since the claim loop last moved.
+    """
+
+    running: int
+    settled: int
+    failed: int
+    loop_lag_ms: int
+    claim_age_ms: int
+
+
+#: Milliseconds between beats: five are missed before the report at 5 s, well inside 10 s.
+BEAT_MS: Final = 1_000
+
+
+class Watch(msgspec.Struct, frozen=True, tag="watch"):
+    """An attempt with a hard limit began; the supervisor kills the runner if it outlives it."""
+
+    id: JobId
+    fence: Fence
+    hard_boot_ms: int
+
+
+class Unwatch(msgspec.Struct, frozen=True, tag="unwatch"):
+    """A watched attempt has ended."""
+
+    id: JobId
+    fence: Fence
+
+
+class Drained(msgspec.Struct, frozen=True, tag="drained"):
+    """All attempts are settled or released; the sender ends now."""
+
+
+class Prepare(msgspec.Struct, frozen=True, tag="prepare"):
+    """To a child, once: run the start hooks and say Ready.
+
+    Attributes:
+        queue_tags: tags of the queues known so far, so that most enqueues need no extra question.
+    """
+
+    worker: str
+    result_bytes_max: int
+    queue_tags: dict[str, int] = {}
+
+
+class Run(msgspec.Struct, frozen=True, tag="run"):
+    """Run this job. Limits are resolved: the call's own, else the task's; 0 means none."""
+
+    job: Claimed
+    soft_timeout_ms: int = 0
+
+
+class CancelRun(msgspec.Struct, frozen=True, tag="cancel_run"):
+    """Raise CancelRequested in the running task. `drain`: raise it because the worker stops."""
+
+    drain: bool = False
+
+
+class Retire(msgspec.Struct, frozen=True, tag="retire"):
+    """Run the stop hooks and end; no job is running."""
+
+
+class Finished(msgspec.Struct, frozen=True, tag="finished"):
+    """The job's attempt ended, as seen from inside the child."""
+
+    id: JobId
+    outcome: Outcome
+
+
+class Noted(msgspec.Struct, frozen=True, tag="noted"):
+    """Progress, checkpoint and log lines of the running job; the supervisor writes them."""
+
+    id: JobId
+    progress: msgspec.Raw | None = None
+    checkpoint: msgspec.Raw | None = None
+    log: tuple[str, ...] = ()
+
+
+class Ask(msgspec.Struct, frozen=True, tag="ask"):
+    """A child's call on the broker, answered by `Answer` with the same number.
+
+    Exactly one is meant: `enqueue` (jobs not empty) or `register` (queues not empty).
+    """
+
+    number: int
+    jobs: tuple[EnqueueRequest, ...] = ()
+    durability: Durability | None = None
+    queues: tuple[str, ...] = ()
+
+
+class AskRefusal(msgspec.Struct, frozen=True):
+    """An error as data: the class's name in `penstock.errors`, looked up, never imported."""
+
+    kind: str
+    message: str
+    job_id: str | None = None
+
+
+class Answer(msgspec.Struct, frozen=True, tag="answer"):
+    """The supervisor's answer to an `Ask`."""
+
+    number: int
+    jobs: tuple[Accepted | AskRefusal, ...] = ()
+    tags: dict[str, int] = {}
+    failure: AskRefusal | None = None
+
+
+ToRunner = Start | Renew | CancelJobs | Quiet | Drain | ReleaseNow
+FromRunner = Hello | Ready | Beat | Watch | Unwatch | Drained
+ToChild = Prepare | Run | CancelRun | Answer | Retire
+FromChild = Hello | Ready | Finished | Noted | Ask
+
+
+def frame(message: msgspec.Struct) -> bytes:
+    """Return the bytes of one message, length first.
+
+    Raises:
+        ValueError: longer than FRAME_BYTES_MAX; nothing was sent.
+    """
+    body = msgspec.json.encode(message)
+    if len(body) > FRAME_BYTES_MAX:
+        text = f"a frame of {len(body)} bytes is over FRAME_BYTES_MAX ({FRAME_BYTES_MAX})"
+        raise ValueError(text)
+    return len(body).to_bytes(_LENGTH_BYTES) + body
+
+
+class FrameReader:
+    """Cuts a byte stream into frame bodies; knows no I/O, so sync and async readers share it."""
+
+    def __init__(self) -> None:
+        """Start with an empty buffer."""
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """Add received bytes and return the bodies completed by them, oldest first.
+
+        Raises:
+            ValueError: a length over FRAME_BYTES_MAX: the peer is broken, close the channel.
+        """
+        self._buffer += data
+        bodies: list[bytes] = []
+        while len(self._buffer) >= _LENGTH_BYTES:
+            length = int.from_bytes(self._buffer[:_LENGTH_BYTES])
+            if length > FRAME_BYTES_MAX:
+                text = f"a frame announces {length} bytes, over FRAME_BYTES_MAX ({FRAME_BYTES_MAX})"
+                raise ValueError(text)
+            if len(self._buffer) < _LENGTH_BYTES + length:
+                break
+            bodies.append(bytes(self._buffer[_LENGTH_BYTES : _LENGTH_BYTES + length]))
+            del self._buffer[: _LENGTH_BYTES + length]
+        return bodies
