@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 
 import pytest
 from hypothesis import settings
@@ -14,9 +13,7 @@ settings.load_profile("penstock")
 
 
 @pytest.fixture(autouse=True)
-def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep the PENSTOCK_* variables of whoever runs the tests away from them."""
-    with monkeypatch.context() as patch:
-        for variable in [name for name in os.environ if name.startswith("PENSTOCK_")]:
-            patch.delenv(variable)
-        yield
+    for variable in [name for name in os.environ if name.startswith("PENSTOCK_")]:
+        monkeypatch.delenv(variable)
