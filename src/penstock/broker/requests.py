@@ -64,7 +64,7 @@ class EnqueueRequest(msgspec.Struct, frozen=True, kw_only=True):
     key_ttl_ms: int = 86_400_000
 
 
-class Accepted(msgspec.Struct, frozen=True):
+class Accepted(msgspec.Struct, frozen=True, tag="accepted"):
     """The job is stored.
 
     Attributes:

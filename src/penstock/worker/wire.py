@@ -209,7 +209,7 @@ class Ask(msgspec.Struct, frozen=True, tag="ask"):
     queues: tuple[str, ...] = ()
 
 
-class AskRefusal(msgspec.Struct, frozen=True):
+class AskRefusal(msgspec.Struct, frozen=True, tag="refused"):
     """An error as data: the class's name in `penstock.errors`, looked up, never imported."""
 
     kind: str
