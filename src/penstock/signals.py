@@ -1,6 +1,7 @@
 """What a task raises to steer its own attempt, and what is raised into it.
 
-These stand outside PenstockError on purpose: `except PenstockError` in a task must not swallow them.
+These stand outside PenstockError on purpose: `except PenstockError` in a task must not swallow
+them.
 """
 
 from __future__ import annotations

@@ -47,7 +47,7 @@ def decide(
 
     Cost: one allocation, the settlement, for the common case `Succeeded`.
     """
-    if type(outcome) is o.Succeeded:
+    if isinstance(outcome, o.Succeeded):
         return s.Complete(
             id=job.id, fence=job.fence, outcome="succeeded", pid=pid, result=outcome.result
         )
@@ -60,7 +60,7 @@ class _Rules:
     def __init__(
         self,
         job: Claimed,
-        outcome: o.Outcome,
+        outcome: o.Unsuccessful,
         policy: RetryPolicy,
         random_unit: float,
         pid: int | None,
@@ -71,32 +71,22 @@ class _Rules:
         self.random_unit = random_unit
         self.pid = pid
         self.name = o.outcome_name(outcome)
-        self.error = None if isinstance(outcome, o.Succeeded) else outcome.error
+        self.error = outcome.error
 
     def apply(self) -> s.Settlement:
         """Return the settlement; the match is exhaustive and mypy checks that it stays so."""
         charges = self.job.charges
         match self.outcome:
-            case o.Succeeded(result=result):
-                return s.Complete(
-                    id=self.job.id, fence=self.job.fence, outcome=self.name, result=result
-                )
             case o.Failed(retryable=False):
                 return self._bury(Reason.NOT_RETRYABLE, _charge_error(charges))
-            case o.Failed() | o.TimedOut():
-                return self._after_error(after_ms=None)
-            case o.RetryAsked(after_ms=after_ms):
-                return self._after_error(after_ms=after_ms)
+            case o.Failed() | o.TimedOut() | o.RetryAsked():
+                return self._after_error()
             case o.SnoozeAsked(delay_ms=delay_ms):
                 return self._snooze(delay_ms, charges)
-            case o.Discarded():
-                return self._cancel(Reason.DISCARDED)
-            case o.CancelledByRequest():
-                return self._cancel(Reason.BY_OPERATOR)
-            case o.Crashed(alone=alone):
-                return self._after_crash() if alone else self._release(_suspect(charges))
-            case o.Lost(alone=alone):
-                return self._after_crash() if alone else self._after_loss()
+            case o.Discarded() | o.CancelledByRequest():
+                return self._cancel()
+            case o.Crashed() | o.Lost() as outcome:
+                return self._after_death(outcome)
             case o.Interrupted():
                 return self._release(charges)
             case o.TaskUnknown():
@@ -107,25 +97,27 @@ class _Rules:
                 return self._bury(Reason.RESULT_REFUSED, _charge_error(charges))
         assert_never(self.outcome)
 
-    def _after_error(self, after_ms: int | None) -> s.Settlement:
+    def _after_error(self) -> s.Settlement:
+        after_ms = self.outcome.after_ms if isinstance(self.outcome, o.RetryAsked) else None
         charges = _charge_error(self.job.charges)
         retries = self.policy.retries if self.job.spec.retries is None else self.job.spec.retries
         if charges.errors > retries:
             return self._bury(Reason.RETRIES_EXHAUSTED, charges)
         return self._retry(charges, charges.errors, after_ms)
 
-    def _after_crash(self) -> s.Settlement:
+    def _after_death(self, outcome: o.Crashed | o.Lost) -> s.Settlement:
+        # Cases: alone -> charged; a crash seen in a shared runner -> suspect; lost unseen for the
+        # first time -> marked; lost unseen again -> suspect. Only the first is charged.
         old = self.job.charges
+        if not outcome.alone:
+            if isinstance(outcome, o.Crashed) or old.lost:
+                return self._release(msgspec.structs.replace(old, suspect=True))
+            return self._release(msgspec.structs.replace(old, lost=True))
         # The next attempt stays alone: one crash has shown that this job can kill its process.
         charges = msgspec.structs.replace(old, crashes=old.crashes + 1, suspect=True)
         if charges.crashes >= self.policy.crashes_max:
             return self._bury(Reason.POISON, charges)
         return self._retry(charges, charges.crashes, None)
-
-    def _after_loss(self) -> s.Settlement:
-        if self.job.charges.lost:
-            return self._release(_suspect(self.job.charges))
-        return self._release(msgspec.structs.replace(self.job.charges, lost=True))
 
     def _after_unknown_task(self) -> s.Settlement:
         seen = self.job.charges.unknown_task
@@ -183,14 +175,15 @@ class _Rules:
             need=_need_after(charges),
         )
 
-    def _cancel(self, reason: Reason) -> s.Settlement:
+    def _cancel(self) -> s.Settlement:
+        discarded = isinstance(self.outcome, o.Discarded)
         return s.Cancel(
             id=self.job.id,
             fence=self.job.fence,
             outcome=self.name,
             pid=self.pid,
             error=self.error,
-            reason=reason,
+            reason=Reason.DISCARDED if discarded else Reason.BY_OPERATOR,
             charges=self.job.charges,
         )
 
@@ -199,10 +192,6 @@ def _charge_error(charges: Charges) -> Charges:
     return msgspec.structs.replace(charges, errors=charges.errors + 1)
 
 
-def _suspect(charges: Charges) -> Charges:
-    return msgspec.structs.replace(charges, suspect=True)
-
-
 def _need_after(charges: Charges) -> str | None:
-    """Return the ready set of the next attempt: a suspect runs alone, others where the spec says."""
+    """Return the ready set of the next attempt: `ALONE` for a suspect, None: as the spec says."""
     return ALONE if charges.suspect else None

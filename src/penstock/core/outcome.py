@@ -102,9 +102,8 @@ class ResultUnwritable(msgspec.Struct, frozen=True, tag="result_unwritable"):
     error: StoredError
 
 
-Outcome = (
-    Succeeded
-    | Failed
+Unsuccessful = (
+    Failed
     | RetryAsked
     | SnoozeAsked
     | Discarded
@@ -117,6 +116,9 @@ Outcome = (
     | PayloadUnreadable
     | ResultUnwritable
 )
+"""Every way to end but the good one; each may carry an error."""
+
+Outcome = Succeeded | Unsuccessful
 
 
 def outcome_name(outcome: Outcome) -> str:

@@ -1,6 +1,7 @@
 """A settlement is a value: what a worker decided about an attempt, guarded by its fence.
 
-Source: River's `JobSetState*` constructors for the form, BullMQ's lock token for the guard (ADR-0001).
+Source: River's `JobSetState*` constructors for the form, BullMQ's lock token for the guard
+(ADR-0001).
 """
 
 from __future__ import annotations
