@@ -31,7 +31,7 @@ test-all: ## the tests on every Python 3.11 to 3.14 found, each in its own envir
 
 docs: ## write the generated pages of docs/reference again
 	@scripts/bootstrap dev
-	@$(BIN)/python scripts/docs.py
+	@$(BIN)/python -m scripts.docs
 
 lock: ## write requirements/*.txt from pyproject.toml (ARGS=--upgrade for newer versions)
 	@scripts/lock $(ARGS)
