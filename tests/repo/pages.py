@@ -90,6 +90,14 @@ def broken_links(page: Path, root: Path) -> Iterator[str]:
                 yield f"{number} {target}: {why}"
 
 
+def linked_pages(page: Path) -> list[Path]:
+    """Return the files that a page links to, whether they exist or not."""
+    targets = [
+        match["target"].partition("#")[0] for match in _LINK.finditer(prose(page.read_text()))
+    ]
+    return [(page.parent / target).resolve() for target in targets if target]
+
+
 def _broken(target: str, page: Path, root: Path) -> str | None:
     if re.match(r"^[a-z][a-z0-9+.-]*:", target):
         return None

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.repo.pages import broken_links
+from tests.repo.pages import broken_links, linked_pages
 from tests.repo.repository import ROOT, name, project_files, report, text_files
 
 # Put together here, so that this file does not name what it forbids.
@@ -121,6 +121,21 @@ def test_links_resolve() -> None:
         for found in broken_links(file, ROOT)
     ]
     report(findings, "mend the link:")
+
+
+def test_every_page_is_found_from_the_index() -> None:
+    """Each page below docs/ can be reached by links from docs/index.md."""
+    docs = ROOT / "docs"
+    every = {file for file in project_files() if file.is_relative_to(docs) and file.suffix == ".md"}
+    reached, ahead = set[Path](), [docs / "index.md"]
+    while ahead:
+        page = ahead.pop()
+        reached.add(page)
+        links = linked_pages(page)
+        # A link to a folder, as to the decisions, shows all that is in it.
+        links += [file for link in links if link.is_dir() for file in link.glob("*.md")]
+        ahead += [link for link in links if link in every - reached]
+    report(sorted(name(page) for page in every - reached), "link it from docs/index.md:")
 
 
 def test_broken_links_are_found(tmp_path: Path) -> None:

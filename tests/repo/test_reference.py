@@ -47,6 +47,36 @@ def test_every_error_has_its_heading() -> None:
     )
 
 
+def glossary() -> dict[str, str]:
+    """Return word -> meaning, as the glossary gives them."""
+    text = (docs.FOLDER / "glossary.md").read_text().split("\n## ")[1]
+    items = re.findall(r"^- \*\*(.+?)\*\*: (.+?)(?=\n\n|\n- |\n?\Z)", text, re.MULTILINE | re.DOTALL)
+    return dict(items)
+
+
+def test_glossary_defines_what_happens_to_a_job() -> None:
+    """Each event that a person or program causes has its word in the glossary."""
+    told_elsewhere = {Event.UNBLOCK, Event.PARENT_FAILED, Event.DUE, Event.COMPLETE}
+    report(
+        [e for e in Event if e not in glossary().keys() | told_elsewhere], "not in the glossary:"
+    )
+
+
+def test_glossary_has_one_sentence_a_word() -> None:
+    """Each word has one sentence, which begins small and ends with its only period."""
+    words = glossary()
+    assert len(words) > len(Event), "the glossary was not read"
+    wrong = [w for w, text in words.items() if text.count(". ") or not text.endswith(".")]
+    report(wrong, "one sentence each:")
+
+
+def test_glossary_translates_every_state() -> None:
+    """Each state has a row with a word, or a dash, for each of the other systems."""
+    text = (docs.FOLDER / "glossary.md").read_text().split("### States")[1]
+    rows = re.findall(r"^\| (\w+) ((?:\|[^|\n]+){6})\|$", text, re.MULTILINE)
+    assert {state for state, _ in rows} >= set(State)
+
+
 def test_docstring_sections_become_lists() -> None:
     """Attributes and arguments become list items, with their continued lines."""
 
