@@ -50,7 +50,9 @@ def test_every_error_has_its_heading() -> None:
 def glossary() -> dict[str, str]:
     """Return word -> meaning, as the glossary gives them."""
     text = (docs.FOLDER / "glossary.md").read_text().split("\n## ")[1]
-    items = re.findall(r"^- \*\*(.+?)\*\*: (.+?)(?=\n\n|\n- |\n?\Z)", text, re.MULTILINE | re.DOTALL)
+    items = re.findall(
+        r"^- \*\*(.+?)\*\*: (.+?)(?=\n\n|\n- |\n?\Z)", text, re.MULTILINE | re.DOTALL
+    )
     return dict(items)
 
 
