@@ -4,17 +4,23 @@ One frame = 4 bytes big-endian length, then that many bytes of JSON: a tagged st
 The channel is a `socketpair(AF_UNIX, SOCK_STREAM)`; its end inherited by the other process is named
 by the environment variable `CHANNEL_FD_ENV`. End of file on it means that the other side is gone.
 
-supervisor -> runner   Start, Renew, CancelJobs, Quiet, Drain, ReleaseNow
-runner -> supervisor   Hello, Ready, Beat, Watch, Unwatch, Drained
+supervisor -> runner   Start, Renew, CancelJobs, Slots, Quiet, Drain, ReleaseNow
+runner -> supervisor   Hello, Ready, Beat, Watch, Unwatch, Yielded, Drained
 supervisor -> child    Prepare, Run, CancelRun, Answer, Retire
 child -> supervisor    Hello, Ready, Finished, Noted, Ask
 
 The runner settles its own jobs; the supervisor settles those of its children and the reclaimed.
 Instants named `_boot_ms` are CLOCK_BOOTTIME, which all processes of one host share.
+
+Runner and child stop by frame or end of file alone. They take SIGTERM, SIGINT and SIGHUP with a
+handler that does nothing (a handler, since an ignored signal would be inherited by the programs
+that user code starts): an init system signals the whole control group, and the drain is the
+supervisor's.
 """
 
 from __future__ import annotations
 
+import signal
 from typing import Final
 
 import msgspec
@@ -29,6 +35,11 @@ from penstock.core.outcome import Outcome
 CHANNEL_FD_ENV: Final = "PENSTOCK_CHANNEL_FD"
 #: Set to 1 in children: connecting to a broker is refused there.
 CHILD_ENV: Final = "PENSTOCK_CHILD"
+#: Environment variable that names the descriptor to which `faulthandler` writes stacks (a file in
+#: memory that the supervisor reads): fatal errors, and all threads on STACK_SIGNAL.
+STACK_FD_ENV: Final = "PENSTOCK_STACK_FD"
+#: Asks a runner for the stacks of all its threads; faulthandler answers without the interpreter.
+STACK_SIGNAL: Final = signal.SIGUSR2
 #: Bytes of one frame: a payload, a result and their wrapping; more is a broken or hostile peer.
 FRAME_BYTES_MAX: Final = 32 * 2**20
 _LENGTH_BYTES: Final = 4
@@ -91,6 +102,16 @@ class CancelJobs(msgspec.Struct, frozen=True, tag="cancel_jobs"):
     jobs: tuple[tuple[JobId, Fence], ...]
 
 
+class Slots(msgspec.Struct, frozen=True, tag="slots"):
+    """Run at most `threads` plain `def` jobs at once from now on; those above it finish.
+
+    A worker's slots are shared by threads and children: the supervisor takes one back before it
+    starts a child, and gives it back afterwards.
+    """
+
+    threads: int
+
+
 class Quiet(msgspec.Struct, frozen=True, tag="quiet"):
     """Stop claiming (`on`), or go on (`not on`); running jobs are left alone."""
 
@@ -146,6 +167,15 @@ class Unwatch(msgspec.Struct, frozen=True, tag="unwatch"):
 
     id: JobId
     fence: Fence
+
+
+class Yielded(msgspec.Struct, frozen=True, tag="yielded"):
+    """Answer to `Slots`: no more than `threads` plain `def` jobs run now, nor will from now on.
+
+    Sent at once where that is so already, else when enough of them have ended.
+    """
+
+    threads: int
 
 
 class Drained(msgspec.Struct, frozen=True, tag="drained"):
@@ -226,8 +256,8 @@ class Answer(msgspec.Struct, frozen=True, tag="answer"):
     failure: AskRefusal | None = None
 
 
-ToRunner = Start | Renew | CancelJobs | Quiet | Drain | ReleaseNow
-FromRunner = Hello | Ready | Beat | Watch | Unwatch | Drained
+ToRunner = Start | Renew | CancelJobs | Slots | Quiet | Drain | ReleaseNow
+FromRunner = Hello | Ready | Beat | Watch | Unwatch | Yielded | Drained
 ToChild = Prepare | Run | CancelRun | Answer | Retire
 FromChild = Hello | Ready | Finished | Noted | Ask
 
