@@ -141,17 +141,26 @@ def undocumented_tests(source: Source) -> Iterator[str]:
 
 
 def unexplained_numbers(source: Source) -> Iterator[str]:
-    """A number that is a module's constant says its unit, and why, in a comment or docstring."""
+    """A number that is a module's constant says its unit, and why, in a comment or docstring.
+
+    One comment may speak for the constants that follow it without a gap, as for lines and bytes.
+    """
     lines = source.text.splitlines()
+    explained_until = 0
     for node in source.tree.body:
-        for constant in _assigned(node):
-            if not re.fullmatch("[A-Z][A-Z0-9_]+", constant) or not _is_number(node):
-                continue
-            above = lines[node.lineno - 2].strip() if node.lineno > 1 else ""
-            after = next((line for line in lines[node.end_lineno :] if line.strip()), "")
-            same = lines[node.lineno - 1]
-            if not (above.startswith("#") or "#" in same or after.startswith('"""')):
-                yield f"{node.lineno} {constant}"
+        above = lines[node.lineno - 2].strip() if node.lineno > 1 else ""
+        after = next((line for line in lines[node.end_lineno :] if line.strip()), "")
+        explained = (
+            above.startswith("#")
+            or node.lineno == explained_until + 1
+            or "#" in lines[node.lineno - 1]
+            or after.startswith('"""')
+        )
+        if explained:
+            explained_until = node.end_lineno or node.lineno
+        elif _is_number(node):
+            names = [name for name in _assigned(node) if re.fullmatch("[A-Z][A-Z0-9_]+", name)]
+            yield from (f"{node.lineno} {name}" for name in names)
 
 
 def _assigned(node: ast.stmt) -> list[str]:

@@ -27,6 +27,7 @@ EXAMPLES: list[tuple[Rule, str, str, str]] = [
     (rules.undocumented_tests, "t.py", 'def test_a():\n    """Not a sentence"""', "def a(): ..."),
     (rules.unexplained_numbers, "a.py", "LEASE_MS = 12 * 1000", "#: ms\nLEASE_MS = 12 * 1000"),
     (rules.unexplained_numbers, "a.py", "GRACE_S: int = 5", 'GRACE_S: int = 5\n"""Seconds."""'),
+    (rules.unexplained_numbers, "a.py", "#: ms\nA_MS = 1\n\nB_MS = 2", "#: ms\nA_MS = 1\nB_MS = 2"),
     (rules.module_state, "a.py", "def f():\n    global x", "def f():\n    x = 1"),
     (rules.module_state, "a.py", "seen: set[str] = set()", "SEEN = frozenset()"),
     (rules.forbidden_imports, "a.py", "def f():\n    from pickle import loads", "import json"),
