@@ -6,7 +6,11 @@ inside the atomic operation. Errors of every verb:
 - `Unavailable`: definite, nothing was written, calling again is safe;
 - `OutcomeUnknown`: the write may have happened; every verb here may be called again with the same
   arguments (ids, fences and leases make the repeat harmless);
-- `UsageError`: the caller broke a rule of the port.
+- `UsageError`: the caller broke a rule of the port (`broker.rules` checks them, before anything is
+  written). No list is longer than BATCH_MAX, no limit is outside 1..BATCH_MAX.
+
+Whatever makes jobs claimable (enqueue, promote, unblock, release, requeue, resume) wakes sleepers
+of that ready set, as many as it can feed, longest waiting first.
 
 Durations come from the broker's lease clock, due times from its wall clock, never from the caller.
 `Broker` is the sync face, `AsyncBroker` its twin for event loops; a broker gives one or both.
@@ -70,7 +74,8 @@ class Enqueuer(Protocol):
         Atomic per job: the record, the ready set, the key and the counter are written together.
         A job with unfinished parents is blocked; one whose parent has failed, on an edge that does
         not ignore it, is stored cancelled with reason `parent_failed`. Parents may stand earlier in
-        the same batch. Sleeping runners of the queues are woken, as many as can be fed.
+        the same batch. A key outlives its job: until its window ends, the same key with the same
+        digest answers with the old id and its state (the last one, once the job is forgotten).
 
         Args:
             jobs: 1..BATCH_MAX.
@@ -110,7 +115,8 @@ class Claimer(Protocol):
 
         Due jobs of the offered queues are promoted first (at most BATCH_MAX). A job past its
         deadline is not handed out. A paused queue gives nothing. Strict order of rank holds over
-        all offered sets. A first claim writes no mutable record.
+        all offered sets. A first claim writes no mutable record. A repeat with the same lease and
+        fence answers with the jobs that the first call took and that still run, and takes no more.
         """
         ...
 
@@ -120,7 +126,8 @@ class Claimer(Protocol):
         running -> completed | retrying | dead | scheduled | queued | cancelled, as each says; with
         it go the attempt's record, the counters, and the children: the last parent's completion
         unblocks, a failed parent cancels. A retry, snooze or release of a job whose cancel was
-        requested is written as cancelled. Atomic per settlement, not across the batch.
+        requested is written as cancelled. A released job keeps its place. A result over
+        payload_bytes_max is dropped. Atomic per settlement, not across the batch.
 
         Args:
             settlements: 0..BATCH_MAX, at most one per job; kinds may be mixed.
@@ -149,7 +156,10 @@ class Maintainer(Protocol):
     """What a worker's maintenance loops need. Every verb works in bounded batches."""
 
     def promote(self, queues: Sequence[str], /, *, limit: int) -> int:
-        """Make due jobs claimable. scheduled, retrying -> queued. Return how many."""
+        """Make due jobs claimable. scheduled, retrying -> queued. Return how many.
+
+        Earliest due time first. A promoted job stands in its set as if it had come when it was due.
+        """
         ...
 
     def expire(self, queues: Sequence[str], /, *, limit: int) -> int:
@@ -165,8 +175,12 @@ class Maintainer(Protocol):
         Taken are jobs whose lease is closed, at once; and jobs whose lease has run out, whose lease
         is closed in the same step. A lease stamped under another boot id runs out one full lease
         after a reaper first saw it. After a gap of more than half a lease in all reapers' calls
-        (an outage, a suspended machine) nothing that merely ran out is taken for one full lease,
-        so that live workers can extend first.
+        (an outage, a suspended machine; the very first call, and the first of a boot, count as
+        one) nothing that merely ran out is taken for one full lease, so that live workers can
+        extend first.
+
+        The claim number stays, and the attempt goes on until it is settled. A repeat with the same
+        lease and fence returns what the first call took and still runs, within the limit.
         """
         ...
 
@@ -174,7 +188,11 @@ class Maintainer(Protocol):
         """Forget final jobs past their retention, results past their ttl, and spent keys.
 
         completed, dead, cancelled, expired -> (none). Jobs are forgotten oldest first, at most
-        `limit` in one call. Return how many jobs and results were dropped.
+        `limit` jobs and results in one call. Closed leases without jobs go too. A job that waits
+        for the requeue of a failed parent is cancelled when that parent is forgotten.
+
+        Returns:
+            How many jobs and results were dropped.
         """
         ...
 
@@ -224,9 +242,11 @@ class Operator(Protocol):
     def requeue(self, ids: Sequence[JobId], /) -> Sequence[r.OperatorAnswer]:
         """Give final jobs a new budget of attempts. dead, cancelled, expired, completed -> queued.
 
-        Same id; charges are cleared, `claim_number` goes on rising. Children that were cancelled
-        because this job failed go back to blocked. A job cancelled by `parent_failed` whose
-        parents are not complete goes to blocked.
+        Same id; charges, reason and result are cleared, the deadline is counted anew, and
+        `claim_number` goes on rising. Children that were cancelled because this job failed go back
+        to blocked, and theirs too, as far as no other parent stands failed; children that still
+        wait, wait for it again. A job cancelled by `parent_failed` whose parents are not complete
+        goes to blocked.
         """
         ...
 
@@ -235,7 +255,11 @@ class Operator(Protocol):
         ...
 
     def pause(self, queue: str, /) -> None:
-        """Let claims of this queue return nothing until `resume`. Running jobs go on."""
+        """Let claims of this queue return nothing until `resume`. Running jobs go on.
+
+        Raises:
+            UsageError: no queue of that name is registered; `resume` too.
+        """
         ...
 
     def resume(self, queue: str, /) -> None:

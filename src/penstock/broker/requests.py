@@ -46,10 +46,11 @@ class EnqueueRequest(msgspec.Struct, frozen=True, kw_only=True):
     """One job to be accepted.
 
     Attributes:
-        id: drawn by the caller; the same id again writes nothing and answers as the first time.
+        id: drawn by the caller with the tag of `queue`; the same id again writes nothing and
+            answers as a duplicate.
         delay_ms: due this long after the broker accepts it; None: at once, or at `due_at`.
-        due_at: due at this instant of wall time.
-        parents: jobs that must be final first.
+        due_at: due at this instant of wall time; not together with `delay_ms`.
+        parents: jobs that must be final first, each named once.
         key_digest: digest of the payload, compared when `spec.key` is taken.
         key_ttl_ms: window in which `spec.key` stays unique per task.
     """
@@ -156,10 +157,11 @@ class ClaimRequest(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         lease: must be open and unexpired for each queue, else that queue gives nothing.
-        offers: at most `OFFERS_MAX` sets in all.
+        offers: at most `OFFERS_MAX` sets in all, each queue once.
         limit: 1..BATCH_MAX jobs.
         fence: 128 random bits, drawn for this call alone.
-        wake_token: left as a waiter token on every offered queue when nothing was claimed.
+        wake_token: left as a waiter token at every offered set when nothing was claimed, so that
+            only what it can take wakes it; a wake-up uses it up.
     """
 
     lease: LeaseId
@@ -208,7 +210,8 @@ class ReclaimRequest(msgspec.Struct, frozen=True, kw_only=True):
     """Take over running jobs whose lease is closed or has run out.
 
     Attributes:
-        lease: the taker's own, open lease; the jobs run under it until they are settled.
+        lease: the taker's own; the jobs run under it until they are settled. It must be open and
+            unexpired for each queue, else nothing of that queue is taken.
         queues: only these.
         fence: 128 random bits, drawn for this call alone.
         limit: 1..BATCH_MAX jobs.

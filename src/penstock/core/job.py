@@ -162,7 +162,7 @@ class JobRecord(msgspec.Struct, frozen=True, kw_only=True):
         finished_at: when it became final.
         reason: why it ended dead, cancelled or expired.
         claim_number: how often it was claimed; it only rises.
-        parents_left: parents that are not final yet.
+        parents_left: of a blocked job: parents that still hold it back.
         cancel_requested: a cancel waits for the running attempt to end.
         attempts: oldest first, at most `ATTEMPTS_KEPT`; the last one may still run.
         result: JSON, None until completed; see `result_dropped`.

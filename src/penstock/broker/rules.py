@@ -1,0 +1,109 @@
+"""The rules of the port as checks, so that every broker refuses the same calls in the same words.
+
+Each check raises before anything is written; what they raise is always the caller's mistake.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from penstock.broker.requests import (
+    BATCH_MAX,
+    OFFERS_MAX,
+    BrokerFacts,
+    ClaimRequest,
+    Durability,
+    EnqueueRequest,
+)
+from penstock.core.ids import queue_tag_of
+from penstock.core.settlement import Settlement
+from penstock.errors import BadSetting, UsageError
+
+
+def check_batch(name: str, items: Sequence[object], *, least: int = 0) -> None:
+    """Refuse a batch outside `least`..BATCH_MAX.
+
+    Raises:
+        UsageError: it has fewer or more items.
+    """
+    if not least <= len(items) <= BATCH_MAX:
+        raise UsageError(
+            f"{name} has {len(items)} items: give {least} to {BATCH_MAX}, and cut longer lists"
+        )
+
+
+def check_limit(limit: int) -> None:
+    """Refuse a limit outside 1..BATCH_MAX.
+
+    Raises:
+        UsageError: it is outside.
+    """
+    if not 1 <= limit <= BATCH_MAX:
+        raise UsageError(f"limit {limit} is not allowed: give 1 to {BATCH_MAX}, and call again")
+
+
+def check_durability(asked: Durability | None, facts: BrokerFacts) -> Durability:
+    """Return the class that an enqueue gets.
+
+    Raises:
+        BadSetting: the broker cannot give the class asked for.
+    """
+    if asked is None:
+        return facts.durability
+    if asked not in facts.durabilities:
+        ways = ", ".join(facts.durabilities)
+        raise BadSetting(
+            f"durability {asked.value!r} is not to be had from {facts.kind}: ask for {ways}, "
+            "or use another broker"
+        )
+    return asked
+
+
+def check_enqueue(job: EnqueueRequest, tag: int | None) -> None:
+    """Refuse a request that contradicts itself.
+
+    Args:
+        job: the request.
+        tag: tag of its queue; None: the queue is not registered.
+
+    Raises:
+        UsageError: unregistered queue, an id of another queue, two due times, or a parent twice.
+    """
+    if tag is None:
+        raise UsageError(f"queue {job.queue!r} is not registered: call register first")
+    if queue_tag_of(job.id) != tag:
+        raise UsageError(
+            f"job id {job.id} carries tag {queue_tag_of(job.id)}, queue {job.queue!r} has {tag}: "
+            "draw the id with the tag that register gave"
+        )
+    if job.delay_ms is not None and job.due_at is not None:
+        raise UsageError(f"job {job.id} has delay_ms and due_at: give one of them")
+    if len({parent.id for parent in job.parents}) != len(job.parents):
+        raise UsageError(f"job {job.id} names a parent twice: name each parent once")
+
+
+def check_claim(request: ClaimRequest) -> None:
+    """Refuse a claim outside the bounds of the port.
+
+    Raises:
+        UsageError: limit outside 1..BATCH_MAX, over OFFERS_MAX sets, or a queue offered twice.
+    """
+    check_limit(request.limit)
+    offered = sum(len(offer.needs) for offer in request.offers)
+    if offered > OFFERS_MAX:
+        raise UsageError(
+            f"{offered} ready sets are offered: offer at most {OFFERS_MAX} in one claim, in turn"
+        )
+    if len({offer.queue for offer in request.offers}) != len(request.offers):
+        raise UsageError("a queue is offered twice: put all its ready sets into one offer")
+
+
+def check_settlements(settlements: Sequence[Settlement]) -> None:
+    """Refuse a batch of settlements that is too long or names a job twice.
+
+    Raises:
+        UsageError: over BATCH_MAX items, or two for one job.
+    """
+    check_batch("settlements", settlements)
+    if len({settlement.id for settlement in settlements}) != len(settlements):
+        raise UsageError("a job is settled twice in one batch: give one settlement per job")
