@@ -146,7 +146,7 @@ def unexplained_numbers(source: Source) -> Iterator[str]:
     One comment may speak for the constants that follow it without a gap, as for lines and bytes.
     """
     lines = source.text.splitlines()
-    explained_until = 0
+    explained_until = -1
     for node in source.tree.body:
         above = lines[node.lineno - 2].strip() if node.lineno > 1 else ""
         after = next((line for line in lines[node.end_lineno :] if line.strip()), "")
