@@ -66,6 +66,17 @@ def test_without_python_the_package_is_named(checkout: Path, tmp_path: Path) -> 
     assert f"    sudo sh -c '{line}'" in done.stderr.splitlines()
 
 
+def test_without_venv_the_package_is_named(checkout: Path, tmp_path: Path) -> None:
+    """A Python without ensurepip, as Debian ships it, is named with the package that has it."""
+    (tmp_path / "ensurepip.py").write_text("raise ImportError")
+    path = programs(tmp_path / "bin", "dirname", "sh", id="echo 1000")
+    done = bootstrap(checkout, "demo", PATH=str(path), PYTHONPATH=str(tmp_path))
+    assert done.returncode == 1
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    assert f"--no-install-recommends python{version}-venv'" in done.stderr
+    assert not (checkout / ".venv").exists()
+
+
 def test_as_root_the_package_is_installed(checkout: Path, tmp_path: Path) -> None:
     """As root the packages go to apt-get, and what for is said first."""
     record = f'echo "$DEBIAN_FRONTEND $*" >>{tmp_path}/apt'
