@@ -1,0 +1,61 @@
+"""The harnesses of our own brokers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from penstock.broker.protocol import Broker
+from penstock.brokers.memory import MemoryBroker, Store
+from penstock.core.ids import JobId
+from penstock.testing import ManualClock
+from penstock.testing.conformance import Capability
+
+#: Small, so that the cases about it stay fast.
+PAYLOAD_BYTES_MAX = 4_096
+
+
+class ManualTime:
+    """The clock of a harness whose broker takes a `Clock`."""
+
+    def __init__(self) -> None:
+        self.clock = ManualClock()
+        self._boots = 1
+
+    def wall_ms(self) -> int:
+        """Return wall time."""
+        return self.clock.wall_ms()
+
+    def advance(self, ms: int) -> None:
+        """Let time pass."""
+        self.clock.advance(ms)
+
+    def step_wall(self, ms: int) -> None:
+        """Set the wall clock."""
+        self.clock.step_wall(ms)
+
+    def reboot(self) -> None:
+        """Start another boot."""
+        self._boots += 1
+        self.clock.reboot(f"boot-{self._boots}")
+
+
+class MemoryHarness(ManualTime):
+    """A store in memory."""
+
+    capabilities = frozenset(Capability)
+    payload_bytes_max = PAYLOAD_BYTES_MAX
+
+    def __init__(self, folder: Path) -> None:  # noqa: ARG002 - every harness takes a folder
+        super().__init__()
+        self.store = Store(self.clock)
+
+    def open(self) -> Broker:
+        """Return another handle on the store."""
+        return MemoryBroker(self.clock, store=self.store, payload_bytes_max=self.payload_bytes_max)
+
+    def poison(self, job_id: JobId, spec: bytes) -> None:
+        """Write over the stored spec."""
+        self.store.jobs[job_id].spec = spec
+
+    def close(self) -> None:
+        """Nothing is left behind."""
