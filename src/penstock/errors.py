@@ -122,7 +122,8 @@ class EnqueueRefused(BrokerError):
 
     Attributes:
         accepted: handles of the accepted jobs, in call order.
-        refused: (index in the call, error) of each refused job.
+        refused: (index in the call, error) of each refused job; the error's class says whether
+            the job may be stored all the same (OutcomeUnknown) or is not (all others).
     """
 
     def __init__(
@@ -130,7 +131,7 @@ class EnqueueRefused(BrokerError):
         message: str,
         *,
         accepted: Sequence[object],
-        refused: Sequence[tuple[int, BrokerError]],
+        refused: Sequence[tuple[int, PenstockError]],
     ) -> None:
         """Keep the message and both lists."""
         super().__init__(message)

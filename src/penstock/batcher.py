@@ -1,0 +1,87 @@
+"""Lets concurrent calls in one event loop share a round trip, without waiting for a timer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final, Generic, TypeVar
+
+Item = TypeVar("Item")
+Answer = TypeVar("Answer")
+
+#: Round trips of one kind under way at once; beyond it calls gather for the next one. Two keep a
+#: broker busy while the first answer travels; more would only make batches smaller.
+FLIGHTS_MAX: Final = 2
+
+
+class Batcher(Generic[Item, Answer]):
+    """Gathers the calls of one turn of the loop into one flight.
+
+    Invariant: while anything waits, a departure is scheduled or `FLIGHTS_MAX` flights are out.
+
+    Args:
+        fly: performs a batch and returns one answer per item, same order.
+        batch_max: items of one flight.
+        loop: the loop that everything here runs in.
+    """
+
+    def __init__(
+        self,
+        fly: Callable[[Sequence[Item]], Awaitable[Sequence[Answer]]],
+        *,
+        batch_max: int,
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        self._fly = fly
+        self._batch_max = batch_max
+        self._loop = loop
+        self._waiting: list[tuple[Item, asyncio.Future[Answer]]] = []
+        self._is_scheduled = False
+        self._flights: set[asyncio.Task[None]] = set()
+
+    async def ask(self, item: Item) -> Answer:
+        """Return the answer to one item.
+
+        A caller cancelled before departure is left out; one cancelled later leaves the others
+        alone, and what was asked for may have been done.
+        """
+        future: asyncio.Future[Answer] = self._loop.create_future()
+        self._waiting.append((item, future))
+        self._schedule()
+        return await future
+
+    def _schedule(self) -> None:
+        if self._waiting and not self._is_scheduled and len(self._flights) < FLIGHTS_MAX:
+            self._is_scheduled = True
+            # The callback runs after all that is ready in this turn has had its say.
+            self._loop.call_soon(self._depart)
+
+    def _depart(self) -> None:
+        self._is_scheduled = False
+        wanted = [entry for entry in self._waiting if not entry[1].done()]
+        batch, self._waiting = wanted[: self._batch_max], wanted[self._batch_max :]
+        if batch:
+            flight = self._loop.create_task(self._travel(batch))
+            self._flights.add(flight)
+            flight.add_done_callback(self._arrive)
+        self._schedule()
+
+    def _arrive(self, flight: asyncio.Task[None]) -> None:
+        self._flights.discard(flight)
+        self._schedule()
+
+    async def _travel(self, batch: Sequence[tuple[Item, asyncio.Future[Answer]]]) -> None:
+        try:
+            answers = await self._fly([item for item, _ in batch])
+        except asyncio.CancelledError:
+            for _, future in batch:
+                future.cancel()
+            raise
+        except Exception as error:  # noqa: BLE001 - it is handed to those who asked
+            for _, future in batch:
+                if not future.done():
+                    future.set_exception(error)
+        else:
+            for (_, future), answer in zip(batch, answers, strict=True):
+                if not future.done():
+                    future.set_result(answer)

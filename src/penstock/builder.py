@@ -1,0 +1,105 @@
+"""Builds requests from calls. Pure: the sync and the async driver share it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from penstock.asked import Asked
+from penstock.broker.requests import Durability, EnqueueRequest
+from penstock.core.ids import JobId
+from penstock.core.job import JobSpec, Parent
+from penstock.errors import PayloadTooLarge
+
+if TYPE_CHECKING:
+    from penstock.registry import Registration
+    from penstock.task import Call
+
+_NO_PAYLOAD = msgspec.Raw(b"{}")
+_replace = msgspec.structs.replace
+
+
+class Plan(msgspec.Struct, frozen=True, eq=False):
+    """All of a job but its arguments and its id; made once per `using`, shared by its calls.
+
+    Attributes:
+        registration: the task.
+        queue: where the job goes.
+        spec: the job's spec with an empty payload.
+        delay_ms: due this long after it is accepted.
+        due_at: due at this instant.
+        parents: jobs that must be final first.
+        durability: class asked for; None: the broker's.
+    """
+
+    registration: Registration
+    queue: str
+    spec: JobSpec
+    delay_ms: int | None
+    due_at: int | None
+    parents: tuple[Parent, ...]
+    durability: Durability | None
+
+    @classmethod
+    def of(cls, task: Registration, asked: Asked) -> Plan:
+        """Return the plan of a task's calls with these options."""
+        spec = JobSpec(
+            task=task.name,
+            payload=_NO_PAYLOAD,
+            priority=task.priority if asked.priority is None else asked.priority,
+            need=task.need(memory_bytes=asked.memory_bytes, memory_auto=asked.memory_auto),
+            expires_ms=task.expires_ms if asked.expires_ms is None else asked.expires_ms,
+            retries=asked.retries,
+            timeout_ms=asked.timeout_ms,
+            soft_timeout_ms=asked.soft_timeout_ms,
+            key=asked.key,
+            result_ttl_ms=(
+                task.result_ttl_ms if asked.result_ttl_ms is None else asked.result_ttl_ms
+            ),
+            tenant=asked.tenant,
+            tags=asked.tags,
+            triggered_by=asked.triggered_by,
+            memory_bytes=asked.memory_bytes,
+            size=asked.size,
+        )
+        return cls(
+            registration=task,
+            queue=asked.queue or task.queue,
+            spec=spec,
+            delay_ms=asked.delay_ms,
+            due_at=asked.due_at,
+            parents=asked.parents,
+            durability=asked.durability,
+        )
+
+
+def build(call: Call[Any], job_id: JobId) -> EnqueueRequest:
+    """Return the request that enqueues `call` under `job_id`."""
+    plan = call.plan
+    spec = _replace(plan.spec, payload=msgspec.Raw(call.payload))
+    if call.digest is None and plan.delay_ms is None and plan.due_at is None and not plan.parents:
+        return EnqueueRequest(id=job_id, queue=plan.queue, spec=spec)
+    return EnqueueRequest(
+        id=job_id,
+        queue=plan.queue,
+        spec=spec,
+        delay_ms=plan.delay_ms,
+        due_at=plan.due_at,
+        parents=plan.parents,
+        key_digest=call.digest,
+        key_ttl_ms=plan.registration.key_window_ms,
+    )
+
+
+def check_size(call: Call[Any], bytes_max: int) -> None:
+    """Refuse a payload over `bytes_max`.
+
+    Raises:
+        PayloadTooLarge: definite, nothing was written.
+    """
+    if len(call.payload) > bytes_max:
+        raise PayloadTooLarge(
+            f"arguments of task {call.plan.spec.task} have {len(call.payload)} bytes, "
+            f"{bytes_max} at most: store them elsewhere and pass where, or raise payload_bytes_max"
+        )

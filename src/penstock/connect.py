@@ -1,0 +1,109 @@
+"""From a URL to a broker. The driver of a broker is imported only when its URL is used."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit, urlunsplit
+
+from penstock.broker.clock import SystemClock
+from penstock.errors import BadSetting
+
+if TYPE_CHECKING:
+    from penstock.broker.protocol import Broker
+    from penstock.broker.requests import Durability
+    from penstock.core.clock import Clock
+
+#: Name of the file where no URL says otherwise.
+FILE_DEFAULT = "penstock.db"
+#: URL scheme -> extra that brings the driver.
+_EXTRAS = {
+    "redis": "redis",
+    "rediss": "redis",
+    "redis+sentinel": "redis",
+    "redis+cluster": "redis",
+    "unix": "redis",
+    "postgres": "postgres",
+    "postgresql": "postgres",
+}
+#: Query parameters that hold a secret.
+_SECRET = re.compile(r"([^&=]*(?:password|passwd|secret|token)[^&=]*)=[^&]*", re.IGNORECASE)
+
+
+def connect(
+    url: str, *, durability: Durability | None = None, clock: Clock | None = None
+) -> Broker:
+    """Open the broker that `url` names.
+
+    Args:
+        url: `sqlite:///relative.db`, `sqlite:////absolute.db`, `sqlite://` for the default file in
+            the working directory, or `memory://`.
+        durability: class of an enqueue that asks for none; None: the broker's own default.
+        clock: the machine's unless given.
+
+    Raises:
+        BadSetting: the URL names no broker, or one that is not installed; nothing was opened.
+        Unavailable: the broker cannot be reached.
+    """
+    kind, _, _ = url.partition(":")
+    at = SystemClock() if clock is None else clock
+    if kind == "memory":
+        from penstock.brokers.memory import MemoryBroker
+
+        return MemoryBroker(at)
+    if kind == "sqlite":
+        from penstock.brokers.sqlite import SqliteBroker
+
+        return SqliteBroker.open(sqlite_path(url), clock=at, durability=durability)
+    if kind in _EXTRAS:
+        extra = _EXTRAS[kind]
+        raise BadSetting(
+            f"broker URL {masked(url)!r} needs the {extra} broker, which comes with the extra "
+            f"{extra!r} of a later version; use sqlite:///FILE until then"
+        )
+    raise BadSetting(f"broker URL {masked(url)!r} names no broker: use sqlite:///FILE or memory://")
+
+
+def sqlite_path(url: str, base: Path | None = None) -> Path:
+    """Return the absolute path of the file that a `sqlite:` URL names.
+
+    Args:
+        url: three slashes before a relative path, four before an absolute one.
+        base: folder of relative paths; None: the working directory.
+
+    Raises:
+        BadSetting: not such a URL, or one with a host: files on other hosts are not safe to share.
+    """
+    parts = urlsplit(url)
+    if parts.scheme != "sqlite" or parts.netloc or parts.query or parts.fragment:
+        raise BadSetting(
+            f"broker URL {masked(url)!r} names no file: use sqlite:///relative.db or "
+            "sqlite:////absolute/path.db, without host, query or fragment"
+        )
+    # Source: the form of SQLAlchemy's URLs, which many already know.
+    path = unquote(parts.path)[1:]
+    return ((Path.cwd() if base is None else base) / (path or FILE_DEFAULT)).resolve()
+
+
+def sqlite_url(path: Path) -> str:
+    """Return the URL of a file; `sqlite_path` gives the file back."""
+    from urllib.parse import quote
+
+    return f"sqlite:///{quote(str(path.resolve()))}"
+
+
+def location(url: str) -> str:
+    """Return where the jobs of `url` are, for people: a file's absolute path, or the masked URL."""
+    return str(sqlite_path(url)) if url.startswith("sqlite:") else masked(url)
+
+
+def masked(url: str) -> str:
+    """Return the URL with `***` in the place of its password, fit for logs and pages."""
+    parts = urlsplit(url)
+    if not parts.netloc:
+        return url
+    netloc = parts.netloc
+    if parts.password is not None:
+        netloc = f"{parts.username or ''}:***@{netloc.rpartition('@')[2]}"
+    return urlunsplit(parts._replace(netloc=netloc, query=_SECRET.sub(r"\1=***", parts.query)))

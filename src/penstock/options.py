@@ -1,0 +1,105 @@
+"""What a call or a task may ask for, as typed keywords.
+
+`CallOptions` are the keywords of `.using(...)`, `TaskOptions` those of `@app.task(...)`: the one
+list of each. A value of None asks for the default. They are checked in `asked.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
+
+from penstock.broker.requests import Durability
+from penstock.core.retry import Backoff
+from penstock.core.units import Duration
+
+if TYPE_CHECKING:
+    from penstock.job import After, Job
+    from penstock.task import Task
+
+Size = int | str
+"""Bytes, or text such as "2GiB"."""
+Isolation = Literal["process", "thread"]
+"""Where a task's jobs may run: alone in a child, or in a thread only."""
+
+
+class CallOptions(TypedDict, total=False):
+    """Keywords of `.using(...)`; each wins over the task's own for this call.
+
+    Attributes:
+        queue: name of the queue.
+        priority: 0 (last) to 10 (first).
+        delay: due this long after it is accepted.
+        run_at: due at this instant; a datetime with a time zone.
+        expires: the job expires if it still waits this long after enqueue.
+        timeout: hard limit of one attempt; 0: none.
+        soft_timeout: limit after which SoftTimeLimit is raised in the task; 0: none.
+        retries: further attempts after the first.
+        key: idempotency key: within its window the same key and arguments give the same job.
+        after: jobs that must be final first; `After(job, on_failure="ignore")` for one whose
+            failure does not matter.
+        tenant: whose work it is.
+        memory: reservation of this call, bytes or "2GiB".
+        size: a hint of how large the input is, for learned reservations.
+        tags: names to find the job by, 16 at most.
+        triggered_by: what caused the job (cron, webhook, ...).
+        result_ttl: the result is dropped this long after completion.
+        durability: what the accepted job must survive.
+    """
+
+    queue: str | None
+    priority: int | None
+    delay: Duration | None
+    run_at: datetime | None
+    expires: Duration | None
+    timeout: Duration | None
+    soft_timeout: Duration | None
+    retries: int | None
+    key: str | None
+    after: Job[Any] | After | str | Sequence[Job[Any] | After | str] | None
+    tenant: str | None
+    memory: Size | None
+    size: float | None
+    tags: Sequence[str] | None
+    triggered_by: str | None
+    result_ttl: Duration | None
+    durability: Durability | str | None
+
+
+class TaskOptions(TypedDict, total=False):
+    """Keywords of `@app.task(...)`.
+
+    Attributes:
+        name: registered name; default: the function's module and qualified name.
+        aliases: former names, whose stored jobs still run.
+        queue, priority, retries, timeout, soft_timeout, expires, result_ttl: as for calls.
+        backoff: wait between attempts, `Exponential(...)`.
+        isolation: "process": each job runs alone in a child; "thread": never in a child of its own
+            accord; None: as the worker finds best.
+        memory: "auto" or a size: the job runs in a child with that much reserved.
+        light: True or False: whether it may use the slots kept for light tasks; None: as measured.
+        retry_on: only these exceptions are tried again; others bury the job at once.
+        discard_on: these exceptions end the job cancelled, with reason `discarded`.
+        on_dead: task (or its name) enqueued when a job of this task is buried, with the arguments
+            `job_id`, `reason` and `error`.
+        key_window: how long an idempotency key is unique; default one day.
+    """
+
+    name: str | None
+    aliases: Sequence[str]
+    queue: str | None
+    priority: int | None
+    retries: int | None
+    backoff: Backoff | None
+    timeout: Duration | None
+    soft_timeout: Duration | None
+    isolation: Isolation | None
+    memory: Size | None
+    light: bool | None
+    retry_on: type[Exception] | Sequence[type[Exception]]
+    discard_on: type[Exception] | Sequence[type[Exception]]
+    on_dead: Task[..., Any] | str | None
+    result_ttl: Duration | None
+    expires: Duration | None
+    key_window: Duration | None

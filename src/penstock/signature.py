@@ -1,0 +1,277 @@
+"""A task's signature: turns a call into a payload, and a payload back into a call.
+
+The payload is one JSON object, parameter name -> value. Positional arguments are mapped to their
+names, so that a call gives the same payload whichever way it is written; `*args` stand under their
+own name as a list, `**kwargs` under theirs as an object. A parameter that the call leaves out is
+left out of the payload: its default is the function's at the time when the job runs.
+
+Binding is done by the constructor of a msgspec struct with one field per parameter, which is
+several times faster than `inspect.Signature.bind`; the same struct reads payloads and checks them
+against the annotations.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import operator
+import types
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from pathlib import PurePath
+from typing import Any, Final
+
+import msgspec
+
+from penstock.errors import BadArguments, BadSetting, SerializationError
+from penstock.serializers.json import JsonReader, JsonWriter
+
+
+class _Absent:
+    """The value of a parameter that a call leaves out."""
+
+    def __repr__(self) -> str:
+        return "<absent>"
+
+
+_ABSENT: Final = _Absent()
+_NAMED: Final = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+
+
+class Signature:
+    """The parameters of one function, ready to bind, write and read calls.
+
+    Compiled at first use, not at decoration: annotations may name what is defined further down.
+
+    Args:
+        task: name of the task, for errors.
+        function: what the task runs.
+    """
+
+    def __init__(self, task: str, function: Callable[..., Any]) -> None:
+        self._task = task
+        self._function = function
+
+    @cached_property
+    def parameters(self) -> Mapping[str, inspect.Parameter]:
+        """The parameters by name, in order."""
+        return inspect.signature(self._function).parameters
+
+    @cached_property
+    def _hints(self) -> dict[str, Any]:
+        try:
+            return typing.get_type_hints(self._function, include_extras=True)
+        except NameError as error:
+            raise BadSetting(
+                f"task {self._task}: an annotation cannot be resolved at run time ({error}): "
+                "import or define it at module level, outside `if TYPE_CHECKING:`"
+            ) from error
+
+    @cached_property
+    def _struct(self) -> type[msgspec.Struct]:
+        fields: list[tuple[str, Any] | tuple[str, Any, Any]] = []
+        # Required fields of a keyword-only parameter may follow optional ones; a struct wants
+        # them first. Positional order is kept among those that may be given by position.
+        later: list[tuple[str, Any] | tuple[str, Any, Any]] = []
+        for name, parameter in self.parameters.items():
+            hint = self._hint_of(parameter)
+            required = parameter.default is parameter.empty and parameter.kind in (
+                parameter.POSITIONAL_ONLY,
+                *_NAMED,
+            )
+            field = (name, hint) if required else (name, hint, _ABSENT)
+            (later if parameter.kind is parameter.KEYWORD_ONLY else fields).append(field)
+        try:
+            return self._define(fields, later)
+        except TypeError as error:
+            raise BadSetting(
+                f"task {self._task}: an annotation is not one that JSON can be read as: {error}"
+            ) from error
+
+    def _define(self, fields: Sequence[Any], keyword_only: Sequence[Any]) -> type[msgspec.Struct]:
+        name = self._task.rpartition(".")[2]
+        by_position = msgspec.defstruct(
+            name, fields, omit_defaults=True, forbid_unknown_fields=True
+        )
+        return msgspec.defstruct(
+            name,
+            keyword_only,
+            bases=(by_position,),
+            kw_only=True,
+            omit_defaults=True,
+            forbid_unknown_fields=True,
+        )
+
+    def _hint_of(self, parameter: inspect.Parameter) -> Any:
+        hint = readable(self._hints.get(parameter.name, Any))
+        if parameter.kind is parameter.VAR_POSITIONAL:
+            return types.GenericAlias(list, (hint,))
+        if parameter.kind is parameter.VAR_KEYWORD:
+            return types.GenericAlias(dict, (str, hint))
+        return hint
+
+    @cached_property
+    def _is_plain(self) -> bool:
+        return all(parameter.kind in _NAMED for parameter in self.parameters.values())
+
+    @cached_property
+    def _write(self) -> Callable[[Any, str], bytes]:
+        return JsonWriter().write
+
+    @cached_property
+    def _read(self) -> Callable[[bytes | msgspec.Raw, str], Any]:
+        for name, parameter in self.parameters.items():
+            try:
+                JsonReader(self._hint_of(parameter))
+            except SerializationError as error:
+                raise BadSetting(
+                    f"task {self._task}: parameter {name!r}: {error}; give it an annotation that "
+                    "msgspec reads, or Any"
+                ) from error
+        return JsonReader(self._struct).read
+
+    @cached_property
+    def _what(self) -> str:
+        return f"arguments of task {self._task}"
+
+    def check(self) -> None:
+        """Compile now what is otherwise compiled at first use.
+
+        Raises:
+            BadSetting: an annotation cannot be resolved, or is not one that JSON can be read as.
+        """
+        _ = self._struct, self._read, self._write
+
+    def accepts(self, name: str) -> bool:
+        """Return whether an argument of this name can be passed by keyword."""
+        kinds = {parameter.kind for parameter in self.parameters.values()}
+        named = self.parameters.get(name)
+        return (named is not None and named.kind in _NAMED) or (
+            inspect.Parameter.VAR_KEYWORD in kinds
+        )
+
+    def payload(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bytes:
+        """Return the payload of a call.
+
+        Raises:
+            BadArguments: the call does not fit the signature or its annotations.
+            SerializationError: JSON cannot hold an argument.
+            BadSetting: as `check`.
+
+        Cost: under 1 us for a few plain arguments.
+        """
+        text = self._write(self._bound(args, kwargs), self._what)
+        try:
+            # What a worker could not read is refused here, where the mistake can be seen.
+            self._read(text, self._what)
+        except SerializationError as error:
+            raise BadArguments(f"{error}; the signature is {self.shown}") from error
+        return text
+
+    def digest(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
+        """Return the SHA-256 of a call: equal arguments give equal digests, in any order of keys.
+
+        Raises:
+            SerializationError: JSON cannot hold an argument.
+        """
+        import hashlib
+
+        canonical = JsonWriter(canonical=True).write(self._bound(args, kwargs), self._what)
+        return hashlib.sha256(canonical).hexdigest()
+
+    def call(self, payload: bytes | msgspec.Raw) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Turn a payload back into the arguments of a call, typed by the annotations.
+
+        Raises:
+            SerializationError: not JSON, names that the function has no parameter for, or values
+                that do not fit the annotations.
+        """
+        values = self._read(payload, self._what)
+        given = {
+            name: value
+            for name in self.parameters
+            if (value := getattr(values, name)) is not _ABSENT
+        }
+        if self._is_plain:
+            return (), given
+        return self._spread(given)
+
+    @cached_property
+    def _result_reader(self) -> JsonReader:
+        hint = readable(self._hints.get("return", Any))
+        try:
+            return JsonReader(hint)
+        except SerializationError as error:
+            raise SerializationError(
+                f"task {self._task}: its return annotation: {error}; annotate what JSON can hold, "
+                "or read the job by app.job(id)"
+            ) from error
+
+    def result(self, text: bytes | msgspec.Raw) -> Any:
+        """Return a stored result as the return annotation says.
+
+        Raises:
+            SerializationError: it does not fit, or nothing can be read as this annotation.
+            BadSetting: the annotation cannot be resolved.
+        """
+        return self._result_reader.read(text, f"result of task {self._task}")
+
+    def _spread(self, given: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Return the arguments of a function with `*args`, `**kwargs` or positional-only ones."""
+        args: list[Any] = []
+        kwargs: dict[str, Any] = {}
+        kinds = {parameter.kind: name for name, parameter in self.parameters.items()}
+        extra = given.get(kinds.get(inspect.Parameter.VAR_POSITIONAL, ""), ())
+        for name, parameter in self.parameters.items():
+            if parameter.kind is parameter.POSITIONAL_ONLY or (
+                extra and parameter.kind is parameter.POSITIONAL_OR_KEYWORD
+            ):
+                # A later one may be given where an earlier one is not: its default fills the gap.
+                args.append(given.get(name, parameter.default))
+            elif parameter.kind is parameter.VAR_POSITIONAL:
+                args.extend(extra)
+            elif parameter.kind is parameter.VAR_KEYWORD:
+                kwargs.update(given.get(name, {}))
+            elif name in given:
+                kwargs[name] = given[name]
+        return tuple(args), kwargs
+
+    def _bound(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> msgspec.Struct:
+        struct = self._struct
+        try:
+            if self._is_plain:
+                return struct(*args, **kwargs)
+            bound = inspect.signature(self._function).bind(*args, **kwargs)
+            return struct(**bound.arguments)
+        except TypeError:
+            raise self._misfit(args, kwargs) from None
+
+    def _misfit(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> BadArguments:
+        try:
+            inspect.signature(self._function).bind(*args, **kwargs)
+        except TypeError as error:
+            why = str(error)
+        else:
+            why = "the arguments do not fit"
+        return BadArguments(f"task {self._task}: {why}; the signature is {self.shown}")
+
+    @cached_property
+    def shown(self) -> str:
+        """The signature as text, for errors."""
+        return str(inspect.signature(self._function))
+
+
+def readable(hint: Any) -> Any:
+    """Return the annotation as which msgspec reads a parameter.
+
+    msgspec allows a path in a union only beside None; where text is allowed too, text is what the
+    function gets.
+    """
+    if not isinstance(hint, types.UnionType) and typing.get_origin(hint) is not typing.Union:
+        return hint
+    members = typing.get_args(hint)
+    if str not in members:
+        return hint
+    kept = [m for m in members if not (isinstance(m, type) and issubclass(m, PurePath))]
+    return functools.reduce(operator.or_, kept)
