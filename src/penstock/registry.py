@@ -95,7 +95,7 @@ class Registration(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         if declared is None and not memory_auto:
             declared = self.memory_bytes
         isolated = self.is_isolated or memory_auto
-        return need_name(isolated=isolated, memory_bytes=declared)
+        return need_name(isolated=isolated, memory_bytes=declared, is_async=self.is_async)
 
     def decode(self, payload: bytes | msgspec.Raw) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Return the arguments (args, kwargs) that a payload holds, typed by the annotations.

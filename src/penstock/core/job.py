@@ -15,7 +15,11 @@ PRIORITY_MAX: Final = 10
 PRIORITY_DEFAULT: Final = 5
 
 SHARED: Final = "shared"
-"""The need of light work: any runner's coroutine or thread slot."""
+"""The need of light `async def` work: any runner's coroutine slot."""
+THREAD: Final = "thread"
+"""The need of light plain `def` work: any runner's thread slot. Kept apart from `SHARED` because a
+claim cannot tell tasks apart: with one set, threads that are all busy would stop the coroutines
+behind them, or a runner would have to hoard what it cannot start."""
 ALONE: Final = "alone"
 """The need of isolated work and of suspects: a child process of its own."""
 

@@ -1,9 +1,10 @@
 """Needs: the names of the ready sets in which queued jobs wait.
 
 A queue's ready index is a few ordered sets, one per need, so that a worker names the sets it can
-take and a claim costs the same at any backlog. Light work needs `shared`: any runner's slot. Work
-that is isolated or declares memory needs `alone`, or `alone.m<class>` with a size class in steps of
-1.25 above 16 MiB. A retry may enter another set than the one its spec names.
+take and a claim costs the same at any backlog. Light work needs `shared`, any runner's coroutine
+slot, or `thread`, any runner's thread slot. Work that is isolated or declares memory needs `alone`,
+or `alone.m<class>` with a size class in steps of 1.25 above 16 MiB. A retry may enter another set
+than the one its spec names.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import math
 from typing import Final
 
-from penstock.core.job import ALONE, SHARED, Charges, JobSpec
+from penstock.core.job import ALONE, SHARED, THREAD, Charges, JobSpec
 
 #: Size class 0 ends here; below it a child process costs more than the job.
 _CLASS_BASE_BYTES: Final = 16 * 2**20
@@ -28,11 +29,13 @@ def memory_class(reservation_bytes: int) -> int:
     return math.ceil(math.log(ratio, _CLASS_STEP) - 1e-9)
 
 
-def need_name(*, isolated: bool, memory_bytes: int | None) -> str:
-    """Return the ready set for a job: `shared`, `alone` or `alone.m<class>`."""
+def need_name(*, isolated: bool, memory_bytes: int | None, is_async: bool = True) -> str:
+    """Return the ready set for a job: `shared`, `thread`, `alone` or `alone.m<class>`."""
     if memory_bytes is not None:
         return f"{ALONE}.m{memory_class(memory_bytes)}"
-    return ALONE if isolated else SHARED
+    if isolated:
+        return ALONE
+    return SHARED if is_async else THREAD
 
 
 def is_alone(need: str) -> bool:

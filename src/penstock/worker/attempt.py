@@ -19,8 +19,8 @@ from penstock.core import outcome as o
 from penstock.core.job import Claimed, StoredError
 from penstock.core.outcome import Outcome
 from penstock.executors.coroutine import CoroutineRun
+from penstock.executors.lane import ThreadRun
 from penstock.executors.stop import Stop
-from penstock.executors.thread import ThreadRun
 from penstock.registry import Registration
 from penstock.worker.classify import classify, timed_out
 from penstock.worker.error_text import stored_error
