@@ -14,7 +14,7 @@ from penstock import App
 
 app = App(
     f"sqlite:///{os.environ['BENCH_DATABASE']}",
-    durability=os.environ["BENCH_DURABILITY"],
+    settings={"durability": os.environ["BENCH_DURABILITY"]},
 )
 
 
