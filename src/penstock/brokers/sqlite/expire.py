@@ -1,0 +1,40 @@
+"""expire: end jobs that waited past their deadline.
+
+transitions:
+    blocked --expire--> expired
+    scheduled --expire--> expired
+    queued --expire--> expired
+    retrying --expire--> expired
+    blocked --unblock--> queued
+    blocked --unblock--> scheduled
+    blocked --parent_failed--> cancelled
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from penstock.core.lifecycle import State
+
+from .family import parent_failed
+from .statements import read_statements
+from .transaction import Transaction
+
+_SQL: Final = read_statements("expire")
+
+
+def expire(tx: Transaction, tags: Sequence[int], limit: int) -> int:
+    """Expire up to `limit` jobs of the queues, earliest deadline first; return how many."""
+    late = [row for tag in tags for row in tx.rows(_SQL["late"], (tag, tx.now, limit))]
+    late.sort()
+    expired = 0
+    for _, job_id, queue, state in late[:limit]:
+        ended = tx.row(_SQL["expire"], (job_id, tx.now))
+        if ended is None:
+            continue
+        expired += 1
+        tx.moved(queue, State(state), State.EXPIRED)
+        if ended[0]:
+            parent_failed(tx, [job_id])
+    return expired

@@ -1,0 +1,91 @@
+"""Whether a path is a place where a SQLite file is safe, asked before anything is opened."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Final
+
+from penstock.errors import BadSetting
+
+#: File systems on which another host may write, where SQLite's locks and shared memory fail
+#: (sqlite.org/wal.html: "all processes using a database must be on the same host computer").
+_NETWORK: Final = frozenset(
+    {
+        "9p",
+        "afs",
+        "beegfs",
+        "ceph",
+        "cifs",
+        "coda",
+        "fuse.ceph",
+        "fuse.glusterfs",
+        "fuse.s3fs",
+        "fuse.sshfs",
+        "gfs2",
+        "glusterfs",
+        "gpfs",
+        "lustre",
+        "ncpfs",
+        "nfs",
+        "nfs4",
+        "ocfs2",
+        "orangefs",
+        "smb3",
+        "smbfs",
+    }
+)
+#: File systems that forget everything at a reboot.
+_VOLATILE: Final = frozenset({"ramfs", "tmpfs"})
+_MOUNTS: Final = Path("/proc/self/mountinfo")
+_OCTAL: Final = re.compile(r"\\([0-7]{3})")
+
+
+def check_place(path: Path, *, mounts: str | None = None) -> str:
+    """Return the kind of file system that `path` is on.
+
+    Args:
+        path: absolute; the file need not exist, its directory must.
+        mounts: text in the form of /proc/self/mountinfo; None: read it.
+
+    Raises:
+        BadSetting: `path` is a directory, its directory is missing, or the file system is one that
+            several hosts write to.
+    """
+    if path.is_dir():
+        raise BadSetting(f"{path} is a directory: give the path of a file in it")
+    if not path.parent.is_dir():
+        raise BadSetting(f"{path.parent} is no directory: make it, or give another path")
+    kind = file_system_of(path.parent.resolve(), _read_mounts() if mounts is None else mounts)
+    if kind in _NETWORK:
+        raise BadSetting(
+            f"{path} is on {kind}, a network file system, where SQLite's locks do not hold: put "
+            "it on a local disk, or use Redis or PostgreSQL to share jobs between hosts"
+        )
+    return kind
+
+
+def warnings_of(path: Path, kind: str) -> tuple[str, ...]:
+    """Return what endangers jobs at this place, each with the way out."""
+    if kind in _VOLATILE:
+        return (f"{path} is on {kind} and ends with this boot: put it on a disk to keep jobs",)
+    return ()
+
+
+def file_system_of(directory: Path, mounts: str) -> str:
+    """Return the kind of the innermost mount that holds `directory`, "unknown" if none is told."""
+    found, depth = "unknown", -1
+    for line in mounts.splitlines():
+        fields, _, source = line.partition(" - ")
+        point = Path(_OCTAL.sub(lambda match: chr(int(match[1], 8)), fields.split()[4]))
+        # A later mount on the same point hides the earlier one.
+        if directory.is_relative_to(point) and len(point.parts) >= depth:
+            found, depth = source.split()[0], len(point.parts)
+    return found
+
+
+def _read_mounts() -> str:
+    try:
+        return _MOUNTS.read_text(encoding="utf-8", errors="surrogateescape")
+    except OSError:
+        return ""

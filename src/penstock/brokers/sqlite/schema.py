@@ -1,0 +1,86 @@
+"""The schema of a file: made where there is none, migrated where it is older, refused otherwise."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Final
+
+import apsw
+
+from penstock.errors import BadSetting
+
+from .statements import read_sql
+
+#: Version that this adapter reads and writes.
+SCHEMA_VERSION: Final = 1
+#: "Pens" in ASCII; `file` and sqlite3's `PRAGMA application_id` show whose file it is.
+APPLICATION_ID: Final = 0x50656E73
+#: Seconds between tries to switch to a log, for which SQLite does not ask the busy handler.
+_SWITCH_PAUSE_S: Final = 0.002
+
+
+def prepare(connection: apsw.Connection, path: Path, *, busy_timeout_s: float) -> None:
+    """Make the file ours: a write-ahead log, and the tables of `SCHEMA_VERSION`.
+
+    Several processes may do so at once; one makes the tables, the others find them.
+
+    Raises:
+        BadSetting: the file belongs to another program, or to a newer Penstock.
+        apsw.Error: the file cannot be read or written.
+    """
+    _check_owner(connection, path)
+    _use_log(connection, busy_timeout_s)
+    if version_of(connection) == SCHEMA_VERSION:
+        return
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        # Race: another process may have made the tables since.
+        _check_owner(connection, path)
+        if version_of(connection) is None:
+            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            connection.execute(read_sql("schema"))
+        connection.execute("COMMIT")
+    finally:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+
+
+def version_of(connection: apsw.Connection) -> int | None:
+    """Return the schema version, None where there are no tables."""
+    if not connection.table_exists(None, "meta"):
+        return None
+    [(version,)] = connection.execute("SELECT value FROM meta WHERE name = 'schema_version'")
+    return int(version)
+
+
+def _check_owner(connection: apsw.Connection, path: Path) -> None:
+    application_id = connection.pragma("application_id")
+    if application_id == 0 and not connection.execute("SELECT 1 FROM sqlite_schema").fetchall():
+        return
+    if application_id != APPLICATION_ID:
+        raise BadSetting(
+            f"{path} is a SQLite file of another program (application id {application_id:#x}): "
+            "give another path"
+        )
+    version = version_of(connection)
+    if version is not None and version > SCHEMA_VERSION:
+        raise BadSetting(
+            f"{path} has schema version {version}, made by a newer Penstock; this one knows "
+            f"{SCHEMA_VERSION}: upgrade Penstock, or give another path"
+        )
+
+
+def _use_log(connection: apsw.Connection, busy_timeout_s: float) -> None:
+    give_up_at = time.monotonic() + busy_timeout_s
+    while True:
+        try:
+            mode = connection.pragma("journal_mode", "wal")
+        except apsw.BusyError:
+            if time.monotonic() > give_up_at:
+                raise
+            time.sleep(_SWITCH_PAUSE_S)
+            continue
+        if mode != "wal":
+            raise apsw.CantOpenError(f"journal_mode is {mode}, and a log cannot be used")
+        return

@@ -1,0 +1,87 @@
+"""Reads: each sees one state of the file, on its own connection, and never waits for a writer."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import TypeVar
+
+import apsw
+
+from . import faults
+from .transaction import Row
+
+Answer = TypeVar("Answer")
+
+
+class Snapshot:
+    """The file as it was at one instant."""
+
+    __slots__ = ("_cursor",)
+
+    def __init__(self, cursor: apsw.Cursor) -> None:
+        """Read through `cursor`, which is inside a transaction."""
+        self._cursor = cursor
+
+    def rows(self, sql: str, bindings: apsw.Bindings = ()) -> list[Row]:
+        """Run one statement and return all its rows."""
+        return self._cursor.execute(sql, bindings).fetchall()
+
+    def row(self, sql: str, bindings: apsw.Bindings = ()) -> Row | None:
+        """Run one statement that gives at most one row, and return it."""
+        found = self._cursor.execute(sql, bindings).fetchall()
+        return found[0] if found else None
+
+
+class Reader:
+    """Read connections, as many as threads read at a time. Safe to call from many threads."""
+
+    def __init__(self, connect: Callable[[], apsw.Connection], path: str) -> None:
+        """Connect at the first read."""
+        self._connect = connect
+        self._path = path
+        self._turn = threading.Condition(threading.Lock())
+        self._idle: list[apsw.Cursor] = []
+        self._reading = 0
+
+    def run(self, read: Callable[[Snapshot], Answer]) -> Answer:
+        """Run `read` on one state of the file.
+
+        Raises:
+            Unavailable: the file cannot be read.
+        """
+        with self._turn:
+            cursor = self._idle.pop() if self._idle else None
+            self._reading += 1
+        try:
+            cursor = self._connect().cursor() if cursor is None else cursor
+            cursor.execute("BEGIN")
+            answer = read(Snapshot(cursor))
+            cursor.execute("COMMIT")
+        except BaseException as error:
+            self._give_back(None)
+            if cursor is not None:
+                cursor.connection.close(force=True)
+            if isinstance(error, apsw.Error):
+                raise faults.before_commit(error, self._path) from error
+            raise
+        self._give_back(cursor)
+        return answer
+
+    def pause(self) -> None:
+        """Wait for the reads in progress, close all connections, and let no read start."""
+        self._turn.acquire()
+        self._turn.wait_for(lambda: self._reading == 0)
+        while self._idle:
+            self._idle.pop().connection.close(force=True)
+
+    def resume(self) -> None:
+        """Let reads start again."""
+        self._turn.release()
+
+    def _give_back(self, cursor: apsw.Cursor | None) -> None:
+        with self._turn:
+            self._reading -= 1
+            if cursor is not None:
+                self._idle.append(cursor)
+            self._turn.notify_all()

@@ -1,0 +1,61 @@
+-- reclaim: take over running jobs whose lease is closed or has run out.
+-- cost: one row per lease, and one row and one index entry per job taken.
+
+-- name: tick
+SELECT boot_id, tick_boot_ms, hold_until_boot_ms
+FROM reaper
+
+-- name: note_tick
+INSERT INTO reaper (one, boot_id, tick_boot_ms, hold_until_boot_ms)
+VALUES (1, ?1, ?2, ?3)
+ON CONFLICT (one) DO UPDATE
+SET boot_id = excluded.boot_id,
+  tick_boot_ms = excluded.tick_boot_ms,
+  hold_until_boot_ms = excluded.hold_until_boot_ms
+
+-- A lease of another boot: its instants mean nothing here, so its time starts when it is first seen.
+-- name: see_strangers
+UPDATE lease
+SET seen_boot_id = ?1,
+  seen_boot_ms = ?2
+WHERE closed = 0
+AND boot_id <> ?1
+AND seen_boot_id IS NOT ?1
+
+-- name: close_run_out
+UPDATE lease
+SET closed = 1
+WHERE closed = 0
+AND CASE
+  WHEN boot_id = ?1 THEN expires_boot_ms <= ?2 AND ?3
+  ELSE seen_boot_ms + ?4 <= ?2
+END
+AND EXISTS (
+  SELECT 1
+  FROM lease_queue
+  WHERE lease_queue.lease = lease.no
+  AND lease_queue.queue IN (SELECT value FROM json_each(?5)) -- Guard: these queues only
+)
+RETURNING id
+
+-- name: orphans
+SELECT job.no
+FROM lease
+JOIN job ON job.lease = lease.no
+WHERE lease.closed = 1 -- Guard: only closed leases
+AND job.queue IN (SELECT value FROM json_each(?1)) -- Guard: only these queues
+ORDER BY job.id
+LIMIT ?2
+
+-- name: take
+UPDATE job
+SET fence = ?2,
+  lease = ?3
+WHERE no = ?1
+RETURNING rank, id, queue, need, spec, claim_number, claimed_at, charges, has_note, worker, pid
+
+-- name: taken
+SELECT rank, id, queue, need, spec, claim_number, claimed_at, charges, has_note, worker, pid
+FROM job
+WHERE lease = ?1
+AND fence = ?2

@@ -1,0 +1,251 @@
+-- The tables of a Penstock file, version 1.
+--
+-- Instants are milliseconds since 1970 (wall clock) unless the name ends in _boot_ms (milliseconds
+-- since boot, comparable under one boot id only). Ids, fences and leases are 32 hexadecimal digits.
+-- docs/explanation/sqlite-layout.md explains each table and index; ADR-0010 has the figures.
+
+CREATE TABLE meta (
+  name TEXT PRIMARY KEY,
+  value TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+INSERT INTO meta (name, value) VALUES ('schema_version', '1');
+
+-- The tag is the part of a job id that names its queue; it never changes and is never given twice.
+CREATE TABLE queue (
+  tag INTEGER PRIMARY KEY CHECK (tag BETWEEN 1 AND 65535),
+  name TEXT NOT NULL UNIQUE,
+  paused INTEGER NOT NULL DEFAULT 0
+) STRICT;
+
+-- How many jobs of a queue are in a state; changed in the transaction that moves the jobs.
+CREATE TABLE counter (
+  queue INTEGER NOT NULL,
+  state TEXT NOT NULL,
+  jobs INTEGER NOT NULL CHECK (jobs >= 0),
+  PRIMARY KEY (queue, state)
+) STRICT, WITHOUT ROWID;
+
+-- One row per job. `claim_number`, `worker`, `pid`, `claimed_at`, `ended_at`, `outcome` and `error` are
+-- the last attempt's; `attempt` has a copy once the job goes back to waiting, so that a job that ends
+-- in its first attempt has no row there. `spec` is what was asked for and never changes.
+CREATE TABLE job (
+  no INTEGER PRIMARY KEY,
+  id TEXT NOT NULL UNIQUE,
+  queue INTEGER NOT NULL,
+  state TEXT NOT NULL,
+  task TEXT NOT NULL,
+  priority INTEGER NOT NULL,
+  need TEXT NOT NULL,
+  -- The need of the spec, kept only while `need` differs from it.
+  spec_need TEXT,
+  -- Place in the ready set: lower goes first (core/rank.py).
+  rank INTEGER NOT NULL,
+  enqueued_at INTEGER NOT NULL,
+  due_at INTEGER,
+  expires_at INTEGER,
+  finished_at INTEGER,
+  reason TEXT,
+  claim_number INTEGER NOT NULL DEFAULT 0,
+  fence TEXT,
+  lease INTEGER,
+  worker TEXT,
+  pid INTEGER,
+  claimed_at INTEGER,
+  ended_at INTEGER,
+  outcome TEXT,
+  error BLOB,
+  charges BLOB,
+  cancel_requested INTEGER NOT NULL DEFAULT 0,
+  parents_left INTEGER NOT NULL DEFAULT 0,
+  has_children INTEGER NOT NULL DEFAULT 0,
+  has_note INTEGER NOT NULL DEFAULT 0,
+  expires_ms INTEGER,
+  result_ttl_ms INTEGER,
+  result_drop_at INTEGER,
+  result_dropped INTEGER NOT NULL DEFAULT 0,
+  spec BLOB NOT NULL,
+  result BLOB,
+  CHECK (state IN ('blocked', 'scheduled', 'queued', 'running', 'retrying',
+                   'completed', 'dead', 'cancelled', 'expired')),
+  CHECK ((state = 'running') = (lease IS NOT NULL)),
+  CHECK ((state = 'running') = (fence IS NOT NULL)),
+  CHECK ((state IN ('completed', 'dead', 'cancelled', 'expired')) = (finished_at IS NOT NULL)),
+  CHECK (state NOT IN ('scheduled', 'retrying') OR due_at IS NOT NULL),
+  CHECK (state <> 'blocked' OR parents_left > 0),
+  CHECK (cancel_requested = 0 OR state = 'running')
+) STRICT;
+
+-- claim, needs, counts: the ready sets. expires_at stands here so that an expired head is skipped
+-- without reading its row.
+CREATE INDEX job_ready ON job (queue, need, rank, id, expires_at)
+WHERE state = 'queued';
+
+-- claim, promote: what becomes due next.
+CREATE INDEX job_due ON job (queue, due_at, id)
+WHERE state IN ('scheduled', 'retrying');
+
+-- expire: what passes its deadline next.
+CREATE INDEX job_deadline ON job (queue, expires_at, id)
+WHERE expires_at IS NOT NULL AND state IN ('blocked', 'scheduled', 'queued', 'retrying');
+
+-- claim, reclaim, leases: what runs under a lease, and under which claim call of it.
+CREATE INDEX job_running ON job (lease, fence)
+WHERE lease IS NOT NULL;
+
+-- extend: cancels requested under a lease.
+CREATE INDEX job_cancel ON job (lease)
+WHERE cancel_requested = 1;
+
+-- prune: final jobs, oldest first.
+CREATE INDEX job_final ON job (queue, state, finished_at, id)
+WHERE finished_at IS NOT NULL;
+
+-- prune: results past their ttl.
+CREATE INDEX job_result ON job (queue, result_drop_at)
+WHERE result_drop_at IS NOT NULL;
+
+-- list_jobs: states that few jobs are in; the common way queued, running, completed touches it not.
+CREATE INDEX job_listed ON job (state, id)
+WHERE state IN ('blocked', 'scheduled', 'retrying', 'dead', 'cancelled', 'expired');
+
+-- Attempts after which the job went back to waiting.
+CREATE TABLE attempt (
+  job TEXT NOT NULL,
+  number INTEGER NOT NULL,
+  worker TEXT NOT NULL,
+  pid INTEGER NOT NULL,
+  started_at INTEGER NOT NULL,
+  ended_at INTEGER NOT NULL,
+  outcome TEXT NOT NULL,
+  error BLOB,
+  PRIMARY KEY (job, number)
+) STRICT, WITHOUT ROWID;
+
+-- What running attempts wanted kept.
+CREATE TABLE note (
+  job TEXT PRIMARY KEY,
+  progress BLOB,
+  checkpoint BLOB,
+  -- Numbers of the oldest line kept in `log` and of the next one, and bytes of all that are kept.
+  log_first INTEGER NOT NULL DEFAULT 0,
+  log_next INTEGER NOT NULL DEFAULT 0,
+  log_bytes INTEGER NOT NULL DEFAULT 0
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE log (
+  job TEXT NOT NULL,
+  number INTEGER NOT NULL,
+  line TEXT NOT NULL,
+  PRIMARY KEY (job, number)
+) STRICT, WITHOUT ROWID;
+
+-- Edges from a child to the parents that must be final first.
+CREATE TABLE edge (
+  child TEXT NOT NULL,
+  place INTEGER NOT NULL,
+  parent TEXT NOT NULL,
+  ignore_failure INTEGER NOT NULL,
+  PRIMARY KEY (child, place)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX edge_parent ON edge (parent, child, ignore_failure);
+
+-- Idempotency keys in their window. A key may outlive its job; last_state then tells how that ended.
+CREATE TABLE key (
+  task TEXT NOT NULL,
+  key TEXT NOT NULL,
+  job TEXT NOT NULL,
+  digest TEXT,
+  until INTEGER NOT NULL,
+  last_state TEXT NOT NULL,
+  PRIMARY KEY (task, key)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX key_job ON key (job);
+CREATE INDEX key_until ON key (until);
+
+-- One lease per runner incarnation; lease_queue names the queues it claims from.
+CREATE TABLE lease (
+  no INTEGER PRIMARY KEY,
+  id TEXT NOT NULL UNIQUE,
+  worker TEXT NOT NULL,
+  host TEXT NOT NULL,
+  owner_boot_id TEXT NOT NULL,
+  pid_namespace INTEGER NOT NULL,
+  pid INTEGER NOT NULL,
+  started_ticks INTEGER NOT NULL,
+  wake_token TEXT,
+  -- The boot under which expires_boot_ms was stamped.
+  boot_id TEXT NOT NULL,
+  expires_boot_ms INTEGER NOT NULL,
+  closed INTEGER NOT NULL DEFAULT 0,
+  -- When a reaper of another boot first saw this lease, by that reaper's boot clock.
+  seen_boot_id TEXT,
+  seen_boot_ms INTEGER
+) STRICT;
+
+CREATE INDEX lease_closed ON lease (closed, no);
+
+CREATE TABLE lease_queue (
+  lease INTEGER NOT NULL,
+  place INTEGER NOT NULL,
+  queue INTEGER NOT NULL,
+  PRIMARY KEY (lease, place)
+) STRICT, WITHOUT ROWID;
+
+-- The last call of any reaper, and until when reapers hold after an outage.
+CREATE TABLE reaper (
+  one INTEGER PRIMARY KEY CHECK (one = 1),
+  boot_id TEXT NOT NULL,
+  tick_boot_ms INTEGER NOT NULL,
+  hold_until_boot_ms INTEGER NOT NULL
+) STRICT;
+
+-- Sleeping claimers: an enqueue takes as many as it can feed. seq orders them, longest first.
+CREATE TABLE waiter (
+  seq INTEGER PRIMARY KEY,
+  queue INTEGER NOT NULL,
+  need TEXT NOT NULL,
+  token TEXT NOT NULL,
+  UNIQUE (queue, need, token)
+) STRICT;
+
+CREATE INDEX waiter_token ON waiter (token);
+
+-- For people: every column of `job` in words.
+CREATE VIEW jobs AS
+SELECT
+  job.id,
+  queue.name AS queue,
+  job.state,
+  job.task,
+  job.priority,
+  job.need,
+  datetime(job.enqueued_at / 1000.0, 'unixepoch', 'subsec') AS enqueued_at,
+  datetime(job.due_at / 1000.0, 'unixepoch', 'subsec') AS due_at,
+  datetime(job.expires_at / 1000.0, 'unixepoch', 'subsec') AS expires_at,
+  datetime(job.claimed_at / 1000.0, 'unixepoch', 'subsec') AS claimed_at,
+  datetime(job.finished_at / 1000.0, 'unixepoch', 'subsec') AS finished_at,
+  job.claim_number,
+  job.worker,
+  job.pid,
+  job.outcome,
+  job.reason,
+  job.cancel_requested,
+  job.parents_left,
+  CAST(job.error AS TEXT) AS error,
+  CAST(job.charges AS TEXT) AS charges,
+  CAST(job.spec AS TEXT) AS spec,
+  CAST(job.result AS TEXT) AS result
+FROM job
+JOIN queue ON queue.tag = job.queue;
+
+CREATE VIEW queues AS
+SELECT
+  queue.name AS queue,
+  queue.paused,
+  counter.state,
+  counter.jobs
+FROM queue
+LEFT JOIN counter ON counter.queue = queue.tag;

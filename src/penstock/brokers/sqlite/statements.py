@@ -1,0 +1,27 @@
+"""The SQL of the adapter: `sql/VERB.sql`, cut into named statements, read once per broker.
+
+A statement starts at a line `-- name: NAME` and ends where the next one starts. Everything above
+the first is the header of the file: purpose, transitions and cost.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from importlib.resources import files
+from typing import Final
+
+_NAME: Final = re.compile(r"^-- name: (\w+)\n", re.MULTILINE)
+
+
+def read_statements(verb: str) -> Mapping[str, str]:
+    """Return the statements of `sql/VERB.sql` by name. Cost: one small file."""
+    _header, *parts = _NAME.split(read_sql(verb))
+    return {
+        name: text.strip().rstrip(";") for name, text in zip(parts[::2], parts[1::2], strict=True)
+    }
+
+
+def read_sql(verb: str) -> str:
+    """Return the text of `sql/VERB.sql`."""
+    return files(__package__).joinpath("sql", f"{verb}.sql").read_text(encoding="utf-8")
