@@ -31,6 +31,9 @@ _MACHINE_PATHS = re.compile(
 )
 _FRAGMENT = re.compile(r"^[a-z0-9][a-z0-9-]*\.(added|changed|fixed|security)\.md$")
 
+#: Folders whose text files are lock files.
+LOCK_FOLDERS = ("requirements", "locks")
+
 #: Characters of one line of prose in a fragment.
 FRAGMENT_COLUMNS_MAX = 100
 
@@ -87,11 +90,10 @@ def unhashed(lock: str) -> Iterator[str]:
 
 def test_locks_are_pinned_with_hashes() -> None:
     """Every line of every lock file pins one version with its hashes, and names no address."""
-    locks = sorted((ROOT / "requirements").glob("*.txt"))
-    assert [lock.name for lock in locks] == ["all.txt", "dev.txt", "lock.txt", "runtime.txt"]
-    report(
-        [f"{lock.name}: {line}" for lock in locks for line in unhashed(lock.read_text())], "lock:"
-    )
+    locks = [f for f in project_files() if f.suffix == ".txt" and f.parent.name in LOCK_FOLDERS]
+    assert {"all.txt", "dev.txt", "lock.txt", "runtime.txt"} <= {lock.name for lock in locks}
+    findings = [f"{name(lock)}: {line}" for lock in locks for line in unhashed(lock.read_text())]
+    report(findings, "pin it with its hashes (make lock):")
 
 
 def test_unhashed_requirements_are_found() -> None:
