@@ -18,6 +18,17 @@ MODULES: Final[dict[str, tuple[str, ...]]] = {
     "enqueue": ("enqueue", "enqueue_keys", "enqueue_parents"),
     "claim": ("claim", "claim_order", "claim_lease"),
     "settle": ("settle", "settle_cancels"),
+    "cycle": ("cycle",),
+    "open_lease": ("open_lease",),
+    "extend": ("extend",),
+    "close_leases": ("close_leases",),
+    "note": ("note",),
+    "promote": ("promote",),
+    "expire": ("expire",),
+    "prune": ("prune",),
+    "cancel": ("cancel",),
+    "requeue": ("requeue", "requeue_family"),
+    "reclaim": ("reclaim", "reclaim_grace"),
 }
 
 Function = TypeVar("Function", bound=Callable[[Scene], None])

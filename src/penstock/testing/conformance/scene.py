@@ -43,6 +43,7 @@ class Scene:
         self.tags = dict(self.broker.register([QUEUE, OTHER]))
         self._ids = JobIdSource()
         self._numbers = count(1)
+        self._in_hand: dict[JobId, Claimed] = {}
 
     # Putting jobs in.
 
@@ -160,13 +161,16 @@ class Scene:
         return self.broker.claim(self.request(lease, *offers, limit=limit)).jobs
 
     def run(self, job_id: JobId, lease: LeaseId | None = None) -> Claimed:
-        """Claim `job_id`, and return it; what is due, and what stands before it, runs as well."""
+        """Return `job_id` claimed. What is due, and what stands before it, is claimed with it."""
         record = self.record(job_id)
+        if record.state is State.RUNNING and lease is None:
+            return self._in_hand[job_id]
         self.broker.promote([record.queue], limit=r.BATCH_MAX)
         lease = self.lease(ttl_ms=1_000 * LEASE_MS) if lease is None else lease
         needs = tuple(self.broker.needs([record.queue])[record.queue])
         jobs = self.claim(lease, r.Offer(record.queue, needs), limit=r.BATCH_MAX)
-        return next(job for job in jobs if job.id == job_id)
+        self._in_hand |= {job.id: job for job in jobs}
+        return self._in_hand[job_id]
 
     # Settling.
 
