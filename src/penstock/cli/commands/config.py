@@ -1,0 +1,49 @@
+"""`penstock config`: every setting with its value and where it came from."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from penstock.cli.command import Answer
+from penstock.cli.output import Column
+from penstock.cli.session import Session
+
+
+def config(session: Session) -> Answer:
+    """Show all settings with their origins.
+
+    Passwords are masked.     JSON: {"settings": [{"name", "value", "shown", "unit", "origin"}], "project": FOLDER, "file":
+    FILE or null, "warnings": [TEXT]}; value is as the program holds it, shown as it was written.
+    """
+    found = session.config()
+    out = session.output
+    if out.as_json:
+        out.document(
+            {
+                "settings": [_document(value) for value in found.values.values()],
+                "project": str(found.project),
+                "file": None if found.file is None else str(found.file),
+                "warnings": found.warnings,
+            }
+        )
+        return None
+    rows = [
+        [v.setting.name, v.shown if v.value not in {None, ""} else "-", v.origin, v.setting.env]
+        for v in found.values.values()
+    ]
+    columns = [Column("setting", whole=True), Column("value"), Column("from"), Column("variable")]
+    out.table(columns, rows)
+    for warning in found.warnings:
+        out.note(f"warning: {warning}")
+    return None
+
+
+def _document(value: Any) -> dict[str, Any]:
+    is_url = value.setting.name == "url"
+    return {
+        "name": value.setting.name,
+        "value": value.shown if is_url else value.value,
+        "shown": value.shown,
+        "unit": value.setting.unit,
+        "origin": value.origin,
+    }

@@ -1,0 +1,137 @@
+"""`penstock enqueue MODULE:APP TASK`: one job from the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from penstock.cli import call_options as o
+from penstock.cli.command import Answer
+from penstock.cli.output import Output
+from penstock.cli.session import Session
+from penstock.cli.target import Target, load_app
+from penstock.errors import BadSetting
+
+if TYPE_CHECKING:
+    from penstock.builder import Plan
+    from penstock.core.lifecycle import State
+    from penstock.job import Job
+
+
+def enqueue(  # noqa: PLR0913 - one parameter per option
+    session: Session,
+    target: Target,
+    task: o.TaskName,
+    arguments: o.Arguments = None,
+    *,
+    arg: o.Arg = None,
+    queue: o.Queue = None,
+    priority: o.Priority = None,
+    delay: o.Delay = None,
+    run_at: o.RunAt = None,
+    expires: o.Expires = None,
+    timeout: o.Timeout = None,
+    retries: o.Retries = None,
+    key: o.Key = None,
+    after: o.After = None,
+    tag: o.Tag = None,
+    durability: o.DurabilityClass = None,
+) -> Answer:
+    """Enqueue one job by the name of its task.
+
+    Prints its id, its state, what the stored job survives, and where it is stored. JSON: {"id",
+    "task", "queue", "state", "durability", "duplicate", "location"}.
+    """
+    from penstock.asked import Asked, ask
+    from penstock.builder import Plan
+    from penstock.task import Call
+
+    app = load_app(target)
+    args, kwargs = _arguments(arguments, arg or [])
+    options = {
+        "queue": queue, "priority": priority, "delay": delay, "expires": expires,
+        "timeout": timeout, "retries": retries, "key": key, "after": after, "tags": tag,
+        "durability": durability, "run_at": None if run_at is None else _time(run_at),
+    }  # fmt: skip
+    given = {name: value for name, value in options.items() if value is not None}
+    plan = Plan.of(app.registry[task], ask(Asked(), given))
+    call = Call[Any](plan, args, kwargs)
+    with session.broker_of(app) as location:
+        job = app.client.enqueue(call)
+        state = job.status()
+    _say(session.output, plan, job, state, location)
+    return None
+
+
+def _say(out: Output, plan: Plan, job: Job[Any], state: State, location: str) -> None:
+    if out.as_json:
+        answer = {"id": job.id, "task": plan.spec.task, "queue": plan.queue, "state": state}
+        more = {"durability": job.durability, "duplicate": job.duplicate, "location": location}
+        out.document(answer | more)
+        return
+    word = "there already" if job.duplicate else "accepted"
+    out.fields(
+        [
+            ("job", job.id),
+            ("state", f"{state} ({word})"),
+            ("queue", plan.queue),
+            ("durability", str(job.durability)),
+            ("stored in", location),
+        ]
+    )
+
+
+def _arguments(text: str | None, named: Sequence[str]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Return (args, kwargs) from the JSON argument and the --arg options."""
+    whole = {} if text is None else _json(text, "arguments")
+    if not isinstance(whole, dict | list):
+        raise BadSetting(
+            f"arguments {text!r:.200} are neither an object nor an array: write "
+            """'{"name": value}' or '[value, ...]', or use --arg name=value"""
+        )
+    args = tuple(whole) if isinstance(whole, list) else ()
+    kwargs = dict(whole) if isinstance(whole, dict) else {}
+    for item in named:
+        name, equals, value = item.partition("=")
+        if not equals or not name.isidentifier():
+            raise BadSetting(f"--arg {item!r:.200} is not allowed: write --arg name=value")
+        if name in kwargs:
+            raise BadSetting(f"argument {name!r} is given twice: give it once")
+        kwargs[name] = _value(name, value)
+    return args, kwargs
+
+
+def _value(name: str, text: str) -> Any:
+    """Return one value: JSON where it is JSON, else the text itself."""
+    import msgspec
+
+    if text[:1] in {"{", "[", '"'}:
+        # It was meant as JSON; taking a slip of the pen as text would hide it.
+        return _json(text, f"--arg {name}")
+    try:
+        return msgspec.json.decode(text)
+    except msgspec.DecodeError:
+        return text
+
+
+def _json(text: str, what: str) -> Any:
+    import msgspec
+
+    try:
+        return msgspec.json.decode(text)
+    except msgspec.DecodeError as error:
+        raise BadSetting(
+            f"{what} {text!r:.200} is not JSON ({error}): quote it for the shell, as "
+            """'{"name": "value"}'"""
+        ) from error
+
+
+def _time(text: str) -> Any:
+    from datetime import datetime
+
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError as error:
+        raise BadSetting(
+            f"--run-at {text!r} is not a time: write it as 2027-01-31T08:00:00+01:00"
+        ) from error

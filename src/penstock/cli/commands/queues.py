@@ -1,0 +1,91 @@
+"""`penstock queues`: counts and latency of each queue; pause and resume one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from penstock.cli.command import Answer
+from penstock.cli.exits import NotFound
+from penstock.cli.output import Column
+from penstock.cli.session import Session
+from penstock.cli.shapes import QueueRow
+from penstock.cli.times import span
+from penstock.core.lifecycle import State
+
+if TYPE_CHECKING:
+    from penstock.broker.protocol import Broker
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the queue.")]
+
+
+def queues(session: Session) -> Answer:
+    """List the queues.
+
+    Jobs by state, paused or not, and how long the oldest queued job has waited.
+
+    JSON: {"queues": [{"queue", "paused", "states": {STATE: COUNT}, "oldest_queued_ms"}]}.
+    """
+    with session.broker() as broker:
+        rows = [QueueRow.of(counts) for counts in broker.counts()]
+    out = session.output
+    if out.as_json:
+        out.document({"queues": rows})
+    elif rows:
+        columns = [Column("queue", whole=True), *(Column(s, right=True) for s in State)]
+        out.table([*columns, Column("oldest", right=True), Column("")], map(_cells, rows))
+    else:
+        out.note("no queue yet: a queue exists from its first job or worker on")
+    return None
+
+
+def pause(session: Session, name: Name) -> Answer:
+    """Pause a queue.
+
+    Workers take no further job of it; running jobs go on. `queues resume` undoes it.
+
+    JSON: {"queue": NAME, "paused": true}.
+    """
+    with session.broker() as broker:
+        check_queue(broker, name)
+        broker.pause(name)
+    _say(session, name, paused=True)
+    return None
+
+
+def resume(session: Session, name: Name) -> Answer:
+    """Let a paused queue go on.
+
+    JSON: {"queue": NAME, "paused": false}.
+    """
+    with session.broker() as broker:
+        check_queue(broker, name)
+        broker.resume(name)
+    _say(session, name, paused=False)
+    return None
+
+
+def check_queue(broker: Broker, name: str) -> None:
+    """Refuse a queue that the broker does not know: most likely a slip of the pen.
+
+    Raises:
+        NotFound: no job was ever enqueued to it, and no worker serves it.
+    """
+    known = [counts.queue for counts in broker.counts()]
+    if name not in known:
+        there = ", ".join(known) or "none yet"
+        raise NotFound(f"queue {name!r} is unknown: use one of the queues of this broker: {there}")
+
+
+def _say(session: Session, name: str, *, paused: bool) -> None:
+    if session.output.as_json:
+        session.output.document({"queue": name, "paused": paused})
+    else:
+        session.output.line(f"queue {name} {'is paused' if paused else 'goes on'}")
+
+
+def _cells(row: QueueRow) -> list[str]:
+    oldest = "-" if row.oldest_queued_ms is None else span(row.oldest_queued_ms)
+    counts = [str(count) for count in row.states.values()]
+    return [row.queue, *counts, oldest, "paused" if row.paused else ""]

@@ -1,0 +1,101 @@
+"""`penstock worker MODULE:APP`: check the call, then become the supervisor."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+
+from penstock.cli.command import Answer
+from penstock.cli.session import Session, refuse_memory
+from penstock.cli.target import Target, find_from_here, whole_target
+from penstock.errors import BadSetting
+
+
+def worker(  # noqa: PLR0913 - one parameter per option
+    session: Session,
+    target: Target,
+    *,
+    queues: Annotated[
+        str | None,
+        typer.Option(metavar="A,B", help="Queues to serve. Default: all that the app names."),
+    ] = None,
+    processes: Annotated[
+        str | None, typer.Option(metavar="N", help="Runners, processes for light jobs. Default: 1.")
+    ] = None,
+    concurrency: Annotated[
+        str | None,
+        typer.Option(metavar="N", help="Threads and children together. Default: the CPU quota."),
+    ] = None,
+    coroutines: Annotated[
+        str | None,
+        typer.Option(metavar="N", help="async def jobs at once in each runner. Default: 100."),
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Name of the worker. Default: the host's.")
+    ] = None,
+    burst: Annotated[bool, typer.Option("--burst", help="End once no job is left to do.")] = False,
+    reload: Annotated[
+        bool, typer.Option("--reload", help="Restart runners when a source file changes.")
+    ] = False,
+    drain_grace: Annotated[
+        str | None,
+        typer.Option(metavar="DURATION", help="Time for running jobs at a stop. Default: 25s."),
+    ] = None,
+    log_format: Annotated[
+        str | None, typer.Option(metavar="FORMAT", help="human or json. Default: human.")
+    ] = None,
+    log_level: Annotated[
+        str | None,
+        typer.Option(metavar="LEVEL", help="debug, info, warning or error. Default: info."),
+    ] = None,
+    log_file: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Log there instead of to standard error.")
+    ] = None,
+) -> Answer:
+    """Run jobs until stopped.
+
+    SIGTERM or Ctrl-C drains: running jobs may finish within the grace, the rest is released without
+    a charge; a second signal releases at once. SIGTSTP (Ctrl-Z) takes no further jobs, SIGCONT goes
+    on. Every option is a setting too: see penstock config. --json means --log-format json.
+    """
+    if session.output.as_json and log_format is None:
+        log_format = "json"
+    options = {
+        "url": session.url, "queues": queues, "processes": processes, "concurrency": concurrency,
+        "coroutines": coroutines, "worker_name": name, "drain_grace": drain_grace,
+        "log_format": log_format, "log_level": log_level, "log_file": log_file,
+    }  # fmt: skip
+    flags = {option: value for option, value in options.items() if value is not None}
+    config = session.config(flags)
+    refuse_memory(config.settings.url, config.values["url"].origin)
+    app = whole_target(target)
+    _find(app)
+    for warning in config.warnings:
+        session.output.note(f"warning: {warning}")
+    return _become(app, flags, burst=burst, reload=reload)
+
+
+def _find(app: str) -> None:
+    """Refuse a module that is not there; what is wrong inside it, the first runner will say."""
+    from importlib.util import find_spec
+
+    find_from_here()
+    package = app.partition(":")[0].partition(".")[0]
+    if find_spec(package) is None:
+        raise BadSetting(
+            f"module {package!r} of app {app!r} is not found from {Path.cwd()}: start in the "
+            "folder that holds it, or mend the name"
+        )
+
+
+def _become(app: str, flags: dict[str, str], *, burst: bool, reload: bool) -> NoReturn:
+    """Replace this process by the supervisor: nothing of the command line stays in its memory."""
+    from penstock.worker.plan import PLAN_FD_ENV, WorkerPlan, write_plan
+
+    descriptor = write_plan(WorkerPlan(app=app, flags=flags, burst=burst, reload=reload))
+    environment = {**os.environ, PLAN_FD_ENV: str(descriptor)}
+    os.execve(sys.executable, [sys.executable, "-m", "penstock.worker"], environment)  # noqa: S606
