@@ -28,6 +28,13 @@ MODULES: Final[dict[str, tuple[str, ...]]] = {
     "prune": ("prune",),
     "cancel": ("cancel",),
     "requeue": ("requeue", "requeue_family"),
+    "delete": ("delete",),
+    "pause": ("pause",),
+    "inspection": ("inspection",),
+    "list_jobs": ("list_jobs",),
+    "counts": ("counts",),
+    "listen": ("listen",),
+    "close": ("close",),
     "reclaim": ("reclaim", "reclaim_grace"),
 }
 

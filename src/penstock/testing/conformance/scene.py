@@ -250,8 +250,12 @@ class Scene:
         return self.put(queue, after=(parent,), **fields)
 
     def _settled(self, queue: str, fields: dict[str, Any], settle: Any) -> JobId:
-        job_id = self.put(queue, **fields)
-        running = self.run(job_id)
+        # A ready set of its own, so that no other job is claimed with it.
+        need = f"alone.m{next(self._numbers)}"
+        job_id = self.put(queue, **{"need": need, **fields})
+        lease = self.lease(ttl_ms=1_000 * LEASE_MS)
+        (running,) = self.claim(lease, r.Offer(queue, (self.record(job_id).spec.need,)))
+        self._in_hand[job_id] = running
         if settle is not None:
             self.settle(settle(running))
         return job_id
