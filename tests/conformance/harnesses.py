@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
+
+import apsw
 
 from penstock.broker.protocol import Broker
 from penstock.brokers.memory import MemoryBroker, Store
+from penstock.brokers.sqlite import SqliteBroker
 from penstock.core.ids import JobId
 from penstock.testing import ManualClock
 from penstock.testing.conformance import Capability
@@ -59,3 +63,34 @@ class MemoryHarness(ManualTime):
 
     def close(self) -> None:
         """Nothing is left behind."""
+
+
+class SqliteHarness(ManualTime):
+    """A file on disk; each handle has its own connections, as another process would."""
+
+    capabilities = frozenset(Capability)
+    payload_bytes_max = PAYLOAD_BYTES_MAX
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self.path = folder / "conformance.db"
+        self._handles: list[Broker] = []
+
+    def open(self) -> Broker:
+        """Open the file once more."""
+        broker = SqliteBroker.open(
+            self.path, clock=self.clock, payload_bytes_max=self.payload_bytes_max
+        )
+        self._handles.append(broker)
+        return broker
+
+    def poison(self, job_id: JobId, spec: bytes) -> None:
+        """Write over the stored spec."""
+        with closing(apsw.Connection(str(self.path))) as connection:
+            connection.execute("UPDATE job SET spec = ?1 WHERE id = ?2", (spec, job_id))
+            assert connection.changes() == 1
+
+    def close(self) -> None:
+        """Close the handles; the folder is the test's."""
+        for broker in self._handles:
+            broker.close()

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from penstock.broker import requests as r
+from penstock.core.settlement import Complete
 from penstock.errors import WrongContext
 
 from .scene import QUEUE, Scene
@@ -22,6 +23,7 @@ def test_a_closed_broker_refuses_every_verb(scene: Scene) -> None:
     opened = r.OpenLease(
         id=scene.new_lease_id(), queues=(QUEUE,), owner=scene.owner(), ttl_ms=1_000
     )
+    settlement = Complete(id=job.id, fence=scene.new_fence(), outcome="succeeded", result=None)
     broker = scene.harness.open()
     broker.close()
     calls: list[Callable[[], object]] = [
@@ -31,9 +33,9 @@ def test_a_closed_broker_refuses_every_verb(scene: Scene) -> None:
         lambda: broker.extend([lease], ttl_ms=1),
         lambda: broker.close_leases([lease]),
         lambda: broker.claim(scene.request(lease)),
-        lambda: broker.settle([]),
+        lambda: broker.settle([settlement]),
         lambda: broker.cycle([], scene.request(lease)),
-        lambda: broker.note([]),
+        lambda: broker.note([r.Note(id=job.id, fence=settlement.fence)]),
         lambda: broker.promote([QUEUE], limit=1),
         lambda: broker.expire([QUEUE], limit=1),
         lambda: broker.reclaim(reclaim),
