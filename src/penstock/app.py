@@ -65,7 +65,8 @@ class App:
         settings: Mapping[str, Any] | None = None,
     ) -> None:
         self.registry = Registry()
-        self._given = dict(settings or {}) | ({} if url is None else {"url": url})
+        given = {"url": url, **(settings or {})}
+        self._given = {name: value for name, value in given.items() if value is not None}
         self._config: Config | None = None
         self._includes = Includes(include)
         self._start_hooks: list[Hook] = []
@@ -237,13 +238,15 @@ class App:
 
     def manifest(self) -> AppManifest:
         """Return what a supervisor must know of the app, as data."""
+        from penstock.settings import as_text
+
         tasks = tuple(registration.facts() for registration in self.registry)
         queues = dict.fromkeys([QUEUE_DEFAULT, *(task.queue for task in tasks)])
         return AppManifest(
             url=self.config.settings.url,
             tasks=tasks,
             queues=tuple(queues),
-            settings={name: str(value) for name, value in self._given.items()},
+            settings={name: as_text(value) for name, value in self._given.items() if name != "url"},
         )
 
     def close(self) -> None:
@@ -260,4 +263,8 @@ class App:
                 "the tasks of the worker's own app"
             )
         settings = self.config.settings
-        return connect(settings.url, durability=settings.durability)
+        return connect(
+            settings.url,
+            durability=settings.durability,
+            payload_bytes_max=max(settings.payload_bytes_max, settings.result_bytes_max),
+        )

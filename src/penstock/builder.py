@@ -1,21 +1,25 @@
-"""Builds requests from calls. Pure: the sync and the async driver share it."""
+"""Builds requests from calls and handles from answers. Pure: both drivers share it."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
 from penstock.asked import Asked
-from penstock.broker.requests import Durability, EnqueueRequest
+from penstock.broker.requests import Accepted, Durability, EnqueueRequest
 from penstock.core.ids import JobId
 from penstock.core.job import JobSpec, Parent
-from penstock.errors import PayloadTooLarge
+from penstock.errors import EnqueueRefused, PayloadTooLarge, PenstockError
+from penstock.job import Job
 
 if TYPE_CHECKING:
+    from penstock.client import Client
     from penstock.registry import Registration
     from penstock.task import Call
 
+T = TypeVar("T")
 _NO_PAYLOAD = msgspec.Raw(b"{}")
 _replace = msgspec.structs.replace
 
@@ -31,6 +35,7 @@ class Plan(msgspec.Struct, frozen=True, eq=False):
         due_at: due at this instant.
         parents: jobs that must be final first.
         durability: class asked for; None: the broker's.
+        read_result: reads a stored result as the return annotation.
     """
 
     registration: Registration
@@ -40,6 +45,7 @@ class Plan(msgspec.Struct, frozen=True, eq=False):
     due_at: int | None
     parents: tuple[Parent, ...]
     durability: Durability | None
+    read_result: Callable[[bytes | msgspec.Raw], Any]
 
     @classmethod
     def of(cls, task: Registration, asked: Asked) -> Plan:
@@ -71,6 +77,7 @@ class Plan(msgspec.Struct, frozen=True, eq=False):
             due_at=asked.due_at,
             parents=asked.parents,
             durability=asked.durability,
+            read_result=task.signature.result,
         )
 
 
@@ -92,14 +99,45 @@ def build(call: Call[Any], job_id: JobId) -> EnqueueRequest:
     )
 
 
-def check_size(call: Call[Any], bytes_max: int) -> None:
-    """Refuse a payload over `bytes_max`.
+def too_large(call: Call[Any], bytes_max: int) -> PayloadTooLarge:
+    """Return the error for a payload over `bytes_max`."""
+    return PayloadTooLarge(
+        f"arguments of task {call.plan.spec.task} have {len(call.payload)} bytes, "
+        f"{bytes_max} at most: store them elsewhere and pass where, or raise payload_bytes_max"
+    )
+
+
+def handle(client: Client, call: Call[T], outcome: Accepted | PenstockError) -> Job[T]:
+    """Return the handle of an accepted job, or raise why it was refused."""
+    if isinstance(outcome, PenstockError):
+        raise outcome
+    return Job(
+        outcome.id, client, call.plan.read_result, outcome.durability, duplicate=outcome.duplicate
+    )
+
+
+def handles(
+    client: Client, calls: Sequence[Call[Any]], outcomes: Sequence[Accepted | PenstockError]
+) -> list[Job[Any]]:
+    """Return the handles of accepted jobs, in order.
 
     Raises:
-        PayloadTooLarge: definite, nothing was written.
+        EnqueueRefused: some jobs were refused, or all for reasons of their own.
+        PenstockError: all failed for one and the same reason.
     """
-    if len(call.payload) > bytes_max:
-        raise PayloadTooLarge(
-            f"arguments of task {call.plan.spec.task} have {len(call.payload)} bytes, "
-            f"{bytes_max} at most: store them elsewhere and pass where, or raise payload_bytes_max"
-        )
+    refused = [(n, one) for n, one in enumerate(outcomes) if isinstance(one, PenstockError)]
+    jobs = [
+        handle(client, call, outcome)
+        for call, outcome in zip(calls, outcomes, strict=True)
+        if type(outcome) is Accepted
+    ]
+    if not refused:
+        return jobs
+    index, first = refused[0]
+    if not jobs and all(error is first for _, error in refused):
+        raise first
+    raise EnqueueRefused(
+        f"{len(refused)} of {len(calls)} jobs were refused, the first at {index}: {first}",
+        accepted=jobs,
+        refused=refused,
+    ) from first

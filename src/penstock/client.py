@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from penstock import flow
 from penstock.broker.requests import Accepted, CancelAnswer, Durability
-from penstock.builder import build, check_size
+from penstock.builder import build, handle, handles, too_large
 from penstock.core.units import Duration, duration_ms
 from penstock.drive import drive, whole
-from penstock.errors import EnqueueRefused, PenstockError, WrongContext
+from penstock.errors import PenstockError, WrongContext
 from penstock.job import Job
 from penstock.job_ids import JobIds, PerProcess
 from penstock.serializers.json import JsonReader
@@ -124,26 +124,26 @@ class Client:
     def enqueue(self, call: Call[T]) -> Job[T]:
         """Enqueue one call; see `Task.enqueue`."""
         [outcome] = self._outcomes([call], None)
-        return self._accepted(call, outcome)
+        return handle(self, call, outcome)
 
     async def aenqueue(self, call: Call[T]) -> Job[T]:
         """Enqueue one call; calls of one turn of the loop share a round trip."""
-        self.check(call)
-        return self._accepted(call, await self._loop().enqueue(call))
+        self.check([call])
+        return handle(self, call, await self._loop().enqueue(call))
 
     def enqueue_many(
         self, calls: Iterable[Call[Any]], durability: Durability | None
     ) -> list[Job[Any]]:
         """Enqueue calls in order; see `App.enqueue_many`."""
         several = list(calls)
-        return self._all_accepted(several, self._outcomes(several, durability))
+        return handles(self, several, self._outcomes(several, durability))
 
     async def aenqueue_many(
         self, calls: Iterable[Call[Any]], durability: Durability | None
     ) -> list[Job[Any]]:
         """Enqueue calls in order; see `App.enqueue_many`."""
         several = list(calls)
-        return self._all_accepted(several, await self._loop().enqueue_many(several, durability))
+        return handles(self, several, await self._loop().enqueue_many(several, durability))
 
     def result(self, job_id: JobId, read: Read | None, timeout: Duration | None) -> Any:
         """Wait for a job; see `Job.result`."""
@@ -195,11 +195,14 @@ class Client:
         else:
             self._pause(seconds)
 
-    def check(self, call: Call[Any]) -> None:
-        """Refuse a payload over the cap. Raises PayloadTooLarge."""
+    def check(self, calls: Iterable[Call[Any]]) -> None:
+        """Refuse payloads over the cap. Raises PayloadTooLarge."""
         if self._bytes_max is None:
             self._bytes_max = self._payload_bytes_max()
-        check_size(call, self._bytes_max)
+        bytes_max = self._bytes_max
+        for call in calls:
+            if len(call.payload) > bytes_max:
+                raise too_large(call, bytes_max)
 
     def missing(self, calls: Sequence[Call[Any]]) -> list[str]:
         """Return the queues whose tags are not known yet."""
@@ -219,8 +222,7 @@ class Client:
         Raises:
             PayloadTooLarge: of one of them; nothing was written of any.
         """
-        for call in calls:
-            self.check(call)
+        self.check(calls)
         if tags:
             # Race: replaced, not changed, so that no thread sees a part of it.
             self._tags = {**self._tags, **tags}
@@ -237,38 +239,6 @@ class Client:
         missing = self.missing(calls)
         tags = self.enqueuer.register(missing) if missing else {}
         return self._drive(flow.send_all(self.requests(calls, tags, durability), time.monotonic))
-
-    def _accepted(self, call: Call[T], outcome: Accepted | PenstockError) -> Job[T]:
-        if isinstance(outcome, PenstockError):
-            raise outcome
-        return Job(
-            outcome.id,
-            self,
-            read=call.plan.registration.signature.result,
-            durability=outcome.durability,
-            duplicate=outcome.duplicate,
-        )
-
-    def _all_accepted(
-        self, calls: Sequence[Call[Any]], outcomes: Sequence[Accepted | PenstockError]
-    ) -> list[Job[Any]]:
-        jobs: list[Job[Any]] = []
-        refused: list[tuple[int, PenstockError]] = []
-        for index, (call, outcome) in enumerate(zip(calls, outcomes, strict=True)):
-            if isinstance(outcome, PenstockError):
-                refused.append((index, outcome))
-            else:
-                jobs.append(self._accepted(call, outcome))
-        if not refused:
-            return jobs
-        index, first = refused[0]
-        if not jobs and all(error is first for _, error in refused):
-            raise first
-        raise EnqueueRefused(
-            f"{len(refused)} of {len(calls)} jobs were refused, the first at {index}: {first}",
-            accepted=jobs,
-            refused=refused,
-        ) from first
 
     def _drive(self, steps: flow.Flow[T]) -> T:
         return drive(steps, self.enqueuer, self._pause)

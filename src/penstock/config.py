@@ -19,10 +19,18 @@ import msgspec
 
 from penstock.connect import FILE_DEFAULT, masked, sqlite_path, sqlite_url
 from penstock.errors import BadSetting
-from penstock.settings import SETTINGS, Setting, Settings
+from penstock.settings import SETTINGS, Setting, Settings, as_text
 
 #: Variables of the same prefix that are no settings: they tell a process what it is.
-_NOT_SETTINGS: Final = frozenset({"PENSTOCK_CHILD", "PENSTOCK_CHANNEL_FD"})
+_NOT_SETTINGS: Final = frozenset(
+    {
+        "PENSTOCK_CHANNEL_FD",
+        "PENSTOCK_CHILD",
+        "PENSTOCK_CHILD_MARK",
+        "PENSTOCK_PLAN_FD",
+        "PENSTOCK_STACK_FD",
+    }
+)
 _FILES: Final = ("penstock.toml", "pyproject.toml")
 
 
@@ -45,9 +53,7 @@ class Value(msgspec.Struct, frozen=True):
     def shown(self) -> str:
         """The value as text fit for people: the password of a URL is masked."""
         value = self.given if self.given != "" else self.value
-        if isinstance(value, list | tuple):
-            return ",".join(str(part) for part in value)
-        return masked(str(value)) if self.setting.name == "url" else str(value)
+        return masked(str(value)) if self.setting.name == "url" else as_text(value)
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from penstock.broker.clock import SystemClock
+from penstock.broker.requests import PAYLOAD_BYTES_MAX, Durability
 from penstock.errors import BadSetting
 
 if TYPE_CHECKING:
     from penstock.broker.protocol import Broker
-    from penstock.broker.requests import Durability
     from penstock.core.clock import Clock
 
 #: Name of the file where no URL says otherwise.
@@ -32,7 +32,11 @@ _SECRET = re.compile(r"([^&=]*(?:password|passwd|secret|token)[^&=]*)=[^&]*", re
 
 
 def connect(
-    url: str, *, durability: Durability | None = None, clock: Clock | None = None
+    url: str,
+    *,
+    durability: Durability | None = None,
+    clock: Clock | None = None,
+    payload_bytes_max: int = PAYLOAD_BYTES_MAX,
 ) -> Broker:
     """Open the broker that `url` names.
 
@@ -41,6 +45,7 @@ def connect(
             the working directory, or `memory://`.
         durability: class of an enqueue that asks for none; None: the broker's own default.
         clock: the machine's unless given.
+        payload_bytes_max: bytes of one payload, and of one result.
 
     Raises:
         BadSetting: the URL names no broker, or one that is not installed; nothing was opened.
@@ -51,11 +56,16 @@ def connect(
     if kind == "memory":
         from penstock.brokers.memory import MemoryBroker
 
-        return MemoryBroker(at)
+        return MemoryBroker(at, payload_bytes_max=payload_bytes_max)
     if kind == "sqlite":
         from penstock.brokers.sqlite import SqliteBroker
 
-        return SqliteBroker.open(sqlite_path(url), clock=at, durability=durability)
+        return SqliteBroker.open(
+            sqlite_path(url),
+            clock=at,
+            durability=Durability.FSYNC if durability is None else durability,
+            payload_bytes_max=payload_bytes_max,
+        )
     if kind in _EXTRAS:
         extra = _EXTRAS[kind]
         raise BadSetting(

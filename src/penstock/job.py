@@ -40,9 +40,9 @@ class Job(Generic[R_co]):
         self,
         job_id: JobId,
         client: Client,
-        *,
         read: Callable[[msgspec.Raw], Any] | None = None,
         durability: Durability | None = None,
+        *,
         duplicate: bool = False,
     ) -> None:
         self.id = job_id

@@ -134,6 +134,9 @@ class Registration(msgspec.Struct, frozen=True, kw_only=True, eq=False):
             soft_timeout_ms=self.limits.soft_timeout_ms,
             is_async=self.is_async,
             isolated=self.is_isolated,
+            priority=self.priority,
+            need=self.need(memory_bytes=None, memory_auto=False),
+            on_dead=self.on_dead,
         )
 
 

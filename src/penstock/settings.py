@@ -7,6 +7,7 @@ Durations are given as seconds, timedelta or "30s" and kept in milliseconds; the
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from datetime import timedelta
 from typing import Any, Final
 
 import msgspec
@@ -89,6 +90,15 @@ class Setting(msgspec.Struct, frozen=True, kw_only=True):
     def field(self) -> str:
         """Name of the field in `Settings`."""
         return f"{self.name}_ms" if self.unit == "ms" else self.name
+
+
+def as_text(value: object) -> str:
+    """Return a given value as text that reads as the same value again."""
+    if isinstance(value, timedelta):
+        return f"{value // timedelta(milliseconds=1)}ms"
+    if isinstance(value, list | tuple):
+        return ",".join(str(part) for part in value)
+    return str(value)
 
 
 def _text(value: object) -> str:

@@ -52,6 +52,8 @@ class Signature:
     def __init__(self, task: str, function: Callable[..., Any]) -> None:
         self._task = task
         self._function = function
+        self._what = f"arguments of task {task}"
+        self._write = JsonWriter().write
 
     @cached_property
     def parameters(self) -> Mapping[str, inspect.Parameter]:
@@ -112,15 +114,14 @@ class Signature:
         return hint
 
     @cached_property
-    def _is_plain(self) -> bool:
-        return all(parameter.kind in _NAMED for parameter in self.parameters.values())
+    def _bind(self) -> Callable[..., msgspec.Struct]:
+        if all(parameter.kind in _NAMED for parameter in self.parameters.values()):
+            return self._struct
+        signature, struct = inspect.signature(self._function), self._struct
+        return lambda *args, **kwargs: struct(**signature.bind(*args, **kwargs).arguments)
 
     @cached_property
-    def _write(self) -> Callable[[Any, str], bytes]:
-        return JsonWriter().write
-
-    @cached_property
-    def _read(self) -> Callable[[bytes | msgspec.Raw, str], Any]:
+    def _reader(self) -> JsonReader:
         for name, parameter in self.parameters.items():
             try:
                 JsonReader(self._hint_of(parameter))
@@ -129,11 +130,7 @@ class Signature:
                     f"task {self._task}: parameter {name!r}: {error}; give it an annotation that "
                     "msgspec reads, or Any"
                 ) from error
-        return JsonReader(self._struct).read
-
-    @cached_property
-    def _what(self) -> str:
-        return f"arguments of task {self._task}"
+        return JsonReader(self._struct)
 
     def check(self) -> None:
         """Compile now what is otherwise compiled at first use.
@@ -141,7 +138,7 @@ class Signature:
         Raises:
             BadSetting: an annotation cannot be resolved, or is not one that JSON can be read as.
         """
-        _ = self._struct, self._read, self._write
+        _ = self._bind, self._reader
 
     def accepts(self, name: str) -> bool:
         """Return whether an argument of this name can be passed by keyword."""
@@ -159,14 +156,16 @@ class Signature:
             SerializationError: JSON cannot hold an argument.
             BadSetting: as `check`.
 
-        Cost: under 1 us for a few plain arguments.
+        Cost: about 1 us for a few plain arguments.
         """
         text = self._write(self._bound(args, kwargs), self._what)
         try:
             # What a worker could not read is refused here, where the mistake can be seen.
-            self._read(text, self._what)
-        except SerializationError as error:
-            raise BadArguments(f"{error}; the signature is {self.shown}") from error
+            self._reader.decode(text)
+        except Exception as error:
+            raise BadArguments(
+                f"{self._what} do not fit: {error}; the signature is {self.shown}"
+            ) from error
         return text
 
     def digest(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
@@ -187,13 +186,13 @@ class Signature:
             SerializationError: not JSON, names that the function has no parameter for, or values
                 that do not fit the annotations.
         """
-        values = self._read(payload, self._what)
+        values = self._reader.read(payload, self._what)
         given = {
             name: value
             for name in self.parameters
             if (value := getattr(values, name)) is not _ABSENT
         }
-        if self._is_plain:
+        if self._bind is self._struct:
             return (), given
         return self._spread(given)
 
@@ -238,12 +237,8 @@ class Signature:
         return tuple(args), kwargs
 
     def _bound(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> msgspec.Struct:
-        struct = self._struct
         try:
-            if self._is_plain:
-                return struct(*args, **kwargs)
-            bound = inspect.signature(self._function).bind(*args, **kwargs)
-            return struct(**bound.arguments)
+            return self._bind(*args, **kwargs)
         except TypeError:
             raise self._misfit(args, kwargs) from None
 

@@ -22,15 +22,13 @@ from penstock.core.retry import BACKOFF_DEFAULT, RETRIES_DEFAULT, Backoff, Retry
 from penstock.core.units import duration_ms
 from penstock.errors import BadSetting
 from penstock.naming import is_coroutine_function, task_name
+from penstock.on_dead import ARGUMENTS
 from penstock.options import Isolation, TaskOptions
 from penstock.registry import Limits, Registration
 from penstock.signature import Signature
 from penstock.task import AsyncTask, Home, SyncTask, Task
 
 AnyTask = TypeVar("AnyTask", bound=Task[..., Any])
-
-#: What `on_dead` passes.
-_ON_DEAD_ARGUMENTS = ("job_id", "reason", "error")
 
 
 def decorate(
@@ -185,12 +183,10 @@ def _on_dead(options: TaskOptions) -> str | None:
         return None
     if not isinstance(value, Task):
         return check_name("task", value)
-    missing = [
-        name for name in _ON_DEAD_ARGUMENTS if not value.home.registration.signature.accepts(name)
-    ]
+    missing = [name for name in ARGUMENTS if not value.home.registration.signature.accepts(name)]
     if missing:
         raise BadSetting(
             f"on_dead task {value.name} does not take {', '.join(missing)}: it is enqueued with "
-            f"the arguments {', '.join(_ON_DEAD_ARGUMENTS)}"
+            f"the arguments {', '.join(ARGUMENTS)}"
         )
     return value.name

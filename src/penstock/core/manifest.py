@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from penstock.core.job import PRIORITY_DEFAULT, SHARED
 from penstock.core.retry import RetryPolicy
 
 
@@ -19,6 +20,9 @@ class TaskFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         soft_timeout_ms: soft limit of one attempt; 0: none.
         is_async: an `async def` function.
         isolated: its jobs need a child of their own.
+        priority: of its jobs unless the call says otherwise.
+        need: the ready set that its jobs enter unless the call says otherwise.
+        on_dead: name of the task to enqueue when a job of this one is buried (`on_dead.py`).
     """
 
     name: str
@@ -29,6 +33,9 @@ class TaskFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     soft_timeout_ms: int = 0
     is_async: bool = False
     isolated: bool = False
+    priority: int = PRIORITY_DEFAULT
+    need: str = SHARED
+    on_dead: str | None = None
 
 
 class AppManifest(msgspec.Struct, frozen=True, kw_only=True):

@@ -103,11 +103,15 @@ class JsonReader:
     Args:
         wanted: type or annotation; Any gives plain dicts, lists, strings, numbers.
 
+    Attributes:
+        decode: reads text that this process wrote just now: no check of its depth, and what
+            msgspec or a hook raises comes out as it is.
+
     Raises:
         SerializationError: msgspec cannot read this type.
     """
 
-    __slots__ = ("_decode",)
+    __slots__ = ("decode",)
 
     def __init__(self, wanted: Any = Any) -> None:
         try:
@@ -116,7 +120,7 @@ class JsonReader:
             raise SerializationError(
                 f"{wanted!r:.{_SHOWN_CHARS}} is not a type that JSON can be read as: {error}"
             ) from error
-        self._decode: Callable[[bytes | msgspec.Raw], Any] = decoder.decode
+        self.decode: Callable[[bytes | msgspec.Raw], Any] = decoder.decode
 
     def read(self, text: bytes | msgspec.Raw, what: str) -> Any:
         """Return the value; `what` names it in errors.
@@ -124,10 +128,11 @@ class JsonReader:
         Raises:
             SerializationError: not JSON, nested too deep, or not of the type.
         """
-        if len(memoryview(text)) > _SHALLOW_BYTES:
-            refuse_deep(bytes(memoryview(text)), what)
+        whole = bytes(text)
+        if len(whole) > _SHALLOW_BYTES:
+            refuse_deep(whole, what)
         try:
-            return self._decode(text)
+            return self.decode(whole)
         except Exception as error:
             raise SerializationError(f"{what} cannot be read: {error}") from error
 
