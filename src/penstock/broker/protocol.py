@@ -5,7 +5,8 @@ inside the atomic operation. Errors of every verb:
 
 - `Unavailable`: definite, nothing was written, calling again is safe;
 - `OutcomeUnknown`: the write may have happened; every verb here may be called again with the same
-  arguments (ids, fences and leases make the repeat harmless);
+  arguments (ids, fences and leases make the repeat harmless; only a note's log lines are appended
+  again, and bounded batches of maintenance go on with the next ones);
 - `UsageError`: the caller broke a rule of the port (`broker.rules` checks them, before anything is
   written). No list is longer than BATCH_MAX, no limit is outside 1..BATCH_MAX.
 

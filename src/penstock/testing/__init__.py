@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 from .clock import ManualClock
+from .faulty import Call, Fault, FaultyBroker, Plan, fail_nth
 
-__all__ = ["ManualClock"]
+__all__ = ["Call", "Fault", "FaultyBroker", "ManualClock", "Plan", "fail_nth"]

@@ -17,6 +17,18 @@ from __future__ import annotations
 
 from .cases import MODULES, Case, cases
 from .harness import Capability, Harness
+from .life import live
 from .scene import Scene
+from .snapshot import Snapshot, snapshot
 
-__all__ = ["MODULES", "Capability", "Case", "Harness", "Scene", "cases"]
+__all__ = [
+    "MODULES",
+    "Capability",
+    "Case",
+    "Harness",
+    "Scene",
+    "Snapshot",
+    "cases",
+    "live",
+    "snapshot",
+]

@@ -35,6 +35,7 @@ MODULES: Final[dict[str, tuple[str, ...]]] = {
     "counts": ("counts",),
     "listen": ("listen",),
     "close": ("close",),
+    "repeat": ("repeat",),
     "reclaim": ("reclaim", "reclaim_grace"),
 }
 

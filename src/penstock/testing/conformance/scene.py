@@ -16,6 +16,7 @@ from penstock.core.lifecycle import State
 from penstock.errors import BrokerError
 
 from .harness import Harness
+from .snapshot import every_job
 
 #: The lease of the cases, the default of a worker.
 LEASE_MS: Final = 12_000
@@ -204,15 +205,8 @@ class Scene:
         return [self.state(job_id) for job_id in job_ids]
 
     def all_jobs(self) -> list[JobRecord]:
-        """Return every job, by pages."""
-        found: list[JobRecord] = []
-        before: JobId | None = None
-        while True:
-            page = self.broker.list_jobs(r.JobFilter(), limit=r.BATCH_MAX, before=before)
-            found += page.jobs
-            before = page.next_before
-            if before is None:
-                return found
+        """Return every job, newest id first."""
+        return every_job(self.broker)
 
     def counts(self, queue: str = QUEUE) -> r.QueueCounts:
         """Return the counters of one queue."""

@@ -1,0 +1,65 @@
+"""The contract holds through threads of an event loop, and through faults that are repeated."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from penstock.broker.protocol import Broker
+from penstock.testing import Call, Fault, FaultyBroker
+from penstock.testing.conformance import Case, Harness, cases
+from tests.conformance.harnesses import MemoryHarness, SqliteHarness
+from tests.conformance.wrapped import WrappedHarness, insisting, through_threads
+
+#: Verbs whose repeat gives the very same answer, so that no case can tell.
+SAME_ANSWER: Final = frozenset(
+    {"register", "open_lease", "extend", "close_leases", "claim", "pause", "resume"}
+    | {"peek", "get", "list_jobs", "counts", "needs", "leases"}
+)
+
+CASES: Final = cases()
+
+
+@pytest.fixture(params=[MemoryHarness, SqliteHarness], ids=["memory", "sqlite"])
+def harness(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Harness]:
+    """A fresh store of each of our brokers."""
+    make: Callable[[Path], Harness] = request.param
+    made = make(tmp_path)
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_through_threads(case: Case, harness: Harness) -> None:
+    """Each sentence holds for the async face, one event loop per call."""
+    case.run(WrappedHarness(harness, through_threads))
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_through_refusals(case: Case, harness: Harness) -> None:
+    """Each sentence holds when every other call is refused before its write, and made again."""
+
+    def refuse_every_other(call: Call) -> Fault:
+        return Fault.REFUSE if call.number % 2 else Fault.NONE
+
+    def wrap(broker: Broker) -> Broker:
+        return insisting(FaultyBroker(broker, refuse_every_other))
+
+    case.run(WrappedHarness(harness, wrap))
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_through_lost_replies(case: Case, harness: Harness) -> None:
+    """Each sentence holds when answers are lost after the write, and asked for again."""
+
+    def lose_every_other(call: Call) -> Fault:
+        is_lost = call.verb in SAME_ANSWER and call.number_of_verb % 2 == 1
+        return Fault.LOSE_REPLY if is_lost else Fault.NONE
+
+    def wrap(broker: Broker) -> Broker:
+        return insisting(FaultyBroker(broker, lose_every_other))
+
+    case.run(WrappedHarness(harness, wrap))
