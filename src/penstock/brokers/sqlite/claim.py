@@ -14,7 +14,7 @@ from typing import Final
 
 import msgspec
 
-from penstock.broker.requests import BATCH_MAX, ClaimAnswer, ClaimRequest
+from penstock.broker.requests import BATCH_MAX, ClaimAnswer, ClaimRequest, Offer
 from penstock.broker.stored import read_spec
 from penstock.core.ids import Fence, JobId, LeaseId
 from penstock.core.job import NO_CHARGES, Charges, Claimed
@@ -26,6 +26,7 @@ from .statements import read_statements
 from .transaction import Row, Transaction
 
 _SQL: Final = read_statements("claim")
+_UNION: Final = "\nUNION ALL\n"
 
 #: (needs offered, whether the offer has its own limit) of each queue; it decides the statement.
 _Shape = tuple[tuple[int, bool], ...]
@@ -50,7 +51,6 @@ def claim(tx: Transaction, request: ClaimRequest, tags: Mapping[str, int]) -> Cl
     }
     taken = _take(tx, request, lease, giving)
     if taken:
-        _count(tx, taken)
         if request.wake_token is not None:
             tx.rows(_SQL["no_longer_wait"], (request.wake_token,))
         return ClaimAnswer(jobs=_as_claimed(tx, taken, request, names), lease_open=True)
@@ -62,43 +62,48 @@ def claim(tx: Transaction, request: ClaimRequest, tags: Mapping[str, int]) -> Cl
 def _take(
     tx: Transaction, request: ClaimRequest, lease: GoodLease, giving: Mapping[str, int]
 ) -> list[Row]:
-    """Run the best jobs, and return their rows in any order."""
+    """Run the best jobs, and return their rows."""
     offers = [
         offer
         for offer in request.offers
-        if offer.queue in giving and offer.needs  # Guard: the lease is for this queue
+        if offer.needs and offer.queue in giving  # Guard: the lease is for this queue
     ]
     if not offers:
         return []
-    shape = tuple((len(offer.needs), offer.limit is not None) for offer in offers)
-    bindings: list[object] = [request.fence, lease.no, lease.worker, lease.pid, tx.now]
+    heads = tx.rows(_heads_of(offers), _heads_bindings(tx, request, offers, giving))
+    run = (request.fence, lease.no, lease.worker, lease.pid, tx.now)
+    tx.each(_SQL["take"], [(row[2], *run) for row in heads])
+    for _, _, _, queue, need, *_ in heads:
+        tx.moved(queue, State.QUEUED, State.RUNNING)
+        if tx.fresh:
+            tx.fresh[queue, need] -= 1
+    return heads
+
+
+def _heads_of(offers: Sequence[Offer]) -> str:
+    """Return the statement for offers of this shape."""
+    return _statement(tuple((len(offer.needs), offer.limit is not None) for offer in offers))
+
+
+@lru_cache(maxsize=256)
+def _statement(shape: _Shape) -> str:
+    arms: list[str] = []
+    for needs, has_limit in shape:
+        sets = _UNION.join([_SQL["arm"]] * needs)
+        arms.append(_SQL["arms_of_queue"].format(arms=sets) if has_limit else sets)
+    return _SQL["heads"].format(arms=_UNION.join(arms))
+
+
+def _heads_bindings(
+    tx: Transaction, request: ClaimRequest, offers: Sequence[Offer], giving: Mapping[str, int]
+) -> Row:
+    bindings: list[str | int] = [tx.now]
     for offer in offers:
         for need in offer.needs:
             bindings += (giving[offer.queue], need, tx.now)
         if offer.limit is not None:
             bindings.append(offer.limit)
-    bindings.append(request.limit)
-    return tx.rows(_take_statement(shape), tuple(bindings))
-
-
-@lru_cache(maxsize=256)
-def _take_statement(shape: _Shape) -> str:
-    """Return the statement for offers of this shape."""
-    arms: list[str] = []
-    for needs, has_limit in shape:
-        sets = "\nUNION ALL\n".join([_SQL["head"]] * needs)
-        if has_limit:
-            sets = _SQL["heads_of_queue"].format(heads=sets)
-        arms.append(sets)
-    heads = "\nUNION ALL\n".join(arms)
-    return _SQL["take"].format(heads=f"\n{heads}\nORDER BY rank, id\nLIMIT ?\n")
-
-
-def _count(tx: Transaction, taken: list[Row]) -> None:
-    for _, _, queue, need, *_ in taken:
-        tx.moved(queue, State.QUEUED, State.RUNNING)
-        if tx.fresh:
-            tx.fresh[queue, need] -= 1
+    return (*bindings, request.limit)
 
 
 def _wait(tx: Transaction, request: ClaimRequest, token: str, tags: Mapping[str, int]) -> None:
@@ -115,12 +120,12 @@ def _as_claimed(
     tx: Transaction, rows: Sequence[Row], request: ClaimRequest, names: Mapping[int, str]
 ) -> tuple[Claimed, ...]:
     lease, fence = LeaseId(request.lease), Fence(request.fence)
-    return tuple(as_claimed(tx, row, lease, fence, names[row[2]]) for row in sorted(rows))
+    return tuple(as_claimed(tx, row, lease, fence, names[row[3]]) for row in sorted(rows))
 
 
 def as_claimed(tx: Transaction, row: Row, lease: LeaseId, fence: Fence, queue: str) -> Claimed:
     """Return a running job as its worker gets it."""
-    _, job_id, _, _, stored, claim_number, claimed_at, charges, has_note = row
+    _, job_id, _, _, _, stored, claim_number, claimed_at, charges, has_note = row
     spec, flaw = read_spec(stored)
     return Claimed(
         id=JobId(job_id),

@@ -10,7 +10,7 @@ transitions:
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import groupby
+from itertools import groupby, repeat
 from typing import Final, NamedTuple
 
 from penstock.broker.requests import Accepted, Durability, EnqueueRequest, Refused
@@ -83,12 +83,17 @@ def _store_plain(
     tx: Transaction, entries: list[Entry], durability: Durability
 ) -> Iterator[Accepted | Refused]:
     states = [_first_state(tx.now, entry.request) for entry in entries]
-    stored = tx.each(_SQL["insert"], map(_row, entries, states, [tx.now] * len(entries)))
-    is_new = {job_id for (job_id,) in stored}
+    [(newest,)] = tx.rows(_SQL["newest"])
+    inserted = tx.change(_SQL["insert"], map(_row, entries, states, repeat(tx.now)))
+    # Where all went in, none was known; else the rows above the newest one before are the new ones.
+    is_new = (
+        None if inserted == len(entries) else {row[0] for row in tx.rows(_SQL["newer"], (newest,))}
+    )
     for entry, state in zip(entries, states, strict=True):
         request = entry.request
-        if request.id in is_new:
-            is_new.discard(request.id)
+        if is_new is None or request.id in is_new:
+            if is_new is not None:
+                is_new.discard(request.id)
             tx.moved(entry.tag, None, state)
             if state is State.QUEUED:
                 tx.fresh[entry.tag, request.spec.need] += 1

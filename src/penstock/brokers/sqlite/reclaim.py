@@ -35,12 +35,13 @@ def reclaim(tx: Transaction, request: ReclaimRequest) -> ReclaimAnswer:
     room = request.limit - len(taken)
     orphans = tx.rows(_SQL["orphans"], (_json(names), room)) if room > 0 else []
     # Fence: raised in the same step, so that what the former owner still sends is stale.
-    taken += tx.each(_SQL["take"], [(no, request.fence, taker.no) for (no,) in orphans])
+    tx.each(_SQL["take"], [(row[2], request.fence, taker.no) for row in orphans])
+    taken += orphans
     jobs = tuple(
         msgspec.structs.replace(
-            as_claimed(tx, row[:9], request.lease, request.fence, names[row[2]]),
-            worker=row[9],
-            pid=row[10],
+            as_claimed(tx, row[:10], request.lease, request.fence, names[row[3]]),
+            worker=row[10],
+            pid=row[11],
         )
         for row in sorted(taken, key=lambda row: str(row[1]))
     )

@@ -15,7 +15,7 @@ transitions:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -42,97 +42,104 @@ _ATTEMPT: Final = read_statements("attempt")
 _ENCODE: Final = msgspec.json.encode
 
 
+class _Held(NamedTuple):
+    """What a running job is known by while its fence holds."""
+
+    no: int
+    queue: int
+    has_children: int
+    cancel_requested: int
+    claim_number: int
+    worker: str
+    pid: int
+    claimed_at: int
+    need: str
+    spec_need: str | None
+
+
 def settle(
     tx: Transaction, settlements: Sequence[Settlement], result_bytes_max: int
 ) -> list[Applied]:
     """Apply each settlement whose fence still holds; completions go in together."""
-    completions = [item for item in settlements if type(item) is Complete]
-    applied = _complete(tx, completions, result_bytes_max) if completions else {}
-    return [
-        applied[item.id] if type(item) is Complete else _settle_one(tx, item)
-        for item in settlements
-    ]
-
-
-def _complete(
-    tx: Transaction, items: Sequence[Complete], result_bytes_max: int
-) -> dict[JobId, Applied]:
-    applied = dict.fromkeys([item.id for item in items], Applied.STALE)
-    dropped = {
-        item.id
-        for item in items
-        if item.result is not None and len(item.result) > result_bytes_max  # Guard: result fits
-    }
-    rows = (
-        (*_attempt_end(tx, item), None if item.id in dropped else item.result, item.id in dropped)
-        for item in items
-    )
-    parents: list[str] = []
-    for job_id, queue, has_children in tx.each(_SQL["complete"], rows):
-        applied[job_id] = Applied.RESULT_DROPPED if job_id in dropped else Applied.APPLIED
-        tx.moved(queue, State.RUNNING, State.COMPLETED)
-        if has_children:
-            parents.append(job_id)
+    applied = [Applied.STALE] * len(settlements)
+    completions: list[Row] = []
+    parents: list[JobId] = []
+    for place, item in enumerate(settlements):
+        found = tx.row(_SQL["held"], (item.id, item.fence))
+        if found is None:
+            continue
+        held = _Held(*found)
+        if isinstance(item, Complete):
+            fits = item.result is None or len(item.result) <= result_bytes_max  # Guard: result fits
+            result = item.result if fits else None
+            completions.append((*_attempt_end(tx, held, item), result, not fits))
+            tx.moved(held.queue, State.RUNNING, State.COMPLETED)
+            if held.has_children:
+                parents.append(item.id)
+            applied[place] = Applied.APPLIED if fits else Applied.RESULT_DROPPED
+        else:
+            applied[place] = _settle_one(tx, held, item)
+    tx.each(_SQL["complete"], completions)
     if parents:
         parent_completed(tx, parents)
     return applied
 
 
-def _settle_one(tx: Transaction, item: Settlement) -> Applied:
+def _settle_one(
+    tx: Transaction, held: _Held, item: Retry | Bury | Snooze | Release | Cancel
+) -> Applied:
     if isinstance(item, Bury):
-        return _finish(tx, item, State.DEAD, item.reason, Applied.APPLIED)
-    if isinstance(item, Cancel):
-        return _finish(tx, item, State.CANCELLED, item.reason, Applied.APPLIED)
-    if isinstance(item, Complete):
-        return _complete(tx, [item], 0)[item.id]
-    if _go_on(tx, item):
-        return Applied.APPLIED
-    return _finish(tx, item, State.CANCELLED, Reason.BY_OPERATOR, Applied.CANCELLED)
+        _finish(tx, held, item, State.DEAD, item.reason)
+    elif isinstance(item, Cancel):
+        _finish(tx, held, item, State.CANCELLED, item.reason)
+    elif held.cancel_requested:  # Guard: a requested cancel wins
+        _finish(tx, held, item, State.CANCELLED, Reason.BY_OPERATOR)
+        return Applied.CANCELLED
+    else:
+        _go_on(tx, held, item)
+    return Applied.APPLIED
 
 
 def _finish(
     tx: Transaction,
+    held: _Held,
     item: Retry | Bury | Snooze | Release | Cancel,
     to: State,
     reason: Reason,
-    answer: Applied,
-) -> Applied:
-    ended = tx.row(_SQL["finish"], (*_attempt_end(tx, item), to, reason, _charges(item.charges)))
-    if ended is None:
-        return Applied.STALE
-    job_id, queue, has_children = ended
-    tx.moved(queue, State.RUNNING, to)
-    if has_children:
-        parent_failed(tx, [job_id])
-    return answer
+) -> None:
+    end = _attempt_end(tx, held, item)
+    tx.rows(_SQL["finish"], (*end, to, reason, _charges(item.charges)))
+    tx.moved(held.queue, State.RUNNING, to)
+    if held.has_children:
+        parent_failed(tx, [item.id])
 
 
-def _go_on(tx: Transaction, item: Retry | Snooze | Release) -> bool:
-    """Put the job back among those that wait; False: stale, or it is to be cancelled."""
+def _go_on(tx: Transaction, held: _Held, item: Retry | Snooze | Release) -> None:
+    """Put the job back among those that wait, and keep its attempt apart from the next one."""
     due_at = None if isinstance(item, Release) else tx.now + item.delay_ms
     to = _WAITS_AS[type(item)]
-    end = _attempt_end(tx, item)
-    row = tx.row(_SQL["go_on"], (*end, to, due_at, _charges(item.charges), item.need))
-    if row is None:
-        return False
-    queue, need, number, worker, pid, claimed_at = row
-    error = end[-1]
-    attempt = (item.id, number, worker, pid, claimed_at, tx.now, item.outcome, error)
-    tx.rows(_ATTEMPT["keep"], attempt)
-    if number > ATTEMPTS_KEPT:
-        tx.rows(_ATTEMPT["trim"], (item.id, number - ATTEMPTS_KEPT))
-    tx.moved(queue, State.RUNNING, to)
+    spec_need = held.need if held.spec_need is None else held.spec_need
+    need = spec_need if item.need is None else item.need
+    differs = spec_need if need != spec_need else None
+    end = _attempt_end(tx, held, item)
+    tx.rows(_SQL["go_on"], (*end, to, due_at, _charges(item.charges), need, differs))
+    _, ended_at, outcome, pid, error = end
+    kept = (item.id, held.claim_number, held.worker, pid, held.claimed_at, ended_at, outcome, error)
+    tx.rows(_ATTEMPT["keep"], kept)
+    if held.claim_number > ATTEMPTS_KEPT:
+        tx.rows(_ATTEMPT["trim"], (item.id, held.claim_number - ATTEMPTS_KEPT))
+    tx.moved(held.queue, State.RUNNING, to)
     if to is State.QUEUED:
-        tx.fresh[queue, need] += 1
-    return True
+        tx.fresh[held.queue, need] += 1
 
 
 _WAITS_AS: Final = {Retry: State.RETRYING, Snooze: State.SCHEDULED, Release: State.QUEUED}
 
 
-def _attempt_end(tx: Transaction, item: Settlement) -> Row:
-    """Return what all kinds write: id, fence, instant, outcome, pid, error."""
-    return (item.id, item.fence, tx.now, item.outcome, item.pid, _error(item.error))
+def _attempt_end(tx: Transaction, held: _Held, item: Settlement) -> Row:
+    """Return what all kinds write: row, instant, outcome, pid, error."""
+    pid = held.pid if item.pid is None else item.pid
+    return (held.no, tx.now, item.outcome, pid, _error(item.error))
 
 
 def _error(error: StoredError | None) -> bytes | None:

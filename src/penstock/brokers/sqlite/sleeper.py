@@ -31,6 +31,8 @@ def feed_queue(tx: Transaction, tag: int) -> None:
 def take_sleepers(tx: Transaction, ready_set: ReadySet, jobs: int) -> None:
     """Take up to `jobs` tokens left at `ready_set`, longest waiting first."""
     found = tx.rows(_SQL["sleepers"], (*ready_set, jobs))
+    if not found or tx.row(_SQL["is_paused"], ready_set[:1]) is not None:  # Guard: paused queue
+        return
     tx.each(_SQL["take"], found)
     tx.wakes += ((token, ready_set) for (token,) in found)
 

@@ -60,6 +60,14 @@ class Transaction:
         """Run one statement per item and return the rows of all, in order."""
         return self._cursor.executemany(sql, bindings).fetchall()
 
+    def change(self, sql: str, bindings: Iterable[apsw.Bindings]) -> int:
+        """Run one statement per item and return how many rows were written by all."""
+        connection = self._cursor.connection
+        before = connection.total_changes()
+        for _ in self._cursor.executemany(sql, bindings):
+            pass
+        return connection.total_changes() - before
+
     def moved(self, queue: int, before: State | None, after: State | None, jobs: int = 1) -> None:
         """Count `jobs` of `queue` out of one state and into another. None: no record."""
         if before is not None:

@@ -2,9 +2,9 @@
 -- cost: one look-up per offered set and per job; independent of the backlog. Jobs past their
 -- deadline that stand before the last one taken cost one index entry each.
 
--- `head` is one ready set in order of rank; several are merged by UNION ALL and ORDER BY, which
--- SQLite does by reading each set one entry ahead (see claim.py and the test of the query plans).
--- name: head
+-- `heads` are the sets of one shape of offers, each arm one ready set in order of rank. UNION ALL with
+-- ORDER BY is a merge that reads each set one entry ahead; see claim.py, and the test of the plans.
+-- name: arm
 SELECT no, rank, id
 FROM job
 WHERE queue = ?
@@ -12,31 +12,41 @@ AND need = ?
 AND state = 'queued'
 AND (expires_at IS NULL OR expires_at > ?) -- Guard: deadline
 
--- name: heads_of_queue
+-- name: arms_of_queue
 SELECT *
 FROM (
-{heads}
+{arms}
 ORDER BY rank, id
 LIMIT ?
 )
 
+-- name: heads
+SELECT
+  head.rank, head.id, job.no, job.queue, job.need, job.spec, job.claim_number + 1, ?,
+  job.charges, job.has_note
+FROM (
+{arms}
+ORDER BY rank, id
+LIMIT ?
+) AS head
+CROSS JOIN job ON job.no = head.no
+
 -- name: take
 UPDATE job
 SET state = 'running',
-  fence = ?,
-  lease = ?,
-  worker = ?,
-  pid = ?,
-  claimed_at = ?,
+  fence = ?2,
+  lease = ?3,
+  worker = ?4,
+  pid = ?5,
+  claimed_at = ?6,
   claim_number = claim_number + 1,
   ended_at = NULL,
   outcome = NULL,
   error = NULL
-WHERE no IN (SELECT no FROM ({heads}))
-RETURNING rank, id, queue, need, spec, claim_number, claimed_at, charges, has_note
+WHERE no = ?1
 
 -- name: taken
-SELECT rank, id, queue, need, spec, claim_number, claimed_at, charges, has_note
+SELECT rank, id, no, queue, need, spec, claim_number, claimed_at, charges, has_note
 FROM job
 WHERE lease = ?1
 AND fence = ?2
@@ -49,7 +59,7 @@ WHERE job = ?1
 -- name: wait
 INSERT INTO waiter (queue, need, token)
 VALUES (?1, ?2, ?3)
-ON CONFLICT (queue, need, token) DO NOTHING
+ON CONFLICT (token, queue, need) DO NOTHING
 
 -- name: no_longer_wait
 DELETE FROM waiter

@@ -8,7 +8,15 @@ INSERT INTO job (
 )
 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)
 ON CONFLICT (id) DO NOTHING -- Guard: same id is the same job
-RETURNING id
+
+-- name: newest
+SELECT COALESCE(MAX(no), 0)
+FROM job
+
+-- name: newer
+SELECT id
+FROM job
+WHERE no > ?1
 
 -- name: state_of
 SELECT state

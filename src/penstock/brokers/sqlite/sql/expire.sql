@@ -5,18 +5,18 @@
 SELECT expires_at, id, queue, state
 FROM job
 WHERE queue = ?1
-AND state IN ('blocked', 'scheduled', 'queued', 'retrying')
 AND expires_at IS NOT NULL
+AND finished_at IS NULL
 AND expires_at <= ?2 -- Guard: past its deadline
+AND lease IS NULL -- Guard: a running job does not expire
 ORDER BY expires_at, id
 LIMIT ?3
 
--- A job of the same batch may have been cancelled meanwhile, by the end of its parent.
 -- name: expire
 UPDATE job
 SET state = 'expired',
   reason = 'deadline',
   finished_at = ?2
 WHERE id = ?1
-AND state IN ('blocked', 'scheduled', 'queued', 'retrying')
+AND finished_at IS NULL -- Guard: not cancelled meanwhile by the end of its parent
 RETURNING has_children

@@ -39,7 +39,8 @@ AND EXISTS (
 RETURNING id
 
 -- name: orphans
-SELECT job.no
+SELECT job.rank, job.id, job.no, job.queue, job.need, job.spec, job.claim_number, job.claimed_at,
+  job.charges, job.has_note, job.worker, job.pid
 FROM lease
 JOIN job ON job.lease = lease.no
 WHERE lease.closed = 1 -- Guard: only closed leases
@@ -52,10 +53,9 @@ UPDATE job
 SET fence = ?2,
   lease = ?3
 WHERE no = ?1
-RETURNING rank, id, queue, need, spec, claim_number, claimed_at, charges, has_note, worker, pid
 
 -- name: taken
-SELECT rank, id, queue, need, spec, claim_number, claimed_at, charges, has_note, worker, pid
+SELECT rank, id, no, queue, need, spec, claim_number, claimed_at, charges, has_note, worker, pid
 FROM job
 WHERE lease = ?1
 AND fence = ?2

@@ -6,9 +6,14 @@ SELECT token
 FROM waiter
 WHERE queue = ?1
 AND need = ?2
-AND EXISTS (SELECT 1 FROM queue WHERE tag = ?1 AND paused = 0)
 ORDER BY seq
 LIMIT ?3
+
+-- name: is_paused
+SELECT 1
+FROM queue
+WHERE tag = ?1
+AND paused = 1
 
 -- One sleeper is fed by one job: its tokens at other sets are used up with this one.
 -- name: take
