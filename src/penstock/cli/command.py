@@ -8,6 +8,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
+from penstock.cli.exits import PipeClosed
 from penstock.cli.output import Output
 from penstock.cli.session import Session
 
@@ -94,7 +95,11 @@ def _with_session(function: Callable[..., Answer]) -> Callable[..., Answer]:
             url=options["url"],
             output=Output(as_json=bool(options["json"])),
         )
-        return function(session, **{parameter.name: values[parameter.name] for parameter in own})
+        try:
+            return function(session, **{one.name: values[one.name] for one in own})
+        except BrokenPipeError as error:
+            # typer would end the process itself, as if the command had failed.
+            raise PipeClosed from error
 
     run.__doc__ = function.__doc__
     # typer reads the signature and not the code.

@@ -46,8 +46,8 @@ class Declined(e.UsageError):
     """What was asked for is forbidden as things stand, or was not confirmed; nothing was done."""
 
 
-class Unsuccessful(e.PenstockError):
-    """The command did what it could, and the answer is bad news."""
+class PipeClosed(Exception):
+    """The reader of the output is gone; there is nobody to tell anything to."""
 
 
 #: Error class -> exit code; the first row that fits decides, so subclasses stand first.
@@ -63,7 +63,7 @@ EXITS: Final[tuple[tuple[type[BaseException], Exit], ...]] = (
     (e.OutcomeUnknown, Exit.UNAVAILABLE),
     (e.BrokerError, Exit.REFUSED),
     (e.PenstockError, Exit.FAILED),
-    (BrokenPipeError, Exit.PIPE_CLOSED),
+    (PipeClosed, Exit.PIPE_CLOSED),
     (KeyboardInterrupt, Exit.INTERRUPTED),
 )
 

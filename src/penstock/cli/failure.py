@@ -16,7 +16,8 @@ class Failure(msgspec.Struct, frozen=True, omit_defaults=True):
     """The JSON form of an error, under the key `error`.
 
     Attributes:
-        kind: class of the error, see the reference page of errors; "Usage" for the command line.
+        kind: class of the error, see the reference page of errors; "Usage" where the command line
+            does not parse; "Misconfigured", "NotFound" and "Declined" go with exit codes 78, 3, 4.
         message: names the value, the rule, and the way out.
         exit_code: what the command ends with.
         retry_after_s: where the broker said when a new try is worth while.

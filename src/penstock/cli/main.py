@@ -14,6 +14,8 @@ from penstock.cli.commands import (
     cancel,
     config,
     dead,
+    demo,
+    doctor,
     enqueue,
     job,
     jobs,
@@ -22,7 +24,7 @@ from penstock.cli.commands import (
     requeue,
     worker,
 )
-from penstock.cli.exits import Exit
+from penstock.cli.exits import Exit, PipeClosed
 from penstock.cli.session import Session
 from penstock.errors import BadSetting
 
@@ -52,6 +54,7 @@ def root(
 def build() -> typer.Typer:
     """Return the whole command line."""
     app = group(None, "penstock", root, no_args_is_help=True)
+    command(app, "demo", demo.demo)
     command(app, "worker", worker.worker)
     command(app, "enqueue", enqueue.enqueue)
     command(app, "jobs", jobs.jobs)
@@ -64,6 +67,7 @@ def build() -> typer.Typer:
     of_dead = group(app, "dead", dead.dead)
     command(of_dead, "show", dead.show)
     command(app, "purge", purge.purge)
+    command(app, "doctor", doctor.doctor)
     command(app, "config", config.config)
     return app
 
@@ -91,7 +95,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _failed(error: BaseException, words: Sequence[str], stderr: TextIO) -> int:
     if isinstance(error, SystemExit):
         raise error
-    if isinstance(error, BrokenPipeError):
+    if isinstance(error, PipeClosed | BrokenPipeError):
         failure.let_go_of(sys.stdout)
         return Exit.PIPE_CLOSED
     # typer names Ctrl-C and a closed prompt `Abort` in some of its versions.

@@ -46,11 +46,13 @@ class Column(msgspec.Struct, frozen=True):
 
     Attributes:
         whole: never cut, however narrow the terminal: ids, which people copy.
+        wraps: broken into lines instead of cut: sentences.
         right: numbers.
     """
 
     title: str
     whole: bool = False
+    wraps: bool = False
     right: bool = False
 
 
@@ -116,8 +118,9 @@ class Output:
             )
         for row in rows:
             cells = [Text(printable(c), style=_STYLES.get(c, "")) for c in row]
-            for cell in cells:
-                cell.no_wrap, cell.overflow = True, "ellipsis"
+            for column, cell in zip(columns, cells, strict=True):
+                if not column.wraps:
+                    cell.no_wrap, cell.overflow = True, "ellipsis"
             table.add_row(*cells)
         self._render(table)
 

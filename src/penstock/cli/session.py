@@ -73,7 +73,12 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
                 f"database {str(file)!r} (from {origin}) does not exist: give --url, or enqueue a "
                 "job or start a worker, which create it"
             )
-        broker = connect(url, durability=config.settings.durability)
+        try:
+            broker = connect(url, durability=config.settings.durability)
+        except BadSetting as error:
+            if origin == "--url":
+                raise
+            raise Misconfigured(f"{error} (from {origin})") from error
         try:
             yield broker
         finally:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 #: Attribute where the target names only a module.
 _ATTRIBUTE_DEFAULT: Final = "app"
-_TARGET: Final = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*(:[^\W\d]\w*)?\Z")
+_TARGET: Final = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*(:[^\W\d]\w*(\.[^\W\d]\w*)*)?\Z")
 
 Target = Annotated[
     str,
@@ -74,7 +74,9 @@ def load_app(text: str) -> App:
         ) from error
     except Exception as error:
         raise _broken(module_name, error) from error
-    app = getattr(module, attribute, None)
+    app: object = module
+    for name in attribute.split("."):
+        app = getattr(app, name, None)
     if not isinstance(app, App):
         there = [name for name, value in vars(module).items() if isinstance(value, App)]
         hint = f"it has {', '.join(there)}" if there else "it has no App at all"

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from penstock.cli.command import Answer
 from penstock.cli.output import Column
 from penstock.cli.session import Session
 
+if TYPE_CHECKING:
+    from penstock.config import Value
+
 
 def config(session: Session) -> Answer:
     """Show all settings with their origins.
 
-    Passwords are masked.     JSON: {"settings": [{"name", "value", "shown", "unit", "origin"}], "project": FOLDER, "file":
-    FILE or null, "warnings": [TEXT]}; value is as the program holds it, shown as it was written.
+    Passwords are masked. JSON: {"settings": [{"name", "value", "shown", "unit", "origin"}],
+    "project": FOLDER, "file": FILE or null, "warnings": [TEXT]}; value is as the program holds it,
+    shown as it was written.
     """
     found = session.config()
     out = session.output
@@ -28,8 +32,7 @@ def config(session: Session) -> Answer:
         )
         return None
     rows = [
-        [v.setting.name, v.shown if v.value not in {None, ""} else "-", v.origin, v.setting.env]
-        for v in found.values.values()
+        [v.setting.name, _shown(v) or "-", v.origin, v.setting.env] for v in found.values.values()
     ]
     columns = [Column("setting", whole=True), Column("value"), Column("from"), Column("variable")]
     out.table(columns, rows)
@@ -38,12 +41,16 @@ def config(session: Session) -> Answer:
     return None
 
 
-def _document(value: Any) -> dict[str, Any]:
+def _shown(value: Value) -> str:
+    return "" if value.value in {None, ""} else value.shown
+
+
+def _document(value: Value) -> dict[str, Any]:
     is_url = value.setting.name == "url"
     return {
         "name": value.setting.name,
         "value": value.shown if is_url else value.value,
-        "shown": value.shown,
+        "shown": _shown(value),
         "unit": value.setting.unit,
         "origin": value.origin,
     }

@@ -36,7 +36,8 @@ def job(
 ) -> Answer:
     """Show all that is known of one job.
 
-    What was asked, each attempt with its process and outcome, errors, progress, log, result.     JSON: one document with all of it.
+    What was asked, each attempt with its process and outcome, errors, progress, log, result.
+    JSON: one document with all of it.
     """
     from penstock.core.ids import check_job_id
     from penstock.core.lifecycle import State

@@ -31,8 +31,9 @@ def purge(
 ) -> Answer:
     """Forget final jobs of a queue, for ever.
 
-    Their results and errors go with them. Asks for the name of the queue unless --yes is given. Waiting and running jobs are never purged:
-    cancel them first. JSON: {"queue": NAME, "purged": COUNT}.
+    Their results and errors go with them. Asks for the name of the queue unless --yes is given.
+    Waiting and running jobs are never purged: cancel them first. JSON: {"queue": NAME, "purged":
+    COUNT}.
     """
     from penstock.broker.requests import JobFilter
 

@@ -1,0 +1,157 @@
+"""What `penstock doctor` looks at; each check yields what it found, and never raises."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from penstock.broker.requests import BrokerFacts, Durability, LeaseFacts, QueueCounts
+from penstock.cli.times import span
+from penstock.errors import BadSetting, BrokerError, UsageError
+
+if TYPE_CHECKING:
+    from penstock.config import Config
+
+#: What opening a broker may raise; each is a finding, not the end of the check.
+BROKER_TROUBLE: Final = (BrokerError, UsageError)
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """One thing that was looked at. `state` is ok, warning or problem."""
+
+    state: str
+    what: str
+    text: str
+
+
+class WorkerRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One open lease: a process of a worker and what it serves.
+
+    Attributes:
+        expires_in_ms: until the lease runs out unless it is extended; negative: it has; null: it
+            was opened under another boot of its host.
+        running: jobs that run under it.
+    """
+
+    worker: str
+    host: str
+    pid: int
+    queues: tuple[str, ...]
+    expires_in_ms: int | None
+    running: int
+
+    @classmethod
+    def of(cls, lease: LeaseFacts) -> WorkerRow:
+        """Return the row of a lease."""
+        return cls(
+            worker=lease.owner.worker,
+            host=lease.owner.host,
+            pid=lease.owner.pid,
+            queues=lease.queues,
+            expires_in_ms=lease.expires_in_ms,
+            running=lease.running,
+        )
+
+
+def of_installation() -> Iterator[Finding]:
+    """Versions, for bug reports."""
+    from importlib.metadata import version
+
+    system = f"{platform.system()} {platform.release()}"
+    text = f"{version('penstock')} on Python {platform.python_version()}, {system}"
+    yield Finding("ok", "penstock", f"{text}, {sys.executable}")
+
+
+def of_settings(config: Config) -> Iterator[Finding]:
+    """Where settings come from, and what looks like a mistake in them."""
+    file = "no settings file" if config.file is None else str(config.file)
+    changed = [value for value in config.values.values() if value.origin != "default"]
+    yield Finding("ok", "settings", f"{file}; {len(changed)} of {len(config.values)} are set")
+    for warning in config.warnings:
+        yield Finding("warning", "settings", warning)
+
+
+def of_broker(facts: BrokerFacts) -> Iterator[Finding]:
+    """What the broker is, and what endangers jobs there."""
+    yield Finding("ok", "broker", f"{facts.kind} {facts.version} at {facts.location}")
+    if facts.kind == "sqlite":
+        yield from _of_file(facts.location)
+    if facts.durability in {Durability.NONE, Durability.LOCAL}:
+        best = facts.durabilities[-1]
+        yield Finding(
+            "warning",
+            "durability",
+            f"{facts.durability}: power loss may take the last jobs; {best} keeps them",
+        )
+    else:
+        yield Finding("ok", "durability", f"{facts.durability}")
+    for warning in facts.warnings:
+        yield Finding("problem", "broker", warning)
+
+
+def _of_file(location: str) -> Iterator[Finding]:
+    import shutil
+    from pathlib import Path
+
+    from penstock.brokers.sqlite.place import check_place
+
+    path = Path(location)
+    try:
+        kind = check_place(path)
+        size, free = path.stat().st_size, shutil.disk_usage(path.parent).free
+    except (OSError, BadSetting) as error:
+        yield Finding("problem", "file", str(error))
+        return
+    text = f"{size / 2**20:.1f} MiB on {kind}, {free / 2**30:.1f} GiB free"
+    few = free < FREE_BYTES_MIN
+    yield Finding("warning" if few else "ok", "file", text + ("; make room" if few else ""))
+
+
+#: Bytes free under which a busy queue may fill the disk before somebody looks.
+FREE_BYTES_MIN: Final = 2**30
+
+
+def of_workers(leases: Sequence[LeaseFacts], queues: Sequence[QueueCounts]) -> Iterator[Finding]:
+    """Who works, what nobody works on, and what the dead have left behind."""
+    served = {queue for lease in leases if _is_live(lease) for queue in lease.queues}
+    names = {lease.owner.worker for lease in leases if _is_live(lease)}
+    yield Finding("ok" if names else "warning", "workers", f"{len(names)} at work")
+    for lease in leases:
+        if not _is_live(lease) and lease.running:
+            since = span(-(lease.expires_in_ms or 0))
+            yield Finding(
+                "problem",
+                "workers",
+                f"the lease of {lease.owner.worker} ran out {since} ago with {lease.running} "
+                "running jobs: start a worker, which takes them over",
+            )
+    for counts in queues:
+        yield from _of_queue(counts, is_served=counts.queue in served)
+
+
+def _is_live(lease: LeaseFacts) -> bool:
+    return lease.expires_in_ms is not None and lease.expires_in_ms > 0
+
+
+def _of_queue(counts: QueueCounts, *, is_served: bool) -> Iterator[Finding]:
+    queue, waiting = counts.queue, counts.queued + counts.scheduled + counts.retrying
+    if counts.paused:
+        yield Finding(
+            "warning",
+            f"queue {queue}",
+            f"is paused, {waiting} jobs wait: penstock queues resume {queue}",
+        )
+    elif waiting and not is_served:
+        yield Finding(
+            "problem",
+            f"queue {queue}",
+            f"{waiting} jobs wait and no worker serves it: penstock worker ... --queues {queue}",
+        )
+    else:
+        yield Finding("ok", f"queue {queue}", f"{waiting} wait, {counts.running} run")
+    if counts.dead:
+        yield Finding("warning", f"queue {queue}", f"{counts.dead} dead jobs: see penstock dead")
