@@ -1,0 +1,111 @@
+"""What the kernel says about processes in /proc, and who descends from whom."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+#: Bytes read of an environment: the mark stands early, and a huge one must not cost memory.
+_ENVIRON_BYTES_MAX = 256 * 1024
+
+
+class ProcStat(NamedTuple):
+    """The fields of /proc/PID/stat that are used here.
+
+    Attributes:
+        state: R running, S sleeping, D in the kernel, T stopped, t traced, Z zombie, X gone.
+        started_ticks: clock ticks since boot, which tells a reused pid apart.
+    """
+
+    pid: int
+    state: str
+    parent: int
+    session: int
+    started_ticks: int
+
+
+def read_stat(pid: int) -> ProcStat | None:
+    """Return what /proc says about `pid`, None if there is no such process."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    # The command stands in brackets and may itself hold spaces and brackets.
+    fields = text[text.rindex(b")") + 2 :].split()
+    return ProcStat(pid, fields[0].decode(), int(fields[1]), int(fields[3]), int(fields[19]))
+
+
+def all_stats() -> dict[int, ProcStat]:
+    """Return every process that can be seen. Cost: about 20 us a process."""
+    with os.scandir("/proc") as entries:
+        pids = [int(entry.name) for entry in entries if entry.name.isdigit()]
+    return {pid: stat for pid in pids if (stat := read_stat(pid)) is not None}
+
+
+def carries(pid: int, mark: str) -> bool:
+    """Tell whether `NAME=value` stands in the environment that `pid` was started with."""
+    try:
+        with Path(f"/proc/{pid}/environ").open("rb") as file:
+            return mark.encode() in file.read(_ENVIRON_BYTES_MAX).split(b"\0")
+    except OSError:
+        return False
+
+
+def family(stats: Mapping[int, ProcStat], *, root: int, mark: str, adopter: int) -> set[int]:
+    """Return the living processes that `root` started, itself left out.
+
+    Three traces are followed, because each can be shaken off: descent, the session, and, among
+    those that `adopter` (a subreaper) inherited, the mark in the environment.
+
+    Args:
+        stats: all processes, see `all_stats`.
+        root: the process whose family it is; it may be dead.
+        mark: `NAME=value` that only this family carries.
+        adopter: the process that inherits orphans.
+    """
+    adopted = (one for one in stats.values() if one.parent == adopter and one.pid != root)
+    heads = {root} | {one.pid for one in stats.values() if one.session == root}
+    heads |= {one.pid for one in adopted if one.state != "Z" and carries(one.pid, mark)}
+    members = _descendants(stats.values(), heads)
+    return {pid for pid in members if pid != root and stats[pid].state not in "ZX"}
+
+
+def _descendants(stats: Iterable[ProcStat], heads: set[int]) -> set[int]:
+    children: dict[int, list[int]] = {}
+    present: set[int] = set()
+    for stat in stats:
+        present.add(stat.pid)
+        children.setdefault(stat.parent, []).append(stat.pid)
+    found: set[int] = set()
+    left = list(heads)
+    while left:
+        pid = left.pop()
+        if pid not in found:
+            found.add(pid)
+            left += children.get(pid, ())
+    return found & present
+
+
+def signal_all(members: Iterable[ProcStat], number: int) -> None:
+    """Send a signal to each of these processes that is still the same one.
+
+    A pidfd opened first pins the process, the start time then says that it is the one meant.
+    """
+    for stat in members:
+        with contextlib.suppress(OSError), _pidfd(stat.pid) as fd:
+            now = read_stat(stat.pid)
+            if now is not None and now.started_ticks == stat.started_ticks:
+                signal.pidfd_send_signal(fd, number)
+
+
+@contextlib.contextmanager
+def _pidfd(pid: int) -> Iterator[int]:
+    fd = os.pidfd_open(pid)
+    try:
+        yield fd
+    finally:
+        os.close(fd)

@@ -1,0 +1,89 @@
+"""What becomes of the jobs of a runner that has ended.
+
+Three cases: it was killed for culprits, who get their own outcome under the fence that they ran
+with, while their neighbours are released uncharged; it was stopped, which charges nobody; it
+crashed or stood still, which makes every job that it ran a suspect.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Final
+
+from penstock.core.job import Claimed, StoredError
+from penstock.core.lifecycle import State
+from penstock.core.outcome import Crashed, Interrupted, Outcome
+from penstock.executors.process import ExitStatus
+
+from .parts import Parts
+from .runner_process import Attempt, End, RunnerProcess
+from .settling import Verdict
+
+#: Characters of a dead process's last stack that are kept with the job.
+_STACK_CHARS_MAX: Final = 8_000
+
+
+async def account_for(runner: RunnerProcess, status: ExitStatus, parts: Parts) -> None:
+    """Settle everything that ran in a dead runner, then bury it.
+
+    Returns once the broker has answered; until then the process stays a zombie and its lease its
+    own, so that nobody else counts it as lost.
+    """
+    # Programs that its jobs started would go on working beside the next attempts.
+    runner.process.kill()
+    for attempt, outcome in runner.culprits.items():
+        await _settle_culprit(runner, attempt, outcome, parts)
+    leases = parts.leases.forget(runner)
+    if leases:
+        outcome = _outcome_of_all(runner, status)
+        await parts.reclaim.after_death(runner.pid, leases, lambda _job: outcome)
+    runner.bury()
+
+
+async def _settle_culprit(
+    runner: RunnerProcess, attempt: Attempt, outcome: Outcome, parts: Parts
+) -> None:
+    """Settle the attempt that a runner was killed for, before its lease is closed.
+
+    Before, because afterwards any worker may take the job over, and would not know its guilt.
+    """
+    job_id, fence = attempt
+    record = await parts.link.insist(
+        partial(parts.link.broker.get, job_id), what=f"reading job {job_id}"
+    )
+    if record is None or record.state is not State.RUNNING or runner.lease is None:
+        return
+    # Fence: the record only fills in what a decision needs; whether the attempt still counts is
+    # decided by its fence when the settlement is written.
+    job = Claimed(
+        id=record.id,
+        queue=record.queue,
+        spec=record.spec,
+        fence=fence,
+        lease=runner.lease,
+        claim_number=record.claim_number,
+        claimed_at=record.attempts[-1].started_at if record.attempts else record.enqueued_at,
+        charges=record.charges,
+    )
+    await parts.settler.settle([Verdict(job, outcome, runner.pid)])
+
+
+def _outcome_of_all(runner: RunnerProcess, status: ExitStatus) -> Outcome:
+    match runner.end:
+        case End.EVICTED:
+            text = "its runner was killed because of another job"
+            return Interrupted(StoredError("interrupted", text))
+        case End.STOPPED:
+            return Interrupted(
+                StoredError("interrupted", "the worker stopped before the job ended")
+            )
+        case End.STALLED:
+            text = f"runner {runner.pid} stood still and was killed"
+            return Crashed(StoredError("crashed", text, _last_stack(runner)), alone=False)
+        case _:
+            text = f"runner {runner.pid} {status}"
+            return Crashed(StoredError("crashed", text, _last_stack(runner)), alone=False)
+
+
+def _last_stack(runner: RunnerProcess) -> str | None:
+    return runner.read_stack()[-_STACK_CHARS_MAX:] or None

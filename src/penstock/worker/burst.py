@@ -1,0 +1,53 @@
+"""Ending by itself once nothing is left to do (`--burst`)."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+from penstock.core.need import is_alone
+from penstock.errors import OutcomeUnknown, Unavailable
+
+from .children import Children
+from .parts import Parts
+from .runners import Runners
+
+#: Seconds between two looks.
+_LOOK_S: Final = 0.1
+
+
+class Burst:
+    """Watches for the end: runners say that they are drained, then the queues are looked at."""
+
+    def __init__(self, parts: Parts, runners: Runners, children: Children) -> None:
+        """Ask these parts."""
+        self._parts = parts
+        self._runners = runners
+        self._children = children
+
+    async def run(self) -> None:
+        """Ask the worker to end once no job of its queues is claimable, due soon or running."""
+        while True:
+            await asyncio.sleep(_LOOK_S)
+            # Drained runners are not started again before this loop has looked.
+            if self._runners.keeps or self._runners.all or self._children.attempts:
+                continue
+            try:
+                await self._look()
+            except (Unavailable, OutcomeUnknown):
+                continue
+            if self._parts.stopping.drain.is_set():
+                return
+
+    async def _look(self) -> None:
+        link, queues = self._parts.link, self._parts.settings.queues
+        paused = {one.queue for one in await link.ask(link.broker.counts()) if one.paused}
+        needs = await link.ask(link.broker.needs(queues))
+        waiting = [need for queue, names in needs.items() if queue not in paused for need in names]
+        if any(not is_alone(need) for need in waiting):
+            self._runners.keeps = True
+            self._runners.bell.ring()
+        elif waiting:
+            self._children.bell.ring()
+        elif not self._children.is_due_soon and not self._children.attempts:
+            self._parts.stopping.request("burst: nothing is left to do")

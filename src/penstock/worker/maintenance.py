@@ -1,0 +1,75 @@
+"""Housekeeping in the store: promote what is due, expire what is late, prune what is old.
+
+Every worker does it; the verbs are atomic per job and bounded per call, so that more workers only
+find less to do. Claims promote what they need themselves: promotion here serves those who sleep.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Final
+
+from penstock.broker.requests import BATCH_MAX
+from penstock.errors import OutcomeUnknown, Unavailable
+
+from .parts import Parts
+from .plan import retention
+
+_log = logging.getLogger("penstock.worker")
+
+#: Seconds between two looks, by verb. Promotion and expiry are due to the second; retention is not.
+_PROMOTE_S: Final = 1.0
+_EXPIRE_S: Final = 1.0
+_PRUNE_S: Final = 10.0
+#: Calls of one tick at most, so that one backlog does not hold up the store for everybody.
+_CALLS_MAX: Final = 10
+#: Seconds between two calls of one tick: claims and settlements go first.
+_PAUSE_S: Final = 0.01
+
+
+class Maintenance:
+    """Three loops, one per verb.
+
+    Attributes:
+        done: jobs touched since the start, by verb.
+    """
+
+    def __init__(self, parts: Parts) -> None:
+        """Look after the queues of the worker."""
+        self._link = parts.link
+        broker, queues = parts.link.broker, parts.settings.queues
+        rules = retention(parts.settings)
+        self.done = {"promote": 0, "expire": 0, "prune": 0}
+        self._loops: tuple[tuple[str, float, Callable[[], Awaitable[int]]], ...] = (
+            ("promote", _PROMOTE_S, partial(broker.promote, queues, limit=BATCH_MAX)),
+            ("expire", _EXPIRE_S, partial(broker.expire, queues, limit=BATCH_MAX)),
+            ("prune", _PRUNE_S, partial(broker.prune, queues, rules, limit=BATCH_MAX)),
+        )
+
+    async def run(self) -> None:
+        """Run the loops, for ever."""
+        async with asyncio.TaskGroup() as group:
+            for verb, interval_s, call in self._loops:
+                group.create_task(self._loop(verb, interval_s, call), name=verb)
+
+    async def _loop(self, verb: str, interval_s: float, call: Callable[[], Awaitable[int]]) -> None:
+        while True:
+            # Jitter keeps the workers of a host apart.
+            await asyncio.sleep(interval_s * random.uniform(0.8, 1.2))
+            try:
+                await self._tick(verb, call)
+            except (Unavailable, OutcomeUnknown) as error:
+                _log.debug("%s: %s; again later", verb, error)
+
+    async def _tick(self, verb: str, call: Callable[[], Awaitable[int]]) -> None:
+        """Call until a batch comes back short, or the tick's share is used up."""
+        for _ in range(_CALLS_MAX):
+            count = await self._link.ask(call())
+            self.done[verb] += count
+            if count < BATCH_MAX:
+                return
+            await asyncio.sleep(_PAUSE_S)

@@ -1,0 +1,58 @@
+"""Which ready sets of lone jobs a claim offers. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from penstock.broker.requests import OFFERS_MAX, Offer
+from penstock.core.job import ALONE
+from penstock.core.need import is_alone
+
+
+class Offers:
+    """Takes in what the broker says is waiting, and offers at most OFFERS_MAX sets, in turn."""
+
+    def __init__(self, queues: Sequence[str]) -> None:
+        """Offer sets of these queues only."""
+        self._queues = queues
+        self._sets: list[tuple[str, str]] = []
+        self._seen = {(queue, ALONE): None for queue in queues[:OFFERS_MAX]}
+        self._next = 0
+
+    def learn(self, needs: Mapping[str, Sequence[str]]) -> bool:
+        """Note the ready sets that are not empty; return whether a lone job waits in any."""
+        self._sets = [
+            (queue, need)
+            for queue in self._queues
+            for need in needs.get(queue, ())
+            if is_alone(need)
+        ]
+        for one in self._sets[: OFFERS_MAX - len(self._seen)]:
+            self._seen[one] = None
+        return bool(self._sets)
+
+    def waiting(self) -> tuple[Offer, ...]:
+        """Return offers of the sets in which lone jobs wait; beyond OFFERS_MAX, in turn."""
+        count = min(len(self._sets), OFFERS_MAX)
+        if count < len(self._sets):
+            start = self._next % len(self._sets)
+            chosen = (self._sets[start:] + self._sets[:start])[:count]
+            self._next = start + count
+        else:
+            chosen = self._sets
+        return _by_queue(chosen)
+
+    def to_be_woken(self) -> tuple[Offer, ...]:
+        """Return offers that take nothing: they only leave a wake-up token at each set.
+
+        At the plain sets and at those in which a lone job was ever seen waiting; a job in any
+        other set is noticed at the next look.
+        """
+        return _by_queue(list(self._seen), limit=0)
+
+
+def _by_queue(sets: Sequence[tuple[str, str]], limit: int | None = None) -> tuple[Offer, ...]:
+    needs: dict[str, list[str]] = {}
+    for queue, need in sets:
+        needs.setdefault(queue, []).append(need)
+    return tuple(Offer(queue, tuple(names), limit) for queue, names in needs.items())

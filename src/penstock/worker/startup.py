@@ -1,0 +1,168 @@
+"""From a plan to the parts of a supervisor: the app is imported once, the broker is opened."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from penstock.broker.protocol import AsyncBroker
+from penstock.broker.threaded import ThreadedBroker
+from penstock.connect import connect
+from penstock.core.manifest import AppManifest
+from penstock.errors import BadSetting, Unavailable
+from penstock.executors.process import Spawner
+from penstock.settings import Settings
+
+from .environment import runner_environment
+from .plan import WorkerPlan
+from .pulse import first_of, retry_wait_s
+from .runner_process import Attempt, End, RunnerProcess
+from .stopping import Stopping
+
+_log = logging.getLogger("penstock.worker")
+
+#: Exit codes of a worker. 2 is the shell's habit for usage, 78 is EX_CONFIG of sysexits.h.
+EXIT_DRAINED: Final = 0
+EXIT_FAILED: Final = 1
+EXIT_USAGE: Final = 2
+EXIT_REFUSED: Final = 78
+
+
+class StartFailed(Exception):
+    """The worker cannot begin; the message is for people, `code` for the process."""
+
+    def __init__(self, message: str, code: int) -> None:
+        """Keep both."""
+        super().__init__(message)
+        self.code = code
+
+
+class StopAsked(Exception):
+    """The worker was told to end before it began; nothing was claimed."""
+
+
+@dataclass(frozen=True)
+class Start:
+    """What a supervisor begins with.
+
+    Attributes:
+        settings: with what the app itself says.
+        manifest: of the app.
+        runners: that were started to read it; they wait to be introduced.
+        broker: open.
+    """
+
+    settings: Settings
+    manifest: AppManifest
+    runners: list[RunnerProcess]
+    broker: AsyncBroker
+
+
+async def start_up(
+    plan: WorkerPlan, environ: Mapping[str, str], spawner: Spawner, stopping: Stopping
+) -> Start:
+    """Start the runners, learn what the app is from the first, and open the broker.
+
+    Raises:
+        StartFailed: the app cannot be imported, or the settings or the broker are refused. The
+            runners are gone.
+        StopAsked: a signal came first. The runners are gone.
+    """
+    settings = _settings(plan, environ)
+    env = runner_environment(environ, settings)
+    nobody = _Nobody()
+    runners: list[RunnerProcess] = []
+    try:
+        while len(runners) < settings.processes:
+            runners.append(await RunnerProcess.spawn(spawner, plan.app, env, nobody))
+        manifest = await _first_manifest(plan, runners, stopping)
+        settings = _settings(plan, environ, manifest)
+        broker = await _open_broker(settings, stopping)
+    except BaseException:
+        await _end(runners)
+        raise
+    return Start(settings, manifest, runners, broker)
+
+
+async def _first_manifest(
+    plan: WorkerPlan, runners: list[RunnerProcess], stopping: Stopping
+) -> AppManifest:
+    """Return what the first runner to import the app says; the first to fail decides, too."""
+    hellos = [runner.hello for runner in runners]
+    await first_of(*hellos, *(runner.lived for runner in runners), stopping.drain.wait())
+    if stopping.drain.is_set():
+        raise StopAsked
+    for runner in runners:
+        if not runner.hello.done() or runner.hello.cancelled():
+            continue
+        hello = runner.hello.result()
+        if hello.manifest is not None:
+            return hello.manifest
+        if hello.error is not None:
+            text = hello.error.traceback or hello.error.message
+            raise StartFailed(f"app {plan.app!r} cannot be imported:\n{text}", EXIT_FAILED)
+    dead = next(runner for runner in runners if runner.lived.done())
+    raise StartFailed(
+        f"the runner {dead.lived.result()} while it imported app {plan.app!r}\n{dead.read_stack()}",
+        EXIT_FAILED,
+    )
+
+
+def _settings(
+    plan: WorkerPlan, environ: Mapping[str, str], manifest: AppManifest | None = None
+) -> Settings:
+    try:
+        return plan.settings(environ, manifest)
+    except BadSetting as error:
+        raise StartFailed(str(error), EXIT_REFUSED) from error
+
+
+async def _open_broker(settings: Settings, stopping: Stopping) -> AsyncBroker:
+    """Open the broker, trying again for as long as it cannot be reached."""
+    if settings.url.startswith("memory:"):
+        raise StartFailed(
+            "the memory broker lives in one process, and a worker has several: use a "
+            "sqlite:///FILE URL, or penstock.testing for tests",
+            EXIT_REFUSED,
+        )
+    failures = 0
+    while True:
+        try:
+            broker = await asyncio.to_thread(connect, settings.url, durability=settings.durability)
+        except BadSetting as error:
+            raise StartFailed(str(error), EXIT_REFUSED) from error
+        except Unavailable as error:
+            failures += 1
+            _log.warning("the broker cannot be reached, trying again: %s", error)
+            await first_of(asyncio.sleep(retry_wait_s(failures)), stopping.drain.wait())
+            if stopping.drain.is_set():
+                raise StopAsked from error
+            continue
+        return ThreadedBroker(broker)
+
+
+async def _end(runners: list[RunnerProcess]) -> None:
+    for runner in runners:
+        runner.kill(End.STOPPED)
+    for runner in runners:
+        await runner.lived
+        runner.bury()
+
+
+class _Nobody:
+    """Attends to runners that have nothing to say yet but hello."""
+
+    def changed(self, runner: RunnerProcess) -> None:
+        """Do nothing."""
+
+    def watching(self, hard_boot_ms: int) -> None:
+        """Do nothing."""
+
+    def yielded(self, runner: RunnerProcess, threads: int) -> None:
+        """Do nothing."""
+
+    def overran(self, runner: RunnerProcess, jobs: tuple[Attempt, ...]) -> None:
+        """Do nothing."""

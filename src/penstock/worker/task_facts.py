@@ -1,0 +1,34 @@
+"""What the supervisor knows of the app's tasks: what the newest runner told it."""
+
+from __future__ import annotations
+
+from penstock.core.job import JobSpec
+from penstock.core.manifest import AppManifest, TaskFacts
+from penstock.core.retry import POLICY_DEFAULT, RetryPolicy
+
+
+class Tasks:
+    """Tasks by name and alias; empty until the first runner has said hello."""
+
+    def __init__(self) -> None:
+        """Know nothing."""
+        self._by_name: dict[str, TaskFacts] = {}
+
+    def learn(self, manifest: AppManifest) -> None:
+        """Replace what is known: a reloaded runner may have other tasks."""
+        aliases = {alias: task for task in manifest.tasks for alias in task.aliases}
+        self._by_name = {**aliases, **{task.name: task for task in manifest.tasks}}
+
+    def policy(self, task: str) -> RetryPolicy:
+        """Return the policy of a task, the default for one that is not known."""
+        facts = self._by_name.get(task)
+        return POLICY_DEFAULT if facts is None else facts.policy
+
+    def limits_ms(self, spec: JobSpec) -> tuple[int, int]:
+        """Return the (soft, hard) limit of an attempt: the call's own, else the task's; 0: none."""
+        facts = self._by_name.get(spec.task)
+        soft, hard = (0, 0) if facts is None else (facts.soft_timeout_ms, facts.timeout_ms)
+        return (
+            soft if spec.soft_timeout_ms is None else spec.soft_timeout_ms,
+            hard if spec.timeout_ms is None else spec.timeout_ms,
+        )
