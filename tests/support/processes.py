@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import psutil
@@ -48,17 +48,30 @@ def send(pids: Iterable[int], number: signal.Signals) -> list[int]:
     return hit
 
 
-def kill_tree(pid: int) -> list[int]:
+def stop_tree(pid: int) -> list[int]:
+    """SIGSTOP a process and everything below it, and return all of them.
+
+    Top down, until no new descendant shows up: a stopped process starts no more of them.
+    """
+    stopped: list[int] = []
+    while fresh := [one for one in (pid, *descendants(pid)) if one not in stopped]:
+        send(fresh, signal.SIGSTOP)
+        stopped += fresh
+    return stopped
+
+
+def kill_tree(pid: int, before: Callable[[list[int]], object] = len) -> list[int]:
     """SIGKILL a process and everything below it, so that none can do anything about it.
 
-    Stopped first, top down, until no new descendant shows up: a supervisor that sees its runner
-    die would act on it before its own turn comes.
+    All are stopped first: a supervisor that sees its runner die would act before its own turn.
+
+    Args:
+        pid: top of the tree.
+        before: told the pids while they are stopped, just before they die.
     """
-    stopped: set[int] = set()
-    while fresh := {pid, *descendants(pid)} - stopped:
-        send(sorted(fresh), signal.SIGSTOP)
-        stopped |= fresh
-    return send(sorted(stopped), signal.SIGKILL)
+    stopped = stop_tree(pid)
+    before(stopped)
+    return send(stopped, signal.SIGKILL)
 
 
 def marked(name: str, value: str) -> list[psutil.Process]:

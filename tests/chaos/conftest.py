@@ -1,0 +1,60 @@
+"""How large the fault suite runs, and where its numbers go.
+
+`make test` runs each scenario with the small counts; `make proof AREA=faults` sets CHAOS_PROOF to
+the folder of its report, which asks for the large ones.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from tests.support.site import Site
+from tests.support.summary import Summary
+
+#: Environment variable: the folder of the proof's report; set only by the proof.
+PROOF_ENV = "CHAOS_PROOF"
+
+
+@pytest.fixture(scope="session")
+def proof_folder() -> Path | None:
+    """The folder of the report, None outside `make proof`."""
+    folder = os.environ.get(PROOF_ENV)
+    return None if folder is None else Path(folder)
+
+
+@pytest.fixture
+def count(proof_folder: Path | None) -> Callable[[int, int], int]:
+    """Choose between the count of `make test` and that of `make proof`."""
+    return lambda small, large: small if proof_folder is None else large
+
+
+@pytest.fixture
+def make_site(tmp_path: Path) -> Iterator[Callable[..., Site]]:
+    """Make sites that are torn down together, each in its own folder."""
+    sites: list[Site] = []
+
+    def make(name: str = "site", **settings: str) -> Site:
+        site = Site(tmp_path / name, **settings)
+        sites.append(site)
+        return site
+
+    yield make
+    for site in sites:
+        site.__exit__(None, None, None)
+
+
+@pytest.fixture
+def publish(proof_folder: Path | None) -> Callable[[Summary], None]:
+    """Keep a row of the report, in `make proof` only."""
+
+    def keep(row: Summary) -> None:
+        if proof_folder is not None:
+            file = proof_folder / f"{row.scenario}.json"
+            file.write_bytes(msgspec.json.format(msgspec.json.encode(row), indent=1) + b"\n")
+
+    return keep

@@ -1,0 +1,134 @@
+"""F01, F02: SIGKILL of workers, runners and children at random; nothing is lost or unexplained."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from penstock.core.job import Reason
+from penstock.core.lifecycle import State
+from penstock.task import Call
+from tests.chaos import tasks
+from tests.support import history as h
+from tests.support import processes
+from tests.support.eventually import eventually
+from tests.support.site import Site
+from tests.support.summary import Summary, summarise
+from tests.support.worker_process import WorkerProcess
+
+#: Workers at once, and seconds between two kills, as the fault plan has them.
+WORKERS = 4
+KILL_EVERY_S = 0.4
+
+
+def mixed_call(draw: random.Random) -> Call[Any]:
+    """Return a job as the plan mixes them: mostly short, some of seconds, few over three leases."""
+    chance = draw.random()
+    seconds = draw.uniform(0.005, 0.05)
+    if chance < 0.02:
+        seconds = draw.uniform(6.1, 7.0)
+    elif chance < 0.12:
+        seconds = draw.uniform(0.5, 2.0)
+    fails = 1 if draw.random() < 0.05 else 0
+    kind = draw.choice((tasks.work, tasks.wait, tasks.wait))
+    if draw.random() < 0.03:
+        return tasks.alone.using(priority=draw.randint(3, 7)).call(seconds)
+    return kind.using(priority=draw.randint(3, 7)).call(seconds, fails=fails)
+
+
+class Killer:
+    """Kills a random worker's supervisor, or one of its runners, and starts a new worker."""
+
+    def __init__(self, site: Site, draw: random.Random) -> None:
+        """Start the workers."""
+        self.site = site
+        self.draw = draw
+        self.workers = [site.start() for _ in range(WORKERS)]
+        for worker in self.workers:
+            site.wait_ready(worker)
+
+    def kill(self) -> None:
+        """Kill once."""
+        at = self.draw.randrange(WORKERS)
+        worker = self.workers[at]
+        runners = self._runners(worker)
+        if runners and self.draw.random() < 0.5:
+            victim = self.draw.choice(runners)
+            self.site.fault("sigkill_runner", [victim, *processes.descendants(victim)])
+            processes.send([victim], signal.SIGKILL)
+            return
+        # The runners end when they find their supervisor gone: their attempts are cut off too.
+        self.site.fault("sigkill_supervisor", worker.tree())
+        processes.send([worker.pid], signal.SIGKILL)
+        worker.wait_exit(10)
+        self.workers[at] = self.site.start()
+
+    def _runners(self, worker: WorkerProcess) -> list[int]:
+        tree = set(worker.tree()) - {worker.pid}
+        return [lease.owner.pid for lease in self.site.broker.leases() if lease.owner.pid in tree]
+
+
+@pytest.mark.timeout(1_800)
+def test_random_kills_lose_nothing(
+    make_site: Callable[..., Site],
+    count: Callable[[int, int], int],
+    publish: Callable[[Summary], None],
+) -> None:
+    """F01: under kills of supervisors and runners every job ends, and each rerun has its cause."""
+    seed = int(os.environ.get("CHAOS_SEED", "1"))
+    draw = random.Random(seed)
+    site = make_site("f01")
+    began = time.monotonic()
+    killer = Killer(site, draw)
+    kills, per_kill = count(40, 400), 10
+    jobs: list[str] = []
+    for kill in range(kills):
+        jobs += [job.id for job in site.enqueue(*(mixed_call(draw) for _ in range(per_kill)))]
+        due = began + kill * KILL_EVERY_S
+        time.sleep(max(0.0, due - time.monotonic()))
+        killer.kill()
+    site.wait_final(jobs, within_s=60)
+    events, dump = site.check(leftovers=site.drain(*killer.workers))
+    publish(summarise("F01 random kills", events, dump, time.monotonic() - began))
+    for record in dump.jobs.values():
+        # Three kills while alone in a process are what poison means; nothing else may end a job.
+        fate = (record.state, record.reason)
+        assert fate in {(State.COMPLETED, None), (State.DEAD, Reason.POISON)}, (seed, record)
+
+
+@pytest.mark.timeout(600)
+def test_killed_children_are_charged_and_the_worker_lives(
+    make_site: Callable[..., Site],
+    count: Callable[[int, int], int],
+    publish: Callable[[Summary], None],
+) -> None:
+    """F02: SIGKILL of a child is one crash for its job alone, and the same worker runs it again."""
+    site = make_site("f02")
+    began = time.monotonic()
+    worker = site.start_ready()
+    jobs = {job.id for job in site.enqueue(*(tasks.alone.call(0.4) for _ in range(count(8, 300))))}
+    killed: set[str] = set()
+
+    def kill_first_attempts() -> bool:
+        for start in h.of_type(h.Started, site.events()):
+            if start.attempt == 1 and start.job not in killed:
+                killed.add(start.job)
+                site.fault("sigkill_child", [start.pid])
+                processes.send([start.pid], signal.SIGKILL)
+        return killed == jobs
+
+    what = f"first attempts of {len(jobs)} jobs to be killed"
+    eventually(kill_first_attempts, within_s=300, what=what, state=site.report)
+    site.wait_final(list(jobs), within_s=60)
+    assert worker.exit_code is None, worker.report()
+    events, dump = site.check(leftovers=site.drain(worker))
+    publish(summarise("F02 killed children", events, dump, time.monotonic() - began))
+    for record in dump.jobs.values():
+        outcomes = [attempt.outcome for attempt in record.attempts]
+        assert (outcomes, record.charges.crashes) == (["crashed", "succeeded"], 1), record
