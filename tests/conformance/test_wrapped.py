@@ -39,8 +39,11 @@ def test_through_threads(case: Case, harness: Harness) -> None:
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
-def test_through_refusals(case: Case, harness: Harness) -> None:
-    """Each sentence holds when every other call is refused before its write, and made again."""
+def test_through_refusals(case: Case, tmp_path: Path) -> None:
+    """Each sentence holds when every other call is refused before its write, and made again.
+
+    A refused call reaches no broker, so one stands for all.
+    """
 
     def refuse_every_other(call: Call) -> Fault:
         return Fault.REFUSE if call.number % 2 else Fault.NONE
@@ -48,7 +51,7 @@ def test_through_refusals(case: Case, harness: Harness) -> None:
     def wrap(broker: Broker) -> Broker:
         return insisting(FaultyBroker(broker, refuse_every_other))
 
-    case.run(WrappedHarness(harness, wrap))
+    case.run(WrappedHarness(MemoryHarness(tmp_path), wrap))
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)

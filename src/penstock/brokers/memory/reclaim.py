@@ -56,11 +56,13 @@ def _tick(store: Store, lease_ttl_ms: int) -> int:
 def _ran_out(store: Store, lease: Lease, queues: list[str], lease_ttl_ms: int) -> bool:
     if lease.closed or not set(queues) & set(lease.opened.queues):  # Guard: these queues only
         return False
-    if lease.boot_id != store.clock.boot_id:  # Guard: other boot
-        # Its instants mean nothing here: it gets one full lease from now.
-        lease.boot_id = store.clock.boot_id
-        lease.expires_at = store.clock.boot_ms() + lease_ttl_ms
-    return has_run_out(lease, store.clock)  # Guard: ran out
+    now, boot_id = store.clock.boot_ms(), store.clock.boot_id
+    if lease.boot_id == boot_id:
+        return has_run_out(lease, store.clock)  # Guard: ran out
+    # Another boot: its instants mean nothing here, so its time starts when it is first seen.
+    if lease.seen is None or lease.seen[0] != boot_id:
+        lease.seen = (boot_id, now)
+    return now >= lease.seen[1] + lease_ttl_ms  # Guard: full lease after it was seen
 
 
 def _orphans(store: Store, queues: list[str]) -> list[Job]:

@@ -115,6 +115,32 @@ def test_a_lease_of_another_boot_runs_out_a_full_lease_after_it_was_seen(scene: 
 
 
 @requires(Capability.BOOT_ID)
+def test_a_lease_of_another_boot_is_held_after_a_gap_too(scene: Scene) -> None:
+    """A gap after it was first seen gives it a full lease more, as it gives all others."""
+    job = scene.run(scene.put(), scene.lease())
+    scene.harness.reboot()
+    reaper = Reaper(scene)
+    reaper.tick()
+    scene.harness.advance(4 * LEASE_MS)
+    answer = reaper.tick()
+    assert (answer.jobs, answer.closed, answer.hold_ms) == ((), (), LEASE_MS)
+    reaper.look_for(LEASE_MS)
+    assert [taken.id for taken in reaper.taken] == [job.id]
+
+
+@requires(Capability.BOOT_ID)
+def test_a_lease_of_another_boot_stays_shut_when_it_was_seen(scene: Scene) -> None:
+    """That a reaper saw it opens it for no claim: only its owner's extend does."""
+    scene.put()
+    lease = scene.lease()
+    scene.harness.reboot()
+    Reaper(scene).tick()
+    assert not scene.broker.claim(scene.request(lease)).lease_open
+    scene.broker.extend([lease], ttl_ms=LEASE_MS)
+    assert len(scene.claim(lease)) == 1
+
+
+@requires(Capability.BOOT_ID)
 def test_a_lease_of_another_boot_that_is_extended_lives(scene: Scene) -> None:
     """Whoever extends a lease of another boot is alive: it runs by this boot's clock from now."""
     lease = scene.lease()
