@@ -302,18 +302,21 @@ class SqliteBroker:
 
     def _wake(self, token: str, ready_set: ReadySet) -> None:
         """Wake the sleeper of `token`, or the next one where that is dead."""
-        while not wakeup.wake(self._file.wake_directory, token):
-            _, tx = self._file.write(lambda tx: take_sleepers(tx, ready_set, 1), fsync=False)
-            if not tx.wakes:
-                return
-            [(token, _)] = tx.wakes
+        # The operation is committed: what fails here must not be told as its failure.
+        with suppress(BrokerError, WrongContext):
+            while not wakeup.wake(self._file.wake_directory, token):
+                _, tx = self._file.write(lambda tx: take_sleepers(tx, ready_set, 1), fsync=False)
+                if not tx.wakes:
+                    return
+                [(token, _)] = tx.wakes
 
     def _forget_listener(self, token: str) -> None:
         with suppress(BrokerError, WrongContext):
             self._file.write(lambda tx: forget_sleeper(tx, token), fsync=False)
 
     def _tidy(self) -> None:
-        """Remove what dead processes left behind: their FIFOs, and tokens that wake nobody."""
+        """Keep the log bounded, and remove FIFOs and tokens that dead processes left behind."""
+        self._file.empty_log()
         wakeup.remove_stale(self._file.wake_directory)
 
         def forget_dead(tx: Transaction) -> None:

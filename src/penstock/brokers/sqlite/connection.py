@@ -23,10 +23,8 @@ _SLEEP_S_MIN: Final = 0.0001
 _SLEEP_S_MAX: Final = 0.002
 #: Statements kept prepared per connection; the adapter has about 90, and claims vary by offers.
 _STATEMENT_CACHE: Final = 200
-#: Pages; the log is moved into the file when it is longer: 4 MiB, a few hundred small commits.
-CHECKPOINT_PAGES: Final = 1_000
-#: Bytes; a log that grew past this in a burst is cut back when it is next restarted.
-_LOG_BYTES_KEPT: Final = 16 * 2**20
+#: Bytes; a log that grew past this in a burst is cut back when it is next started anew.
+LOG_BYTES_MAX: Final = 16 * 2**20
 
 
 def check_sqlite_version(version: str) -> None:
@@ -60,7 +58,7 @@ def connect(path: str, *, busy_timeout_s: float, reads_only: bool = False) -> ap
     # every call wherever a value might decide on a partial index, at ten times its cost.
     connection.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)
     connection.set_busy_handler(_patience(busy_timeout_s))
-    connection.execute(f"PRAGMA journal_size_limit = {_LOG_BYTES_KEPT}")
+    connection.execute(f"PRAGMA journal_size_limit = {LOG_BYTES_MAX}")
     connection.execute(f"PRAGMA query_only = {'ON' if reads_only else 'OFF'}")
     return connection
 

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import os
+import time
 import weakref
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import apsw
 
 from penstock.core.clock import Clock
-from penstock.errors import BadSetting, WrongContext
+from penstock.errors import BadSetting, Unavailable, WrongContext
 
-from .connection import check_sqlite_version, connect
+from .connection import LOG_BYTES_MAX, check_sqlite_version, connect
 from .place import check_place, warnings_of
 from .schema import prepare
 from .snapshot import Reader, Snapshot
@@ -22,6 +23,11 @@ from .transaction import Transaction
 from .writer import Writer
 
 Answer = TypeVar("Answer")
+
+#: Seconds between looks whether the path still names the open file; a look costs 2 microseconds.
+_LOOK_EVERY_S: Final = 1.0
+#: Seconds; writers wait while the log is emptied, so it is given up soon and tried again later.
+_LOG_PATIENCE_S: Final = 0.05
 
 
 class SqliteFile:
@@ -53,6 +59,8 @@ class SqliteFile:
         self.wake_directory = path.with_name(path.name + "-wake")
         self._busy_timeout_s = busy_timeout_s
         self._is_closed = False
+        self._identity: tuple[int, int] | None = None
+        self._look_at = 0.0
         self._writer = Writer(self._connect_for_writing, str(path), clock)
         self._reader = Reader(self._connect_for_reading, str(path))
         _close_at_fork(self)
@@ -62,6 +70,7 @@ class SqliteFile:
     ) -> tuple[Answer, Transaction]:
         """Run and commit one operation. See `Writer.run`."""
         self.check_open()
+        self._check_in_place()
         return self._writer.run(work, fsync=fsync)
 
     def read(self, read: Callable[[Snapshot], Answer]) -> Answer:
@@ -102,6 +111,40 @@ class SqliteFile:
         if self._is_closed:
             raise WrongContext(f"the broker on {self.path} is closed: open a new one")
 
+    def begin_anew(self) -> None:
+        """Let calls start in a forked child; those that waited in the parent are the parent's."""
+        self._writer.forget_line()
+        self.resume()
+
+    def empty_log(self) -> None:
+        """Cut the log back where it outgrew its bound, as far as readers allow just now.
+
+        SQLite moves the log into the file by itself, but starts it anew only at an instant at which
+        nobody reads. Under reads without a pause that instant must be asked for.
+        """
+        log = self.path.with_name(self.path.name + "-wal")
+        with suppress(OSError, apsw.Error):
+            if log.stat().st_size > LOG_BYTES_MAX:
+                connection = connect(str(self.path), busy_timeout_s=_LOG_PATIENCE_S)
+                with closing(connection):
+                    connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+
+    def _check_in_place(self) -> None:
+        """Refuse to write to a file that is no longer found under its path.
+
+        Raises:
+            Unavailable: it was removed or replaced.
+        """
+        now = time.monotonic()
+        if self._identity is None or now < self._look_at:
+            return
+        self._look_at = now + _LOOK_EVERY_S
+        if _identity_of(self.path) != self._identity:
+            raise Unavailable(
+                f"{self.path} was removed or replaced while it was open, so that nobody would find "
+                "what is written: put it back, or start this process again"
+            )
+
     def _connect_for_writing(self) -> apsw.Connection:
         # Race: a call that waited for the lock while the broker was closed must not open it again.
         self.check_open()
@@ -115,11 +158,21 @@ class SqliteFile:
                     f"{self.path} is no SQLite file: give another path, or move the file away"
                 ) from error
             raise
+        if self._identity is None:
+            self._identity = _identity_of(self.path)
         return connection
 
     def _connect_for_reading(self) -> apsw.Connection:
         self.check_open()
         return connect(str(self.path), busy_timeout_s=self._busy_timeout_s, reads_only=True)
+
+
+def _identity_of(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _close_at_fork(file: SqliteFile) -> None:
@@ -136,4 +189,9 @@ def _close_at_fork(file: SqliteFile) -> None:
         if found is not None:
             found.resume()
 
-    os.register_at_fork(before=pause, after_in_parent=resume, after_in_child=resume)
+    def begin_anew() -> None:
+        found = alive()
+        if found is not None:
+            found.begin_anew()
+
+    os.register_at_fork(before=pause, after_in_parent=resume, after_in_child=begin_anew)

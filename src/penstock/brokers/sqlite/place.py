@@ -69,6 +69,8 @@ def warnings_of(path: Path, kind: str) -> tuple[str, ...]:
     """Return what endangers jobs at this place, each with the way out."""
     if kind in _VOLATILE:
         return (f"{path} is on {kind} and ends with this boot: put it on a disk to keep jobs",)
+    if kind.startswith("fuse") or kind == "virtiofs":
+        return (f"{path} is on {kind}, whose locks may not hold: put it on a local disk",)
     return ()
 
 

@@ -29,7 +29,10 @@ def reclaim(tx: Transaction, request: ReclaimRequest) -> ReclaimAnswer:
         return ReclaimAnswer(jobs=(), closed=())
     names = {tag: name for tag, name, _ in queues_of(tx, taker) if name in request.queues}
     hold_ms = _tick(tx, request.lease_ttl_ms)
-    closed = _close_run_out(tx, list(names), request.lease_ttl_ms, is_held=hold_ms > 0)
+    tx.rows(_SQL["see_strangers"], (tx.clock.boot_id, tx.clock.boot_ms()))
+    closed: list[LeaseId] = []
+    if hold_ms == 0:  # Guard: hold
+        closed = _close_run_out(tx, list(names), request.lease_ttl_ms)
     # A repeat gives the jobs that the first call took, and counts them towards the limit.
     taken = tx.rows(_SQL["taken"], (taker.no, request.fence))
     room = request.limit - len(taken)
@@ -63,12 +66,9 @@ def _tick(tx: Transaction, lease_ttl_ms: int) -> int:
     return max(0, hold_until - now)
 
 
-def _close_run_out(
-    tx: Transaction, tags: Sequence[int], lease_ttl_ms: int, *, is_held: bool
-) -> list[LeaseId]:
-    now, boot_id = tx.clock.boot_ms(), tx.clock.boot_id
-    tx.rows(_SQL["see_strangers"], (boot_id, now))
-    closed = tx.rows(_SQL["close_run_out"], (boot_id, now, not is_held, lease_ttl_ms, _json(tags)))
+def _close_run_out(tx: Transaction, tags: Sequence[int], lease_ttl_ms: int) -> list[LeaseId]:
+    bindings = (tx.clock.boot_id, tx.clock.boot_ms(), lease_ttl_ms, _json(tags))
+    closed = tx.rows(_SQL["close_run_out"], bindings)
     return [LeaseId(lease) for (lease,) in closed]
 
 

@@ -102,6 +102,10 @@ class Writer:
         """Let transactions start again."""
         self._lock.release()
 
+    def forget_line(self) -> None:
+        """Forget the calls in line: in a forked child they are the parent's threads'."""
+        self._line.clear()
+
     def _commit_line(self, own: _Call) -> None:
         """Commit what is in line. `own` is the call of this thread."""
         calls = [self._line.popleft() for _ in range(min(len(self._line), _GROUP_MAX))]

@@ -27,14 +27,14 @@ UPDATE lease
 SET closed = 1
 WHERE closed = 0
 AND CASE
-  WHEN boot_id = ?1 THEN expires_boot_ms <= ?2 AND ?3
-  ELSE seen_boot_ms + ?4 <= ?2
+  WHEN boot_id = ?1 THEN expires_boot_ms <= ?2 -- Guard: ran out
+  ELSE seen_boot_ms + ?3 <= ?2 -- Guard: full lease after it was seen
 END
 AND EXISTS (
   SELECT 1
   FROM lease_queue
   WHERE lease_queue.lease = lease.no
-  AND lease_queue.queue IN (SELECT value FROM json_each(?5)) -- Guard: these queues only
+  AND lease_queue.queue IN (SELECT value FROM json_each(?4)) -- Guard: these queues only
 )
 RETURNING id
 
