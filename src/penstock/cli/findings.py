@@ -11,9 +11,11 @@ import msgspec
 
 from penstock.broker.requests import BrokerFacts, Durability, LeaseFacts, QueueCounts
 from penstock.cli.times import span
-from penstock.errors import BadSetting, BrokerError, UsageError
+from penstock.errors import BrokerError, UsageError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from penstock.config import Config
 
 #: What opening a broker may raise; each is a finding, not the end of the check.
@@ -97,18 +99,25 @@ def _of_file(location: str) -> Iterator[Finding]:
     import shutil
     from pathlib import Path
 
-    from penstock.brokers.sqlite.place import check_place
-
     path = Path(location)
+    kind = _file_system(path)
     try:
-        kind = check_place(path)
         size, free = path.stat().st_size, shutil.disk_usage(path.parent).free
-    except (OSError, BadSetting) as error:
-        yield Finding("problem", "file", str(error))
+    except OSError as error:
+        yield Finding("problem", "file", f"{path} cannot be looked at: {error.strerror}")
         return
     text = f"{size / 2**20:.1f} MiB on {kind}, {free / 2**30:.1f} GiB free"
     few = free < FREE_BYTES_MIN
     yield Finding("warning" if few else "ok", "file", text + ("; make room" if few else ""))
+
+
+def _file_system(path: Path) -> str:
+    """Return the kind of file system that a file is on."""
+    import psutil
+
+    mounts = [m for m in psutil.disk_partitions(all=True) if path.is_relative_to(m.mountpoint)]
+    inner = max(mounts, key=lambda mount: len(mount.mountpoint), default=None)
+    return inner.fstype if inner is not None else "an unknown file system"
 
 
 #: Bytes free under which a busy queue may fill the disk before somebody looks.

@@ -88,7 +88,8 @@ def _choose(root: Path, *, suffix: str, left_out: frozenset[str]) -> FileChoice:
 
 def _check_readable(root: Path) -> None:
     try:
-        next(os.scandir(root), None)
+        with os.scandir(root) as entries:
+            next(entries, None)
     except PermissionError as error:
         message = f"folder {str(root)!r} may not be read ({error.strerror}): give it to this user"
         raise BadSetting(f"{message}, or choose another one") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -50,8 +51,14 @@ class Roles(msgspec.Struct, frozen=True):
     total: int
 
 
-def play(choice: FileChoice, folder: Path, view: View) -> Summary:
+def play(choice: FileChoice, folder: Path, environ: Mapping[str, str], view: View) -> Summary:
     """Run the demo over `choice` with its files in `folder`, a new folder.
+
+    Args:
+        choice: what is analysed.
+        folder: new and empty.
+        environ: environment of this process, which the worker inherits.
+        view: told what happens.
 
     Returns:
         The numbers, read from the broker after the worker has stopped.
@@ -65,7 +72,7 @@ def play(choice: FileChoice, folder: Path, view: View) -> Summary:
     # The broker of this process; the worker's runners open their own on the same file.
     tasks.app.install_enqueuer(broker)
     try:
-        with serve(url, folder) as worker:
+        with serve(url, folder, environ) as worker:
             view.event(f"worker started: supervisor {worker.pid}, two runners")
             roles = _enqueue(choice, folder / "report.md", view)
             _watch(broker, roles, worker, view)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from penstock.cli.shapes import error_line
 from penstock.cli.times import span
 from penstock.core.job import AttemptRecord, JobRecord
-from penstock.core.lifecycle import FINAL, State
+from penstock.core.lifecycle import FINAL
 
 
 class Story:
@@ -29,16 +29,14 @@ class Story:
 def _all_lines(record: JobRecord) -> Iterator[str]:
     name = f"{record.spec.task.rpartition('.')[2]} ({record.id[-6:]})"
     for attempt in record.attempts:
-        yield f"{name}: attempt {attempt.number} runs in process {attempt.pid}"
-        if attempt.ended_at is not None and attempt.outcome != "succeeded":
-            yield f"{name}: attempt {attempt.number} {_end(attempt)}"
+        if attempt.ended_at is not None:
+            yield f"{name}: attempt {attempt.number} in process {attempt.pid} {_end(attempt)}"
     if record.state in FINAL:
         took = span((record.finished_at or record.enqueued_at) - record.enqueued_at)
         why = f" ({record.reason})" if record.reason else ""
         yield f"{name}: {record.state}{why} {took} after it was enqueued"
-    elif record.state is State.RETRYING:
-        yield f"{name}: waits to be tried again, {record.charges.errors} errors charged"
 
 
 def _end(attempt: AttemptRecord) -> str:
-    return f"{attempt.outcome}: {error_line(attempt.error) or '-'}"
+    error = error_line(attempt.error)
+    return f"{attempt.outcome}: {error}" if error else f"{attempt.outcome}"

@@ -94,7 +94,8 @@ def _stand_still() -> None:
     raise TimeoutError(f"nobody killed this runner within {_HOLD_S:g} s; the demo does")
 
 
-@app.task(queue=QUEUE, backoff=_BACKOFF)
+# A retry queues up behind all jobs of its priority: the higher one lets it be seen at once.
+@app.task(queue=QUEUE, backoff=_BACKOFF, priority=8)
 def unsteady(path: str) -> int:
     """Fail twice, then return the number of lines of a file."""
     attempt = current_job().attempt
@@ -103,7 +104,7 @@ def unsteady(path: str) -> int:
     return Path(path).read_bytes().count(b"\n")
 
 
-@app.task(queue=QUEUE, backoff=_BACKOFF, retries=2)
+@app.task(queue=QUEUE, backoff=_BACKOFF, priority=8, retries=2)
 def hopeless(path: str) -> bytes:
     """Read a file that does not exist: each attempt fails, and the job ends dead."""
     return Path(f"{path}.does-not-exist").read_bytes()

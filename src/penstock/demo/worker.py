@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -87,8 +87,14 @@ class DemoWorker:
 
 
 @contextmanager
-def serve(url: str, folder: Path) -> Iterator[DemoWorker]:
-    """Run a worker for the demo's tasks during a `with` block; its log is `worker.log`."""
+def serve(url: str, folder: Path, environ: Mapping[str, str]) -> Iterator[DemoWorker]:
+    """Run a worker for the demo's tasks during a `with` block; its log is `worker.log`.
+
+    Args:
+        url: of the demo's broker.
+        folder: working directory of the worker.
+        environ: of this process; its PENSTOCK_* settings are for other workers.
+    """
     log = folder / "worker.log"
     flags = {
         "--url": url,
@@ -99,10 +105,10 @@ def serve(url: str, folder: Path) -> Iterator[DemoWorker]:
         "--drain-grace": "2s",
         "--name": "demo",
     }
-    command = [sys.executable, "-m", "penstock", "worker", "penstock.demo.tasks:app"]
+    command = [sys.executable, "-m", "penstock.cli", "worker", "penstock.demo.tasks:app"]
     for name, value in flags.items():
         command += [name, value]
-    kept = {name: v for name, v in os.environ.items() if not name.startswith("PENSTOCK_")}
+    kept = {name: v for name, v in environ.items() if not name.startswith("PENSTOCK_")}
     with log.open("wb") as out:
         process = subprocess.Popen(
             command,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import sys
@@ -64,7 +65,7 @@ def demo(
     signal.signal(signal.SIGHUP, _stop)
     try:
         with _view(out) as view:
-            summary = play(choice, place, view)
+            summary = play(choice, place, os.environ, view)
     except (KeyboardInterrupt, SystemExit):
         out.note(f"stopped; what was done so far stays in {place}")
         raise
@@ -135,7 +136,7 @@ def _program() -> str:
     found = shutil.which("penstock")
     called = Path(sys.argv[0])
     if called.name != "penstock":
-        return f"{sys.executable} -m penstock"
+        return f"{sys.executable} -m penstock.cli"
     return "penstock" if found and Path(found).resolve() == called.resolve() else str(called)
 
 

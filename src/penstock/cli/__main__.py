@@ -1,4 +1,4 @@
-"""`python -m penstock` is the command `penstock`."""
+"""`python -m penstock.cli` is the command `penstock`."""
 
 from __future__ import annotations
 
