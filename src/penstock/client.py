@@ -237,7 +237,7 @@ class Client:
         self, calls: Sequence[Call[Any]], durability: Durability | None
     ) -> list[Accepted | PenstockError]:
         missing = self.missing(calls)
-        tags = self.enqueuer.register(missing) if missing else {}
+        tags = self._drive(flow.tags(missing, time.monotonic)) if missing else {}
         return self._drive(flow.send_all(self.requests(calls, tags, durability), time.monotonic))
 
     def _drive(self, steps: flow.Flow[T]) -> T:

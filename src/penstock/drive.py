@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, TypeVar, assert_never
 
 from penstock.errors import BrokerError, UsageError, WrongContext
-from penstock.flow import Cancel, Flow, Get, Pause, Peek, Send, Step
+from penstock.flow import Cancel, Flow, Get, Pause, Peek, Register, Send, Step
 
 if TYPE_CHECKING:
     from penstock.broker.protocol import Broker, Enqueuer
@@ -55,6 +55,8 @@ async def adrive(flow: Flow[T], perform_step: Callable[[Step], Awaitable[Any]]) 
 def perform(step: Step, enqueuer: Enqueuer, pause: Callable[[float], None]) -> Any:
     """Perform one step against a sync broker and return its answer."""
     match step:
+        case Register():
+            return enqueuer.register(step.queues)
         case Send():
             return enqueuer.enqueue(step.jobs, durability=step.durability)
         case Peek():

@@ -7,7 +7,7 @@ one truth about retries, batches and waiting for both. Source: the sans-I/O idea
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from itertools import groupby
 from typing import Any, Final, TypeVar
 
@@ -54,6 +54,12 @@ PAUSE_MAX_S: Final = 0.05
 _PAUSE_GROWTH: Final = 1.2
 
 
+class Register(msgspec.Struct, frozen=True):
+    """Ask for the tags of queues; answered with name -> tag."""
+
+    queues: Sequence[str]
+
+
 class Send(msgspec.Struct, frozen=True):
     """Enqueue a batch; answered with one Accepted or Refused per job."""
 
@@ -85,9 +91,29 @@ class Pause(msgspec.Struct, frozen=True):
     seconds: float
 
 
-Step = Send | Peek | Get | Cancel | Pause
+Step = Register | Send | Peek | Get | Cancel | Pause
 Flow = Generator[Step, Any, T]
 Answers = Sequence[Accepted | Refused]
+
+
+def tags(queues: Sequence[str], now_s: Callable[[], float]) -> Flow[Mapping[str, int]]:
+    """Return the tags of queues; a lost answer is asked for again, for a short while.
+
+    Raises:
+        Unavailable: no answer came; no job was written.
+    """
+    ends = now_s() + RETRY_WINDOW_S
+    lost: OutcomeUnknown | None = None
+    for _try in range(1 + RETRIES_AFTER_UNKNOWN):
+        try:
+            answer: Mapping[str, int] = yield Register(queues)
+        except OutcomeUnknown as error:
+            lost = error
+            if now_s() > ends:
+                break
+        else:
+            return answer
+    raise Unavailable(f"no job was written: {lost}") from lost
 
 
 def send(

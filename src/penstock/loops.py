@@ -53,7 +53,9 @@ class LoopClient:
     ) -> list[Accepted | PenstockError]:
         """Enqueue calls in order and return what became of each."""
         missing = self._client.missing(calls)
-        tags: Mapping[str, int] = await self._broker.register(missing) if missing else {}
+        tags: Mapping[str, int] = {}
+        if missing:
+            tags = await self.perform(flow.tags(missing, time.monotonic))
         requests = self._client.requests(calls, tags, durability)
         return await self.perform(flow.send_all(requests, time.monotonic))
 
@@ -63,6 +65,8 @@ class LoopClient:
 
     async def _step(self, step: flow.Step) -> Any:
         match step:
+            case flow.Register():
+                return await self._broker.register(step.queues)
             case flow.Send():
                 return await self._broker.enqueue(step.jobs, durability=step.durability)
             case flow.Peek():

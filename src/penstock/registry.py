@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -31,6 +31,7 @@ class Limits(msgspec.Struct, frozen=True):
 
 
 NO_LIMITS = Limits()
+_WRITER: Final = JsonWriter()
 
 
 class Registration(msgspec.Struct, frozen=True, kw_only=True, eq=False):
@@ -115,7 +116,7 @@ class Registration(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         if value is None:
             return None
         what = f"result of task {self.name}"
-        text = JsonWriter().write(value, what)
+        text = _WRITER.write(value, what)
         if len(text) > bytes_max:
             raise SerializationError(
                 f"{what} has {len(text)} bytes, {bytes_max} at most: store it elsewhere and return "

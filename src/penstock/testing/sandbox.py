@@ -228,5 +228,5 @@ async def _call_in_thread(run: ThreadRun, function: Callable[[], Any]) -> Any:
 
 def _refuse_to_wait(_seconds: float) -> None:
     raise ResultTimeout(
-        "the job is not final, and in a sandbox nothing runs by itself: drain() comes before result()"
+        "the job is not final, and in a sandbox nothing runs by itself: drain() before result()"
     )
