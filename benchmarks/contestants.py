@@ -75,7 +75,7 @@ def all_contestants() -> list[Contestant]:
     huey = ("huey_consumer", "huey_sqlite.huey", "-k", "thread", "-w", "1", "-d", "0.005", "-m",
             "0.005", "-q")  # fmt: skip
     taskito = ("taskito", "worker", "--app", "taskito_sqlite:queue")
-    ours = "SELECT coalesce(sum(n), 0) FROM queue_count WHERE state = 'completed'"
+    ours = "SELECT coalesce(sum(jobs), 0) FROM counter WHERE state = 'completed'"
     theirs = "SELECT count(*) FROM kv"
     rust = (
         "SELECT (SELECT count(*) FROM jobs WHERE status = 2)"
