@@ -12,12 +12,17 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from scripts.reference import errors, states
+from scripts.reference import cli, errors, settings, states
 
 FOLDER = Path(__file__).resolve().parent.parent / "docs/reference"
 
 #: Name of a page -> what draws it.
-PAGES: dict[str, Callable[[], str]] = {"errors": errors.page, "states": states.page}
+PAGES: dict[str, Callable[[], str]] = {
+    "cli": cli.page,
+    "errors": errors.page,
+    "settings": settings.page,
+    "states": states.page,
+}
 
 
 def main() -> int:

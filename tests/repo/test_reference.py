@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import inspect
 import re
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
 from penstock import errors
 from penstock.core.lifecycle import TRANSITIONS, Event, State
+from penstock.settings import SETTINGS
 from scripts import docs
 from scripts.reference.docstring import markdown
 from tests.repo.repository import report
@@ -45,6 +49,34 @@ def test_every_error_has_its_heading() -> None:
     report(
         [n for n in classes if not re.search(rf"^ *{n}$", page, re.MULTILINE)], "not in the tree:"
     )
+
+
+def test_every_setting_has_its_row() -> None:
+    """Each setting stands on its page, under its component, with its variable."""
+    page = docs.text("settings")
+    for setting in SETTINGS.values():
+        section = page.split(f"\n## {setting.component}\n")[1].split("\n## ")[0]
+        assert f"\n| `{setting.name}` | `{setting.env}` | " in section
+
+
+def test_every_command_has_its_heading() -> None:
+    """Each command that `penstock --help` and the help of its groups list is on the page."""
+    page = docs.text("cli")
+    listed = {("penstock", name) for name in subcommands()}
+    listed |= {(f"penstock {name}", inner) for _, name in listed for inner in subcommands(name)}
+    assert len(listed) > len(("jobs", "job", "queues")), "the help was not read"
+    report(
+        [f"{group} {name}" for group, name in listed if f"\n## {group} {name}\n" not in page],
+        "not on the page:",
+    )
+
+
+def subcommands(*path: str) -> list[str]:
+    """Return the commands that the help of a command lists."""
+    command = [str(Path(sys.executable).parent / "penstock"), *path, "--help"]
+    text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    _, _, below = text.partition("Commands:\n")
+    return re.findall(r"^  (\w[\w-]*)", below, re.MULTILINE)
 
 
 def glossary() -> dict[str, str]:

@@ -1,14 +1,19 @@
-"""Fixtures for pytest: name this module in `pytest_plugins` of your conftest.py."""
+"""Fixtures for pytest, which loads this module by itself wherever Penstock is installed.
+
+Every run of pytest there imports it, so it imports no more than its fixtures need.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from typing import TYPE_CHECKING
 
 import pytest
 
-from penstock.app import App
-from penstock.testing.sandbox import Sandbox
+if TYPE_CHECKING:
+    from penstock.app import App
+    from penstock.testing.sandbox import Sandbox
 
 
 @pytest.fixture
@@ -23,5 +28,7 @@ def penstock_sandbox() -> Iterator[Callable[[App], Sandbox]]:
 
     For `async def` tests: `await sandbox.adrain()` works in the sandbox that this gives, too.
     """
+    from penstock.testing.sandbox import Sandbox
+
     with ExitStack() as stack:
         yield lambda app: stack.enter_context(Sandbox(app))
