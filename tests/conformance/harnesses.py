@@ -1,15 +1,15 @@
-"""The harnesses of our own brokers."""
+"""The harnesses of our own brokers, and of copies of them (`mutant.py`)."""
 
 from __future__ import annotations
 
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import apsw
 
 from penstock.broker.protocol import Broker
-from penstock.brokers.memory import MemoryBroker, Store
-from penstock.brokers.sqlite import SqliteBroker
+from penstock.brokers import memory, sqlite
 from penstock.core.ids import JobId
 from penstock.testing import ManualClock
 from penstock.testing.conformance import Capability
@@ -49,13 +49,17 @@ class MemoryHarness(ManualTime):
     capabilities = frozenset(Capability)
     payload_bytes_max = PAYLOAD_BYTES_MAX
 
-    def __init__(self, folder: Path) -> None:  # noqa: ARG002 - every harness takes a folder
+    def __init__(self, folder: Path, package: Any = memory) -> None:  # noqa: ARG002 - as others
         super().__init__()
-        self.store = Store(self.clock)
+        self._package = package
+        self.store = package.Store(self.clock)
 
     def open(self) -> Broker:
         """Return another handle on the store."""
-        return MemoryBroker(self.clock, store=self.store, payload_bytes_max=self.payload_bytes_max)
+        broker: Broker = self._package.MemoryBroker(
+            self.clock, store=self.store, payload_bytes_max=self.payload_bytes_max
+        )
+        return broker
 
     def poison(self, job_id: JobId, spec: bytes) -> None:
         """Write over the stored spec."""
@@ -71,14 +75,15 @@ class SqliteHarness(ManualTime):
     capabilities = frozenset(Capability)
     payload_bytes_max = PAYLOAD_BYTES_MAX
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, package: Any = sqlite) -> None:
         super().__init__()
+        self._package = package
         self.path = folder / "conformance.db"
         self._handles: list[Broker] = []
 
     def open(self) -> Broker:
         """Open the file once more."""
-        broker = SqliteBroker.open(
+        broker: Broker = self._package.SqliteBroker.open(
             self.path, clock=self.clock, payload_bytes_max=self.payload_bytes_max
         )
         self._handles.append(broker)

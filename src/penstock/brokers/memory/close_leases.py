@@ -16,5 +16,5 @@ def close_leases(store: Store, lease_ids: Sequence[LeaseId]) -> None:
     """Close the leases that are known. Their jobs run on until `reclaim` takes them."""
     for lease_id in lease_ids:
         lease = store.leases.get(lease_id)
-        if lease is not None:
+        if lease is not None:  # Guard: only known leases
             lease.closed = True

@@ -26,5 +26,5 @@ def resume(store: Store, queue: str) -> None:
 
 
 def _check_known(store: Store, queue: str) -> None:
-    if queue not in store.tags:
+    if queue not in store.tags:  # Guard: known queue
         raise UsageError(f"queue {queue!r} is not registered: call register first")

@@ -8,6 +8,7 @@ transitions:
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import islice
 
 from penstock.core.ids import JobId
 from penstock.core.lifecycle import Event, State
@@ -27,6 +28,8 @@ def promote(store: Store, queues: Sequence[str], limit: int) -> int:
 
 
 def _due(store: Store, queue: str, now: int, limit: int) -> list[tuple[int, JobId]]:
-    index = store.due[queue]
-    count = index.below((now + 1, JobId("")))  # Guard: only due jobs
-    return [index[at] for at in range(min(count, limit))]
+    return [
+        (due_at, job_id)
+        for due_at, job_id in islice(store.due[queue], limit)
+        if due_at <= now  # Guard: only due jobs
+    ]

@@ -25,11 +25,9 @@ def reclaim(store: Store, request: ReclaimRequest) -> ReclaimAnswer:
         return ReclaimAnswer(jobs=(), closed=())
     queues = [queue for queue in request.queues if queue in taker.opened.queues]
     hold_ms = _tick(store, request.lease_ttl_ms)
-    closed = [
-        lease.opened.id
-        for lease in store.leases.values()
-        if _ran_out(store, lease, queues, request.lease_ttl_ms) and hold_ms == 0
-    ]
+    closed: list[LeaseId] = []
+    if hold_ms == 0:  # Guard: hold
+        closed = [i for i, lease in store.leases.items() if _ran_out(store, lease, queues)]
     for lease_id in closed:
         store.leases[lease_id].closed = True
     taken = [job for job in map(store.jobs.__getitem__, taker.jobs) if job.fence == request.fence]
@@ -43,7 +41,8 @@ def _tick(store: Store, lease_ttl_ms: int) -> int:
     """Note that a reaper is at work; return for how long it holds.
 
     After a gap nobody knows whether the owners were cut off together with the reapers, so they get
-    one full lease to extend in.
+    one full lease to extend in. The first call of a boot is one, so leases of another boot get
+    theirs too.
     """
     now, boot_id = store.clock.boot_ms(), store.clock.boot_id
     last = store.reaper_tick
@@ -53,16 +52,10 @@ def _tick(store: Store, lease_ttl_ms: int) -> int:
     return max(0, store.reaper_hold_until - now)
 
 
-def _ran_out(store: Store, lease: Lease, queues: list[str], lease_ttl_ms: int) -> bool:
+def _ran_out(store: Store, lease: Lease, queues: list[str]) -> bool:
     if lease.closed or not set(queues) & set(lease.opened.queues):  # Guard: these queues only
         return False
-    now, boot_id = store.clock.boot_ms(), store.clock.boot_id
-    if lease.boot_id == boot_id:
-        return has_run_out(lease, store.clock)  # Guard: ran out
-    # Another boot: its instants mean nothing here, so its time starts when it is first seen.
-    if lease.seen is None or lease.seen[0] != boot_id:
-        lease.seen = (boot_id, now)
-    return now >= lease.seen[1] + lease_ttl_ms  # Guard: full lease after it was seen
+    return has_run_out(lease, store.clock)  # Guard: ran out
 
 
 def _orphans(store: Store, queues: list[str]) -> list[Job]:

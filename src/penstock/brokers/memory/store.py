@@ -85,7 +85,6 @@ class Lease(msgspec.Struct, kw_only=True):
         boot_id: boot under which `expires_at` was stamped.
         expires_at: boot time at which it runs out.
         closed: for ever.
-        seen: (boot, boot time) at which a reaper first saw it under another boot than its own.
         jobs: the jobs that run under it.
     """
 
@@ -93,7 +92,6 @@ class Lease(msgspec.Struct, kw_only=True):
     boot_id: str
     expires_at: int
     closed: bool = False
-    seen: tuple[str, int] | None = None
     jobs: dict[JobId, None] = msgspec.field(default_factory=dict)
 
 

@@ -28,6 +28,6 @@ def resume(tx: Transaction, queue: str) -> None:
 
 def _set_paused(tx: Transaction, queue: str, *, is_paused: bool) -> int:
     found = tx.row(_SQL["pause"], (queue, is_paused))
-    if found is None:
+    if found is None:  # Guard: known queue
         raise UsageError(f"queue {queue!r} is not registered: call register first")
     return int(found[0])

@@ -29,10 +29,9 @@ def reclaim(tx: Transaction, request: ReclaimRequest) -> ReclaimAnswer:
         return ReclaimAnswer(jobs=(), closed=())
     names = {tag: name for tag, name, _ in queues_of(tx, taker) if name in request.queues}
     hold_ms = _tick(tx, request.lease_ttl_ms)
-    tx.rows(_SQL["see_strangers"], (tx.clock.boot_id, tx.clock.boot_ms()))
     closed: list[LeaseId] = []
     if hold_ms == 0:  # Guard: hold
-        closed = _close_run_out(tx, list(names), request.lease_ttl_ms)
+        closed = _close_run_out(tx, list(names))
     # A repeat gives the jobs that the first call took, and counts them towards the limit.
     taken = tx.rows(_SQL["taken"], (taker.no, request.fence))
     room = request.limit - len(taken)
@@ -55,7 +54,8 @@ def _tick(tx: Transaction, lease_ttl_ms: int) -> int:
     """Note that a reaper is at work; return for how long it holds.
 
     After a gap nobody knows whether the owners were cut off together with the reapers, so they get
-    one full lease to extend in.
+    one full lease to extend in. The first call of a boot is one, so leases of another boot get
+    theirs too.
     """
     now, boot_id = tx.clock.boot_ms(), tx.clock.boot_id
     last = tx.row(_SQL["tick"])
@@ -66,8 +66,8 @@ def _tick(tx: Transaction, lease_ttl_ms: int) -> int:
     return max(0, hold_until - now)
 
 
-def _close_run_out(tx: Transaction, tags: Sequence[int], lease_ttl_ms: int) -> list[LeaseId]:
-    bindings = (tx.clock.boot_id, tx.clock.boot_ms(), lease_ttl_ms, _json(tags))
+def _close_run_out(tx: Transaction, tags: Sequence[int]) -> list[LeaseId]:
+    bindings = (tx.clock.boot_id, tx.clock.boot_ms(), _json(tags))
     closed = tx.rows(_SQL["close_run_out"], bindings)
     return [LeaseId(lease) for (lease,) in closed]
 

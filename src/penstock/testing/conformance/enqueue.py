@@ -104,6 +104,26 @@ def test_the_same_id_twice_in_one_batch_is_one_job(scene: Scene) -> None:
     assert scene.counts().queued == 1
 
 
+def test_a_known_id_is_a_duplicate_even_where_a_new_job_would_be_refused(scene: Scene) -> None:
+    """Whether the id is known is asked first: before size, key and parents."""
+    first, keyed = scene.job(), scene.job(key="k", key_digest="d")
+    scene.accept(first, keyed)
+    too_large = b'"' + b"x" * scene.harness.payload_bytes_max + b'"'
+    (by_size,) = scene.accept(scene.job(id=first.id, payload=too_large))
+    (by_parent,) = scene.accept(scene.job(id=first.id, after=(scene.new_id(),)))
+    (by_key,) = scene.accept(scene.job(id=first.id, key="k", key_digest="other"))
+    assert [answer.id for answer in (by_size, by_parent, by_key)] == [first.id] * 3
+    assert all(answer.duplicate for answer in (by_size, by_parent, by_key))
+
+
+def test_a_duplicate_takes_no_key(scene: Scene) -> None:
+    """Repeating an id with a key leaves the key free for others."""
+    first = scene.put()
+    scene.accept(scene.job(id=first, key="k", key_digest="d"))
+    (answer,) = scene.accept(scene.job(key="k", key_digest="other"))
+    assert not answer.duplicate
+
+
 def test_a_duplicate_tells_the_present_state(scene: Scene) -> None:
     """A job that went on meanwhile answers with where it is now, and is not started anew."""
     request = scene.job()

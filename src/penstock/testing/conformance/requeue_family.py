@@ -128,7 +128,8 @@ def test_children_that_ran_are_left_alone(scene: Scene) -> None:
     child = scene.put(after=(parent,))
     scene.complete(scene.run(parent))
     scene.broker.requeue([parent])
-    assert scene.state(child) is State.QUEUED
+    record = scene.record(child)
+    assert (record.state, record.parents_left) == (State.QUEUED, 0)
     scene.complete(scene.run(child))
     scene.complete(scene.run(parent))
     assert scene.state(child) is State.COMPLETED

@@ -31,9 +31,7 @@ VALUES (?1, ?2, ?3)
 -- name: extend
 UPDATE lease
 SET boot_id = ?2,
-  expires_boot_ms = ?3,
-  seen_boot_id = NULL,
-  seen_boot_ms = NULL
+  expires_boot_ms = ?3
 WHERE id = ?1
 AND closed = 0 -- Guard: a closed lease stays closed
 RETURNING no

@@ -13,28 +13,17 @@ SET boot_id = excluded.boot_id,
   tick_boot_ms = excluded.tick_boot_ms,
   hold_until_boot_ms = excluded.hold_until_boot_ms
 
--- A lease of another boot: its instants mean nothing here, so its time starts when it is first seen.
--- name: see_strangers
-UPDATE lease
-SET seen_boot_id = ?1,
-  seen_boot_ms = ?2
-WHERE closed = 0
-AND boot_id <> ?1
-AND seen_boot_id IS NOT ?1
-
+-- A lease of another boot has run out: the hold of the first call of a boot gives it its full lease.
 -- name: close_run_out
 UPDATE lease
 SET closed = 1
 WHERE closed = 0
-AND CASE
-  WHEN boot_id = ?1 THEN expires_boot_ms <= ?2 -- Guard: ran out
-  ELSE seen_boot_ms + ?3 <= ?2 -- Guard: full lease after it was seen
-END
+AND (boot_id <> ?1 OR expires_boot_ms <= ?2) -- Guard: ran out
 AND EXISTS (
   SELECT 1
   FROM lease_queue
   WHERE lease_queue.lease = lease.no
-  AND lease_queue.queue IN (SELECT value FROM json_each(?4)) -- Guard: these queues only
+  AND lease_queue.queue IN (SELECT value FROM json_each(?3)) -- Guard: these queues only
 )
 RETURNING id
 

@@ -189,10 +189,7 @@ CREATE TABLE lease (
   -- The boot under which expires_boot_ms was stamped.
   boot_id TEXT NOT NULL,
   expires_boot_ms INTEGER NOT NULL,
-  closed INTEGER NOT NULL DEFAULT 0,
-  -- When a reaper of another boot first saw this lease, by that reaper's boot clock.
-  seen_boot_id TEXT,
-  seen_boot_ms INTEGER
+  closed INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 
 CREATE INDEX lease_closed ON lease (closed, no);

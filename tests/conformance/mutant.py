@@ -1,0 +1,69 @@
+"""Runs the conformance suite on a copy of an adapter from which one guard was taken."""
+
+from __future__ import annotations
+
+import importlib
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import apsw
+import pytest
+
+from penstock.testing.conformance import Case, Harness
+from tests.conformance.guards import Mutant
+
+#: A mutant that dies of these is no program: it proves nothing about the suite.
+NO_PROGRAM = (SyntaxError, ImportError, NameError, apsw.SQLError, apsw.BindingsError)
+
+MakeHarness = Callable[[Path, Any], Harness]
+"""(folder, the adapter's package) -> a harness on a fresh store."""
+
+
+@contextmanager
+def imported_copy(package: Path, folder: Path, mutant: Mutant | None) -> Iterator[ModuleType]:
+    """Import a copy of `package` under a name of its own, with one file replaced.
+
+    The adapters import their own modules relatively, so that a copy is whole by itself.
+    """
+    name = f"{package.name}_without_{folder.name}"
+    copy = folder / name
+    shutil.copytree(package, copy)
+    if mutant is not None:
+        (copy / mutant.guard.file).write_text(mutant.text)
+    sys.path.insert(0, str(folder))
+    importlib.invalidate_caches()
+    try:
+        yield importlib.import_module(name)
+    finally:
+        sys.path.remove(str(folder))
+        for module in [module for module in sys.modules if module.split(".")[0] == name]:
+            del sys.modules[module]
+
+
+def first_failure(
+    module: ModuleType, make: MakeHarness, suite: Sequence[Case], folder: Path
+) -> str | None:
+    """Return the first case that fails, and why; None: all pass.
+
+    Raises:
+        AssertionError: the copy is no program.
+    """
+    for number, case in enumerate(suite):
+        store = folder / f"store-{number}"
+        store.mkdir()
+        harness = make(store, module)
+        try:
+            case.run(harness)
+        except NO_PROGRAM as error:
+            raise AssertionError(f"the copy is no program: {error!r}") from error
+        except (Exception, pytest.fail.Exception) as error:  # noqa: BLE001 - any failure is red
+            return f"{case}: {error!r:.200}"
+        finally:
+            harness.close()
+            shutil.rmtree(store)
+    return None
