@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import types
 from asyncio import CancelledError
-from collections.abc import Coroutine, Generator
+from collections.abc import Awaitable, Coroutine, Generator
 from typing import Any, Final
 
 from penstock.executors.stop import Stop
@@ -41,28 +41,36 @@ _RAISED: Final[dict[Stop, type[BaseException]]] = {
 class CoroutineRun:
     """One attempt that runs as a coroutine. All methods belong to the loop's thread.
 
+    Args:
+        task: the asyncio task that will await `drive`.
+
     Attributes:
         stop: the strongest reason to stop that was asked for.
     """
 
     __slots__ = ("_cancels", "_pending", "_running", "_task", "stop")
 
-    def __init__(self) -> None:
+    def __init__(self, task: asyncio.Task[Any] | None) -> None:
         self.stop = Stop.NONE
-        self._task: asyncio.Task[Any] | None = asyncio.current_task()
+        self._task = task
         self._pending: type[BaseException] | None = None
         self._cancels = 0
         self._running = False
 
     @types.coroutine
-    def drive(self, coroutine: Coroutine[Any, Any, Any]) -> Generator[Any, Any, Any]:
-        """Run the user's coroutine to its end; awaited once, by the task that made this object.
+    def drive(self, awaitable: Awaitable[Any]) -> Generator[Any, Any, Any]:
+        """Run the user's coroutine to its end; to be awaited once.
+
+        Args:
+            awaitable: what the task's function returned; some decorators let an `async def` return
+                another awaitable than a coroutine.
 
         Raises:
             BaseException: what the coroutine raised.
 
         Cost: about 1 us, and 0.2 us for each suspension.
         """
+        coroutine = awaitable if isinstance(awaitable, Coroutine) else _awaiting(awaitable)
         self._running = True
         raised: BaseException | None = None
         try:
@@ -107,3 +115,7 @@ class CoroutineRun:
             self._cancels -= 1
             self._task.uncancel()
         return CancelledError() if pending is None else pending()
+
+
+async def _awaiting(awaitable: Awaitable[Any]) -> Any:
+    return await awaitable

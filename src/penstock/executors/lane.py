@@ -44,7 +44,10 @@ class Interruptible(Protocol):
 
 
 class ThreadRun:
-    """One attempt whose function runs in a thread. Made in the task that will await the call.
+    """One attempt whose function runs in a thread.
+
+    Args:
+        task: the asyncio task that will await the call.
 
     Attributes:
         stop: the strongest reason to stop that was asked for.
@@ -54,11 +57,11 @@ class ThreadRun:
 
     __slots__ = ("_task", "lane", "phase", "stop")
 
-    def __init__(self) -> None:
+    def __init__(self, task: asyncio.Task[Any] | None) -> None:
         self.stop = Stop.NONE
         self.phase = Phase.BEFORE
         self.lane: Interruptible | None = None
-        self._task = asyncio.current_task()
+        self._task = task
 
     def interrupt(self, stop: Stop) -> None:
         """Raise what `stop` stands for in the thread; called in the loop's thread.

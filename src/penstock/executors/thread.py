@@ -21,17 +21,15 @@ from penstock.executors.lane import LATE, RAISED, Call, Lane, ThreadRun
 
 
 class ThreadExecutor:
-    """A pool of threads that grows to `size`. All methods belong to the loop's thread.
+    """A pool of threads, as many as there ever were calls at once: the caller sets the bound.
 
-    The caller starts no more calls at once than there are threads; a surplus waits in order.
+    All methods belong to the loop's thread.
 
     Args:
-        size: threads at most.
         name: threads are called `name-1`, `name-2`, ...
     """
 
-    def __init__(self, size: int, *, name: str = "penstock-task") -> None:
-        self._size = size
+    def __init__(self, name: str = "penstock-task") -> None:
         self._name = name
         self._loop = asyncio.get_running_loop()
         self._waiting: SimpleQueue[Call | None] = SimpleQueue()
@@ -49,7 +47,7 @@ class ThreadExecutor:
         """
         call = Call(run, function)
         self._busy += 1
-        if self._busy > self._threads < self._size:
+        if self._busy > self._threads:
             self._threads += 1
             # Daemon: a call that never returns must not keep the process from ending.
             threading.Thread(

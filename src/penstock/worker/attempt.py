@@ -9,10 +9,10 @@ Source: an attempt as a pipeline of named steps over one record, after Oban's ex
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from types import CoroutineType
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from penstock.broker.requests import PAYLOAD_BYTES_MAX
 from penstock.core import outcome as o
@@ -21,14 +21,11 @@ from penstock.core.outcome import Outcome
 from penstock.executors.coroutine import CoroutineRun
 from penstock.executors.lane import ThreadRun
 from penstock.executors.stop import Stop
+from penstock.middleware import CallNext, Middleware
 from penstock.registry import Registration
 from penstock.worker.classify import classify, timed_out
 from penstock.worker.error_text import stored_error
 
-CallNext = Callable[[], Awaitable[Any]]
-"""What a middleware awaits to run the rest; returns what the task returned."""
-Middleware = Callable[[Any, CallNext], Awaitable[Any]]
-"""(current job, call_next) -> what the task returned, or something else in its place."""
 CallPlain = Callable[[ThreadRun, Callable[[], Any]], Awaitable[Any]]
 """Calls a plain function where it does not block the loop."""
 
@@ -38,20 +35,26 @@ class Attempt:
 
     Attributes:
         job: as claimed.
+        registration: its task; looked up where it is not given, None where it is unknown.
         current: what `current_job()` returns in the task; made by `AttemptPlan.enter`.
-        registration: the task; None until looked up, or where it is unknown.
+        task: the asyncio task that runs it; found where it is not given.
         run: the user code under way; None before.
         stop: the strongest interruption asked for so far.
+        soft_ms: soft time limit; 0: none, or somebody else keeps it.
+        hard_ms: hard time limit; the same.
     """
 
-    __slots__ = ("current", "job", "registration", "run", "stop")
+    __slots__ = ("current", "hard_ms", "job", "registration", "run", "soft_ms", "stop", "task")
 
-    def __init__(self, job: Claimed) -> None:
+    def __init__(self, job: Claimed, registration: Registration | None = None) -> None:
         self.job = job
+        self.registration = registration
         self.current: Any = None
-        self.registration: Registration | None = None
+        self.task: asyncio.Task[Any] | None = None
         self.run: CoroutineRun | ThreadRun | None = None
         self.stop = Stop.NONE
+        self.soft_ms = 0
+        self.hard_ms = 0
 
     def interrupt(self, stop: Stop) -> None:
         """Interrupt user code for this reason; see `Stop`. Belongs to the loop's thread."""
@@ -64,7 +67,7 @@ class LimitKeeper(Protocol):
     """Watches time limits; it interrupts the attempt when one passes."""
 
     def begin(self, attempt: Attempt) -> None:
-        """User code is about to start."""
+        """Keep `soft_ms` and `hard_ms` of the attempt, one of which is set: its code starts now."""
         ...
 
     def end(self, attempt: Attempt) -> None:
@@ -115,35 +118,41 @@ async def run_attempt(plan: AttemptPlan, attempt: Attempt) -> Outcome:
     Never raises. Cost: about 5 us beside the user's code, for a coroutine without middleware.
     """
     job = attempt.job
-    registration = attempt.registration = plan.find(job.spec.task)
-    if job.flaw is not None or registration is None:
+    task = attempt.registration
+    if task is None:
+        task = attempt.registration = plan.find(job.spec.task)
+    if job.flaw is not None or task is None:
         return _unrunnable(job)
     try:
-        args, kwargs = registration.decode(job.spec.payload)
+        args, kwargs = task.decode(job.spec.payload)
     except BaseException as error:  # noqa: BLE001 - a type's own hooks may raise anything
         return o.PayloadUnreadable(stored_error(error))
-    limits = plan.limits
-    run: CoroutineRun | ThreadRun = CoroutineRun() if registration.is_async else ThreadRun()
-    attempt.run = run
+    limits = plan.limits if attempt.soft_ms or attempt.hard_ms else None
+    if attempt.task is None:
+        attempt.task = asyncio.current_task()
     try:
-        if attempt.stop:
-            run.interrupt(attempt.stop)
         attempt.current = plan.enter(attempt)
         if limits is not None:
             limits.begin(attempt)
-        function = partial(registration.function, *args, **kwargs)
-        if plan.middleware:
-            value = await _through_middleware(plan, attempt, run, function)
+        if plan.middleware or attempt.stop or not task.is_async:
+            value = await _through_middleware(plan, attempt, task, args, kwargs)
         else:
-            value = await _call(plan, run, function)
+            # The common case, written out: it spares each job two calls and a coroutine.
+            run = attempt.run = CoroutineRun(attempt.task)
+            value = await run.drive(task.function(*args, **kwargs))
     except BaseException as error:  # noqa: BLE001 - whatever user code raises is an outcome
-        return classify(error, registration, attempt.stop)
+        return classify(error, task, attempt.stop)
     finally:
         if limits is not None:
             limits.end(attempt)
     if attempt.stop is Stop.HARD:
         return timed_out()
-    return _encode(plan, registration, value)
+    if value is None:
+        return _NOTHING
+    try:
+        return o.Succeeded(task.encode_result(value, bytes_max=plan.result_bytes_max))
+    except BaseException as error:  # noqa: BLE001 - a type's own hooks may raise anything
+        return o.ResultUnwritable(stored_error(error))
 
 
 def _unrunnable(job: Claimed) -> Outcome:
@@ -156,43 +165,30 @@ def _unrunnable(job: Claimed) -> Outcome:
     return o.TaskUnknown(StoredError("task_unknown", text))
 
 
-async def _call(
-    plan: AttemptPlan, run: CoroutineRun | ThreadRun, function: Callable[[], Any]
-) -> Any:
-    if isinstance(run, CoroutineRun):
-        return await run.drive(_coroutine(function()))
-    return await plan.call_plain(run, function)
-
-
 async def _through_middleware(
     plan: AttemptPlan,
     attempt: Attempt,
-    run: CoroutineRun | ThreadRun,
-    function: Callable[[], Any],
+    task: Registration,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
 ) -> Any:
-    call: CallNext = partial(_call, plan, run, function)
+    call: CallNext = partial(_call, plan, attempt, task, partial(task.function, *args, **kwargs))
     for middleware in plan.middleware:
         call = partial(middleware, attempt.current, call)
     return await call()
 
 
-def _coroutine(awaitable: Any) -> Coroutine[Any, Any, Any]:
-    """Return a coroutine; some decorators let an `async def` return another awaitable."""
-    return awaitable if type(awaitable) is CoroutineType else _awaiting(awaitable)
-
-
-async def _awaiting(awaitable: Awaitable[Any]) -> Any:
-    return await awaitable
-
-
-def _encode(plan: AttemptPlan, registration: Registration, value: Any) -> Outcome:
-    if value is None:
-        return _NOTHING
-    try:
-        return o.Succeeded(registration.encode_result(value, bytes_max=plan.result_bytes_max))
-    except BaseException as error:  # noqa: BLE001 - a type's own hooks may raise anything
-        return o.ResultUnwritable(stored_error(error))
+async def _call(
+    plan: AttemptPlan, attempt: Attempt, task: Registration, function: Callable[[], Any]
+) -> Any:
+    run = CoroutineRun(attempt.task) if task.is_async else ThreadRun(attempt.task)
+    attempt.run = run
+    if attempt.stop:
+        run.interrupt(attempt.stop)
+    if isinstance(run, CoroutineRun):
+        return await run.drive(function())
+    return await plan.call_plain(run, function)
 
 
 #: Most jobs return nothing; one value serves them all.
-_NOTHING = o.Succeeded(None)
+_NOTHING: Final = o.Succeeded(None)

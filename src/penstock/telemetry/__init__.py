@@ -1,0 +1,1 @@
+"""What Penstock tells about itself: log lines and events. Sinks observe and change nothing."""

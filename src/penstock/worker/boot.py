@@ -1,0 +1,169 @@
+"""What a runner and a child do first, and how they end: ties to the supervisor, hooks, the loop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ctypes
+import faulthandler
+import importlib
+import inspect
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+from typing import Any, Final, NoReturn, TypeVar
+
+from penstock.context import CURRENT
+from penstock.telemetry import logs
+from penstock.worker.wire import CHANNEL_FD_ENV, STACK_FD_ENV, STACK_SIGNAL
+
+_log = logging.getLogger("penstock.runner")
+
+T = TypeVar("T")
+Hook = Callable[[], Any]
+
+#: Exit status of a process whose app or start hooks failed (sysexits.h: EX_SOFTWARE).
+EXIT_FAILED: Final = 70
+#: Exit status of a process whose supervisor is gone (sysexits.h: EX_UNAVAILABLE).
+EXIT_ORPHANED: Final = 69
+#: Seconds that stop hooks and left-over asyncio tasks may take, each.
+STOP_WAIT_S: Final = 5.0
+#: Seconds that exit handlers and left-over threads of user code may take.
+_EXIT_WAIT_S: Final = 2.0
+#: PR_SET_PDEATHSIG of Linux's prctl.
+_PR_SET_PDEATHSIG: Final = 1
+#: Taken by an empty handler: these processes stop by frame or end of file alone (`wire`).
+_STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+
+def tie_to_parent() -> None:
+    """Let the kernel kill this process when its parent dies.
+
+    Race: a parent that died before this leaves another parent, or an end of file on the channel.
+    """
+    parent = os.getppid()
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:
+        end_at_once(EXIT_ORPHANED)
+
+
+def set_up(environ: Mapping[str, str]) -> int:
+    """Take stop signals, write stacks where told, and log; return the channel's descriptor.
+
+    Args:
+        environ: the variables of `wire`, and the log settings.
+
+    Raises:
+        SystemExit: there is no channel: nobody but a supervisor starts this program.
+    """
+    for number in _STOP_SIGNALS:
+        signal.signal(number, lambda _number, _frame: None)
+    if STACK_FD_ENV in environ:
+        _write_stacks_to(int(environ[STACK_FD_ENV]))
+    logs.install(
+        level=environ.get("PENSTOCK_LOG_LEVEL", "info"),
+        form=environ.get("PENSTOCK_LOG_FORMAT", "human"),
+        current=CURRENT.get,
+    )
+    if CHANNEL_FD_ENV not in environ:
+        sys.exit(f"{CHANNEL_FD_ENV} is not set: start workers with `penstock worker`")
+    return int(environ[CHANNEL_FD_ENV])
+
+
+async def run_hooks(
+    hooks: Iterable[Hook], call: Callable[[Hook], Awaitable[Any]] | None = None
+) -> None:
+    """Run start or stop hooks in order; coroutine functions are awaited.
+
+    Args:
+        hooks: functions without arguments.
+        call: awaited for each plain function; None: they are called here.
+
+    Raises:
+        BaseException: what a hook raises; the later ones do not run.
+    """
+    for hook in hooks:
+        if call is None or inspect.iscoroutinefunction(hook):
+            result = hook()
+        else:
+            result = await call(hook)
+        if inspect.isawaitable(result):
+            await result
+
+
+async def run_stop_hooks(
+    hooks: Iterable[Hook], call: Callable[[Hook], Awaitable[Any]] | None = None
+) -> None:
+    """Run stop hooks, and cancel the asyncio tasks that user code left; never raises.
+
+    A hook that fails or takes longer than `STOP_WAIT_S` is told in the log.
+    """
+    try:
+        async with asyncio.timeout(STOP_WAIT_S):
+            await run_hooks(hooks, call)
+    except BaseException:  # noqa: BLE001 - a hook may raise anything; the process ends anyway
+        _log.exception("a stop hook failed or took longer than %g s", STOP_WAIT_S)
+    left = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in left:
+        task.cancel()
+    if left:
+        await asyncio.wait(left, timeout=STOP_WAIT_S)
+
+
+def new_loop() -> asyncio.AbstractEventLoop:
+    """Return a new event loop: uvloop's where it is installed, else asyncio's."""
+    try:
+        uvloop = importlib.import_module("uvloop")
+    except ImportError:
+        return asyncio.new_event_loop()
+    made: asyncio.AbstractEventLoop = uvloop.new_event_loop()
+    return made
+
+
+def run_guarded(loop: asyncio.AbstractEventLoop, main: Coroutine[Any, Any, T]) -> T:
+    """Run `main` to its end, whatever user code does to the loop.
+
+    A task or callback of user code that raises SystemExit or KeyboardInterrupt, or stops the loop,
+    must not end the process that it shares with other jobs.
+
+    Raises:
+        BaseException: what `main` itself raises.
+    """
+    asyncio.set_event_loop(loop)
+    task = loop.create_task(main)
+    while True:
+        try:
+            return loop.run_until_complete(task)
+        except (SystemExit, KeyboardInterrupt, RuntimeError):
+            if task.done():
+                raise
+            _log.exception("user code tried to end the event loop; it goes on")
+
+
+def end_at_once(status: int) -> NoReturn:
+    """End this process now; nothing of user code runs any more."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(BaseException):
+            stream.flush()
+    os._exit(status)
+
+
+def bound_exit() -> None:
+    """From now on the process ends in bounded time, whatever threads user code has left behind."""
+    timer = threading.Timer(_EXIT_WAIT_S, end_at_once, (0,))
+    timer.daemon = True
+    timer.start()
+
+
+def _write_stacks_to(descriptor: int) -> None:
+    """Write the stacks of all threads there on STACK_SIGNAL and on fatal errors.
+
+    faulthandler answers in the signal's own context, so that a thread which holds the interpreter
+    for ever is seen too.
+    """
+    os.set_inheritable(descriptor, False)  # noqa: FBT003 - its signature knows no name
+    faulthandler.enable(file=descriptor, all_threads=True)
+    faulthandler.register(STACK_SIGNAL, file=descriptor, all_threads=True, chain=False)

@@ -1,0 +1,139 @@
+"""Makes the calls of a round until the broker has answered. What has ended is never given up.
+
+A settlement may be repeated: its fence lets it be applied once at most. A claim whose outcome is
+unknown is repeated under its own fence and answers with the jobs that it took, which would else
+stay running under a live lease for ever.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+
+from penstock.broker.protocol import AsyncBroker
+from penstock.broker.requests import ClaimAnswer, ClaimRequest
+from penstock.core import settlement as s
+from penstock.core.ids import LeaseId
+from penstock.core.job import NO_CHARGES, Reason
+from penstock.core.settlement import Applied, Settlement
+from penstock.errors import OutcomeUnknown, Unavailable
+from penstock.worker.error_text import stored_error
+from penstock.worker.pulse import retry_wait_s
+
+_log = logging.getLogger("penstock.runner")
+
+Answers = tuple[Sequence[Applied], ClaimAnswer | None]
+
+
+class Carrier:
+    """The calls on the broker.
+
+    Args:
+        broker: settled with and claimed from.
+        is_current: whether a lease is still the runner's.
+
+    Attributes:
+        is_cut_off: the broker does not answer; it is tried again with full jitter, 0.1 to 5 s.
+    """
+
+    def __init__(self, broker: AsyncBroker, is_current: Callable[[LeaseId], bool]) -> None:
+        self._broker = broker
+        self._is_current = is_current
+        self.is_cut_off = False
+
+    async def carry(
+        self,
+        settlements: Sequence[Settlement],
+        request: ClaimRequest | None,
+        *,
+        first: Callable[[], Awaitable[None]] | None = None,
+    ) -> Answers:
+        """Settle and claim, in one call; return once the broker has answered.
+
+        Args:
+            settlements: what has ended; may be empty.
+            request: a claim; given up when its lease is no longer the runner's.
+            first: what must be written before the settlements.
+
+        Returns:
+            What became of each settlement, and the claim's answer if it was made.
+        """
+        failures = 0
+        while True:
+            if request is not None and not self._is_current(request.lease):
+                # Fence: whatever that claim took belongs to those who take the lease over.
+                request = None
+            try:
+                if first is not None:
+                    await first()
+                answers = await self._call(settlements, request)
+            except (Unavailable, OutcomeUnknown) as error:
+                failures += 1
+                await self._wait(failures, error)
+            except Exception:  # noqa: BLE001 - nothing that has ended may be lost
+                failures += 1
+                _log.exception(
+                    "the broker refuses to settle %d jobs or to claim; this is a defect, please "
+                    "report it",
+                    len(settlements),
+                )
+                if settlements:
+                    return await self._one_by_one(settlements), await self._give_up(request)
+                await asyncio.sleep(retry_wait_s(failures))
+            else:
+                self._answered()
+                return answers
+
+    async def _call(
+        self, settlements: Sequence[Settlement], request: ClaimRequest | None
+    ) -> Answers:
+        if request is None:
+            return (await self._broker.settle(settlements) if settlements else ()), None
+        if settlements:
+            return await self._broker.cycle(settlements, request)
+        return (), await self._broker.claim(request)
+
+    async def _give_up(self, request: ClaimRequest | None) -> ClaimAnswer | None:
+        """Make the claim of a round whose settlements were refused: it may have taken jobs."""
+        return None if request is None else (await self.carry((), request))[1]
+
+    async def _one_by_one(self, settlements: Sequence[Settlement]) -> list[Applied]:
+        """Settle each by itself, so that one that is refused does not hold back the others."""
+        return [await self._alone(settlement) for settlement in settlements]
+
+    async def _alone(self, settlement: Settlement) -> Applied:
+        failures = 0
+        while True:
+            try:
+                return (await self._broker.settle([settlement]))[0]
+            except (Unavailable, OutcomeUnknown) as error:
+                failures += 1
+                await self._wait(failures, error)
+            except Exception as error:  # noqa: BLE001 - the same
+                _log.exception("job %s cannot be settled as %r", settlement.id, settlement.outcome)
+                if isinstance(settlement, s.Bury):
+                    return Applied.STALE
+                settlement = _buried(settlement, error)
+
+    async def _wait(self, failures: int, error: Exception) -> None:
+        if not self.is_cut_off:
+            self.is_cut_off = True
+            _log.warning("the broker does not answer, running jobs go on: %s", error)
+        await asyncio.sleep(retry_wait_s(failures))
+
+    def _answered(self) -> None:
+        if self.is_cut_off:
+            self.is_cut_off = False
+            _log.warning("the broker answers again")
+
+
+def _buried(settlement: Settlement, error: Exception) -> s.Bury:
+    return s.Bury(
+        id=settlement.id,
+        fence=settlement.fence,
+        outcome=settlement.outcome,
+        error=stored_error(error),
+        reason=Reason.RESULT_REFUSED,
+        charges=getattr(settlement, "charges", NO_CHARGES),
+    )

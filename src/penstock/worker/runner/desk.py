@@ -1,0 +1,195 @@
+"""The attempts of a runner: starts claimed jobs, decides what follows from each end.
+
+Invariant: an attempt is in `running` from its claim until its settlement is handed to the pump.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable, Iterable, Sequence
+
+from penstock.core import outcome as o
+from penstock.core.decision import decide
+from penstock.core.ids import LeaseId
+from penstock.core.job import THREAD, Claimed, StoredError
+from penstock.core.outcome import Outcome
+from penstock.core.retry import POLICY_DEFAULT
+from penstock.core.settlement import Applied, Complete, Release
+from penstock.executors.stop import Stop
+from penstock.registry import Registration
+from penstock.worker.attempt import AttemptPlan, run_attempt
+from penstock.worker.runner.attempts import Key, RunnerAttempt, fields_of
+from penstock.worker.runner.limits import Limits, set_limits
+from penstock.worker.runner.notes import NoteBook
+from penstock.worker.runner.pump import Ended
+
+_log = logging.getLogger("penstock.runner")
+
+
+class Desk:
+    """What runs, what may run, and what has run.
+
+    Args:
+        plan: what all attempts share.
+        notes: where attempts write their notes.
+        limits: told of hard limits before the attempts start.
+        hand_over: takes ended attempts: the pump.
+        thread_freed: called when a plain attempt has ended.
+
+    Attributes:
+        running: attempts under way.
+        coroutines_max: `async def` jobs at once.
+        threads_max: plain `def` jobs at once.
+        threads_busy: of these, under way.
+        settled: attempts whose settlement the broker has taken in.
+        failed: of these, not completed.
+        has_given_up: user code of a released attempt may still run.
+    """
+
+    def __init__(
+        self,
+        plan: AttemptPlan,
+        notes: NoteBook,
+        limits: Limits,
+        hand_over: Callable[[Ended], None],
+        thread_freed: Callable[[], None],
+    ) -> None:
+        self.running: dict[Key, RunnerAttempt] = {}
+        self.coroutines_max = 0
+        self.threads_max = 0
+        self.threads_busy = 0
+        self.settled = 0
+        self.failed = 0
+        self.has_given_up = False
+        self._plan = plan
+        self._notes = notes
+        self._limits = limits
+        self._hand_over = hand_over
+        self._thread_freed = thread_freed
+        self._loop = asyncio.get_running_loop()
+
+    def free_coroutines(self) -> int:
+        """Return how many coroutine slots are free."""
+        return self.coroutines_max - (len(self.running) - self.threads_busy)
+
+    def free_threads(self) -> int:
+        """Return how many thread slots are free."""
+        return self.threads_max - self.threads_busy
+
+    def start(self, jobs: Iterable[Claimed]) -> None:
+        """Start claimed jobs; one that does not belong here goes to the set where it does."""
+        attempts: list[RunnerAttempt] = []
+        watched: list[RunnerAttempt] = []
+        for job in jobs:
+            task = self._plan.find(job.spec.task)
+            attempt = RunnerAttempt(job, self._notes, task)
+            if task is not None:
+                need = self._elsewhere(job, task)
+                if need is not None:
+                    self._send_back(attempt, need)
+                    continue
+                set_limits(attempt, task)
+                if attempt.hard_ms:
+                    watched.append(attempt)
+            self.running[attempt.key] = attempt
+            self.threads_busy += attempt.is_plain
+            attempts.append(attempt)
+        if watched:
+            self._limits.watch(watched)
+        create_task = self._loop.create_task
+        for attempt in attempts:
+            attempt.task = create_task(self._run(attempt))
+
+    def interrupt(self, keys: Iterable[Key], stop: Stop) -> None:
+        """Interrupt those of these attempts that still run here."""
+        for key in keys:
+            attempt = self.running.get(key)
+            if attempt is not None:
+                attempt.interrupt(stop)
+
+    def lose(self, lease: LeaseId) -> None:
+        """Note that all attempts under this lease belong to others now; they run on, unheard."""
+        for attempt in self.running.values():
+            if attempt.job.lease == lease:
+                attempt.lose("its lease was taken over")
+
+    def send_back(self, jobs: Iterable[Claimed]) -> None:
+        """Release jobs that were claimed but shall not start."""
+        for job in jobs:
+            self._send_back(RunnerAttempt(job, self._notes, None), None)
+
+    def release(self, attempts: Iterable[RunnerAttempt]) -> None:
+        """Give attempts up while they still run: their jobs go back to the queue, uncharged."""
+        for attempt in attempts:
+            attempt.is_given_up = self.has_given_up = True
+            error = StoredError("interrupted", "the worker stopped before the job ended")
+            self._end(attempt, o.Interrupted(error))
+
+    def told(self, ended: Sequence[Ended], applied: Sequence[Applied]) -> None:
+        """Take in what became of settlements."""
+        self.settled += len(ended)
+        is_debug = _log.isEnabledFor(logging.DEBUG)
+        for one, answer in zip(ended, applied, strict=True):
+            is_good = answer is Applied.APPLIED and type(one.settlement) is Complete
+            if not is_good:
+                self.failed += 1
+            if is_debug or not is_good:
+                _tell(one, answer)
+
+    async def _run(self, attempt: RunnerAttempt) -> None:
+        outcome = await run_attempt(self._plan, attempt)
+        if not attempt.is_given_up:
+            self._end(attempt, outcome)
+
+    def _end(self, attempt: RunnerAttempt, outcome: Outcome) -> None:
+        del self.running[attempt.key]
+        if attempt.is_plain:
+            self.threads_busy -= 1
+            self._thread_freed()
+        if attempt.hard_ms:
+            self._limits.unwatch(attempt)
+        task = attempt.registration
+        policy = POLICY_DEFAULT if task is None else task.policy
+        settlement = decide(attempt.job, outcome, policy=policy, random_unit=random.random())
+        self._hand_over(Ended(attempt, settlement))
+
+    def _elsewhere(self, job: Claimed, task: Registration) -> str | None:
+        """Return the ready set that the job belongs to, if it is not one of ours.
+
+        It came here from a program with another version of the task, or with none.
+        """
+        if task.is_isolated:
+            return task.need(memory_bytes=job.spec.memory_bytes, memory_auto=False)
+        if not task.is_async and self.free_threads() <= 0:
+            return THREAD
+        return None
+
+    def _send_back(self, attempt: RunnerAttempt, need: str | None) -> None:
+        """Release a job that does not start, to another ready set if one is named."""
+        job = attempt.job
+        release = Release(
+            id=job.id, fence=job.fence, outcome="interrupted", charges=job.charges, need=need
+        )
+        self._hand_over(Ended(attempt, release))
+
+
+def _tell(ended: Ended, answer: Applied) -> None:
+    if answer is Applied.STALE:
+        ended.attempt.lose("its settlement was refused")
+        return
+    job, settlement = ended.attempt.job, ended.settlement
+    became = str(settlement.__struct_config__.tag) if answer is Applied.APPLIED else answer.value
+    error = settlement.error
+    _log.log(
+        logging.DEBUG if type(settlement) is Complete else logging.INFO,
+        "job %s (%s, attempt %d): %s -> %s%s",
+        job.id,
+        job.spec.task,
+        job.claim_number,
+        settlement.outcome,
+        became,
+        "" if error is None else f": {error.kind}: {error.message}",
+        extra=fields_of(job) | {"outcome": settlement.outcome},
+    )

@@ -1,0 +1,104 @@
+"""One kind of slot and the claims for it: coroutines from `shared`, threads from `thread`.
+
+A feed asks for no more than it has free slots, so nothing is claimed that cannot start and nothing
+is hoarded that another runner could run. It is hungry while there may be something to claim, and
+sated once a claim came back empty: then its waiter token stands at the broker, and it sleeps until
+it is woken, something becomes due, or the slow poll comes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Callable, Sequence
+
+from penstock.broker.protocol import Listener
+from penstock.broker.requests import BATCH_MAX, ClaimAnswer, ClaimRequest, Offer
+from penstock.core.ids import Fence, LeaseId
+
+
+class Feed:
+    """Claims for one kind of slot. Belongs to the loop's thread.
+
+    Args:
+        need: the ready set it offers.
+        queues: in the order in which their heads are offered.
+        listener: its own, so that a claim of another feed does not take its token back.
+        free: returns how many slots of this kind are free.
+        kick: called when it has become hungry.
+
+    Attributes:
+        is_hungry: there may be something to claim.
+        due_in_ms: what the last empty claim said, None after any other.
+        is_cut_off: the lease was not open at the last claim: it has to be extended or replaced.
+    """
+
+    def __init__(
+        self,
+        need: str,
+        queues: Sequence[str],
+        listener: Listener,
+        *,
+        free: Callable[[], int],
+        kick: Callable[[], None],
+    ) -> None:
+        self.is_hungry = True
+        self.due_in_ms: int | None = None
+        self.is_cut_off = False
+        self._offers = tuple(Offer(queue, (need,)) for queue in queues)
+        self._listener = listener
+        self._free = free
+        self._kick = kick
+        self._loop = asyncio.get_running_loop()
+        self._was_woken = False
+        self._due: asyncio.TimerHandle | None = None
+        if listener.fileno() >= 0:
+            self._loop.add_reader(listener.fileno(), self._woken)
+
+    def room(self) -> int:
+        """Return how many jobs may be asked for now; 0 where nothing is to be had or done."""
+        return min(BATCH_MAX, self._free()) if self.is_hungry else 0
+
+    def request(self, lease: LeaseId) -> ClaimRequest:
+        """Return a new claim for the whole room. One is made at a time; `answered` ends it."""
+        self._was_woken = False
+        return ClaimRequest(
+            lease=lease,
+            offers=self._offers,
+            limit=self.room(),
+            fence=Fence(secrets.token_hex(16)),
+            wake_token=self._listener.token,
+        )
+
+    def answered(self, answer: ClaimAnswer) -> None:
+        """Take in what a claim came to."""
+        self.is_cut_off = not answer.lease_open
+        self.due_in_ms = answer.next_due_in_ms
+        # Race: a wake-up that came while the claim was under way may be for a job it did not see.
+        if not answer.jobs and not self._was_woken:
+            self.is_hungry = False
+            if answer.next_due_in_ms is not None:
+                self._wake_in(answer.next_due_in_ms)
+
+    def wake(self) -> None:
+        """Ask again: there may be something to claim."""
+        self.is_hungry = self._was_woken = True
+        self._kick()
+
+    def close(self) -> None:
+        """Sleep for ever."""
+        if self._due is not None:
+            self._due.cancel()
+        if self._listener.fileno() >= 0:
+            self._loop.remove_reader(self._listener.fileno())
+        self._listener.close()
+
+    def _woken(self) -> None:
+        if self._listener.drain():
+            self.wake()
+
+    def _wake_in(self, due_in_ms: int) -> None:
+        if self._due is not None:
+            self._due.cancel()
+        # One more millisecond: the broker's clock is cut to whole ones, and early is in vain.
+        self._due = self._loop.call_later((due_in_ms + 1) / 1000, self.wake)

@@ -1,0 +1,188 @@
+"""A runner from its first claim to its last settlement: what the supervisor says, what follows."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from penstock.app import App
+from penstock.broker.protocol import AsyncBroker
+from penstock.core.job import SHARED, THREAD, Claimed
+from penstock.core.settlement import Applied
+from penstock.executors.stop import Stop
+from penstock.executors.thread import ThreadExecutor
+from penstock.worker import wire
+from penstock.worker.attempt import AttemptPlan
+from penstock.worker.pipe import Pipe
+from penstock.worker.pulse import Bell
+from penstock.worker.runner.attempts import RunnerAttempt, enter
+from penstock.worker.runner.carrier import Carrier
+from penstock.worker.runner.desk import Desk
+from penstock.worker.runner.feed import Feed
+from penstock.worker.runner.limits import Limits
+from penstock.worker.runner.notes import NoteBook
+from penstock.worker.runner.pump import Ended, Pump
+
+#: Milliseconds: a burst waits for a job that becomes due this soon, such as an early retry (the
+#: default backoff begins at 2 s and doubles); what is due later is for the next worker.
+_BURST_DUE_MS: Final = 10_000
+#: Seconds that interrupted attempts are given to end before their jobs are released.
+_INTERRUPT_WAIT_S: Final = 1.0
+#: Seconds that the last settlements may take before the process ends without them; the supervisor
+#: then takes the jobs over under the closed lease.
+_LAST_WRITE_WAIT_S: Final = 5.0
+
+
+class Service:
+    """One runner at work, in the running loop.
+
+    Args:
+        app: whose tasks are run.
+        start: what the supervisor asks for.
+        broker: async face.
+        pipe: to the supervisor.
+
+    Attributes:
+        desk: the attempts.
+        pump: the claims and settlements.
+    """
+
+    def __init__(
+        self, app: App, start: wire.Start, broker: AsyncBroker, pipe: Pipe[wire.ToRunner]
+    ) -> None:
+        self._start = start
+        self._broker = broker
+        self._pipe = pipe
+        self._bell = Bell()
+        self._stop: wire.Drain | wire.ReleaseNow | None = None
+        self._yield_to: int | None = None
+        self._notes = NoteBook(broker)
+        limits = Limits(pipe)
+        plan = AttemptPlan(
+            find=app.registry.find,
+            enter=enter,
+            middleware=app.middlewares,
+            call_plain=ThreadExecutor().call,
+            limits=limits,
+            result_bytes_max=start.result_bytes_max,
+        )
+        self.desk = Desk(plan, self._notes, limits, self._hand_over, self._thread_freed)
+        self.desk.coroutines_max = start.coroutines
+        self.desk.threads_max = start.threads
+        carrier = Carrier(broker, lambda lease: lease == self.pump.lease)
+        self.pump = Pump(carrier, self._notes, start.lease, self, poll_ms=start.poll_ms)
+
+    async def run(self) -> bool:
+        """Claim and run jobs until told to stop.
+
+        Returns:
+            Whether every attempt has been settled or released. False: one runs on that was given
+            up or that the supervisor takes care of, or the broker did not answer any more.
+        """
+        free = {SHARED: self.desk.free_coroutines, THREAD: self.desk.free_threads}
+        self.pump.feeds = tuple([await self._feed(need, count) for need, count in free.items()])
+        notes = asyncio.create_task(self._notes.serve())
+        if self._stop is None:
+            self.pump.open()
+        while self._stop is None:
+            await self._bell.sleep()
+        self.pump.shut()
+        await self._finish()
+        notes.cancel()
+        for feed in self.pump.feeds:
+            feed.close()
+        return self.pump.is_at_rest and not self.desk.running and not self.desk.has_given_up
+
+    def take_in(self, message: wire.ToRunner) -> None:
+        """Do what the supervisor says."""
+        match message:
+            case wire.Renew():
+                self.desk.lose(message.lost)
+                self.pump.renew(message.lease)
+            case wire.CancelJobs():
+                self.desk.interrupt(message.jobs, Stop.CANCEL)
+            case wire.Slots():
+                self.desk.threads_max = self._yield_to = message.threads
+                self._thread_freed()
+                self.pump.look_again()
+            case wire.Quiet(on=True):
+                self.pump.shut()
+            case wire.Quiet() if self._stop is None:
+                self.pump.open()
+            case wire.Drain() | wire.ReleaseNow():
+                self._end_by(message)
+            case _:
+                return
+
+    def take(self, jobs: Sequence[Claimed]) -> None:
+        """Start claimed jobs; those that come too late go back."""
+        if self._stop is None:
+            self.desk.start(jobs)
+        else:
+            self.desk.send_back(jobs)
+
+    def told(self, ended: Sequence[Ended], applied: Sequence[Applied]) -> None:
+        """Take in what became of settlements."""
+        self.desk.told(ended, applied)
+
+    def rested(self) -> None:
+        """Nothing is under way at the broker."""
+        self._bell.ring()
+        if self._start.burst and self._stop is None and self._is_dry():
+            self._end_by(wire.Drain(self._start.drain_grace_ms))
+
+    async def _feed(self, need: str, free: Callable[[], int]) -> Feed:
+        listener = await self._broker.listen()
+        return Feed(need, self._start.queues, listener, free=free, kick=self.pump.kick)
+
+    async def _finish(self) -> None:
+        """Wait for what runs, for as long as is granted; interrupt and release the rest."""
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        while isinstance(self._stop, wire.Drain) and not self._is_finished():
+            left_s = began + self._stop.grace_ms / 1000 - loop.time()
+            if left_s <= 0 or not await self._bell.sleep(left_s):
+                break
+        for attempt in self._others():
+            attempt.interrupt(Stop.DRAIN)
+        await self._wait_until_finished(_INTERRUPT_WAIT_S)
+        self.desk.release(self._others())
+        await self._wait_until_finished(_LAST_WRITE_WAIT_S)
+
+    async def _wait_until_finished(self, limit_s: float) -> None:
+        loop = asyncio.get_running_loop()
+        until = loop.time() + limit_s
+        while not self._is_finished() and (left_s := until - loop.time()) > 0:
+            await self._bell.sleep(left_s)
+
+    def _is_finished(self) -> bool:
+        return self.pump.is_at_rest and not self._others()
+
+    def _others(self) -> list[RunnerAttempt]:
+        """Return what runs, without the attempt that the supervisor takes care of."""
+        left_out = self._stop.except_job if isinstance(self._stop, wire.Drain) else None
+        return [one for one in self.desk.running.values() if one.job.id != left_out]
+
+    def _is_dry(self) -> bool:
+        return not self.desk.running and all(
+            not feed.is_hungry
+            and not feed.is_cut_off
+            and (feed.due_in_ms is None or feed.due_in_ms > _BURST_DUE_MS)
+            for feed in self.pump.feeds
+        )
+
+    def _end_by(self, stop: wire.Drain | wire.ReleaseNow) -> None:
+        # A Drain does not take a ReleaseNow back.
+        if not isinstance(self._stop, wire.ReleaseNow):
+            self._stop = stop
+        self.pump.shut()
+        self._bell.ring()
+
+    def _hand_over(self, ended: Ended) -> None:
+        self.pump.add(ended)
+
+    def _thread_freed(self) -> None:
+        if self._yield_to is not None and self.desk.threads_busy <= self._yield_to:
+            self._pipe.send(wire.Yielded(self._yield_to))
+            self._yield_to = None
