@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -94,8 +93,7 @@ def _find(app: str) -> None:
 
 def _become(app: str, flags: dict[str, str], *, burst: bool, reload: bool) -> NoReturn:
     """Replace this process by the supervisor: nothing of the command line stays in its memory."""
-    from penstock.worker.plan import PLAN_FD_ENV, WorkerPlan, write_plan
+    from penstock.worker.launch import become_worker
+    from penstock.worker.plan import WorkerPlan
 
-    descriptor = write_plan(WorkerPlan(app=app, flags=flags, burst=burst, reload=reload))
-    environment = {**os.environ, PLAN_FD_ENV: str(descriptor)}
-    os.execve(sys.executable, [sys.executable, "-m", "penstock.worker"], environment)  # noqa: S606
+    become_worker(WorkerPlan(app=app, flags=flags, burst=burst, reload=reload), os.environ)
