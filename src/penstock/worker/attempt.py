@@ -147,12 +147,7 @@ async def run_attempt(plan: AttemptPlan, attempt: Attempt) -> Outcome:
             limits.end(attempt)
     if attempt.stop is Stop.HARD:
         return timed_out()
-    if value is None:
-        return _NOTHING
-    try:
-        return o.Succeeded(task.encode_result(value, bytes_max=plan.result_bytes_max))
-    except BaseException as error:  # noqa: BLE001 - a type's own hooks may raise anything
-        return o.ResultUnwritable(stored_error(error))
+    return _NOTHING if value is None else _encoded(plan, task, value)
 
 
 def _unrunnable(job: Claimed) -> Outcome:
@@ -188,6 +183,13 @@ async def _call(
     if isinstance(run, CoroutineRun):
         return await run.drive(function())
     return await plan.call_plain(run, function)
+
+
+def _encoded(plan: AttemptPlan, task: Registration, value: Any) -> Outcome:
+    try:
+        return o.Succeeded(task.encode_result(value, bytes_max=plan.result_bytes_max))
+    except BaseException as error:  # noqa: BLE001 - a type's own hooks may raise anything
+        return o.ResultUnwritable(stored_error(error))
 
 
 #: Most jobs return nothing; one value serves them all.

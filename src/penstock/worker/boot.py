@@ -138,7 +138,7 @@ def run_guarded(loop: asyncio.AbstractEventLoop, main: Coroutine[Any, Any, T]) -
         try:
             return loop.run_until_complete(task)
         except (SystemExit, KeyboardInterrupt, RuntimeError):
-            if task.done():
+            if task.done() or loop.is_closed():
                 raise
             _log.exception("user code tried to end the event loop; it goes on")
 

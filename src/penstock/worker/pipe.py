@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import select
 import socket
 import threading
 from collections.abc import Callable
@@ -77,6 +78,16 @@ class Pipe(Generic[T]):
         self._loop = asyncio.get_running_loop()
         self._take_in = take_in
         self._loop.add_reader(self._socket.fileno(), self._read)
+
+    def read_on(self) -> None:
+        """Wait for the next bytes and pass on what they complete; blocks the loop's thread.
+
+        For a plain call inside a coroutine that cannot go on without its answer.
+        """
+        poll = select.poll()
+        poll.register(self._socket, select.POLLIN)
+        poll.poll()
+        self._read()
 
     def _read(self) -> None:
         try:
