@@ -57,7 +57,9 @@ class Feed:
 
     def room(self) -> int:
         """Return how many jobs may be asked for now; 0 where nothing is to be had or done."""
-        return min(BATCH_MAX, self._free()) if self.is_hungry else 0
+        # Race: slots that are lent to children may still be busy here, so that fewer than none are
+        # free until their jobs end.
+        return max(0, min(BATCH_MAX, self._free())) if self.is_hungry else 0
 
     def request(self, lease: LeaseId) -> ClaimRequest:
         """Return a new claim for the whole room. One is made at a time; `answered` ends it."""
