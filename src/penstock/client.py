@@ -58,6 +58,7 @@ class Client:
         self._tags: dict[str, int] = {}
         self._ids = JobIds()
         self._opening = PerProcess(threading.Lock)
+        self._face: Face | None = None
         self._loops: LoopClients | None = None
         self._pause: Callable[[float], None] = time.sleep
 
@@ -104,20 +105,25 @@ class Client:
         before, self._attached = self._attached, enqueuer
         self._tags = {}
         self._pause = pause
-        self._loops = None
+        self._face = self._loops = None
         return before
 
     def face(self) -> Face:
-        """Return a new face of the broker for the running event loop."""
-        from penstock.faces import ThreadFace
+        """Return the face of the broker for event loops; all loops of a process share it."""
+        if self._face is None:
+            from penstock.broker.threaded import ThreadedBroker
+            from penstock.faces import ThreadFace
 
-        return ThreadFace(self.enqueuer)
+            enqueuer = self.enqueuer
+            is_whole = hasattr(enqueuer, "peek")
+            self._face = ThreadedBroker(whole(enqueuer)) if is_whole else ThreadFace(enqueuer)
+        return self._face
 
     def close(self) -> None:
         """Close the app's own broker; the next call opens it again."""
         with self._opening.value():
             broker, self._broker = self._broker, None
-            self._loops = None
+            self._face = self._loops = None
         if broker is not None:
             broker.close()
 

@@ -49,7 +49,10 @@ class Face(Protocol):
 
 
 class ThreadFace:
-    """A face over a sync enqueuer; each call runs in a thread of the loop's default executor."""
+    """A face over as little as an enqueuer; calls run in the loop's default executor.
+
+    Whole brokers have `broker.threaded.ThreadedBroker`.
+    """
 
     def __init__(self, enqueuer: Enqueuer) -> None:
         self._enqueuer = enqueuer

@@ -332,9 +332,6 @@ def test_app_is_connected_as_before_afterwards() -> None:
     assert [counts.queued for counts in before.counts()] == [1]
 
 
-pytest_plugins = ["penstock.testing.pytest_plugin"]
-
-
 def test_fixture_opens_a_sandbox_until_the_test_ends(
     penstock_sandbox: Callable[[App], Sandbox],
 ) -> None:

@@ -1,6 +1,6 @@
-"""Fixtures for pytest, which loads this module by itself wherever Penstock is installed.
+"""Fixtures for pytest; pytest finds them by itself where Penstock is installed.
 
-Every run of pytest there imports it, so it imports no more than its fixtures need.
+It is loaded by every run of pytest there, so that it imports nothing until a fixture is asked for.
 """
 
 from __future__ import annotations

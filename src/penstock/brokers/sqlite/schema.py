@@ -48,15 +48,20 @@ def prepare(connection: apsw.Connection, path: Path, *, busy_timeout_s: float) -
 
 def version_of(connection: apsw.Connection) -> int | None:
     """Return the schema version, None where there are no tables."""
-    if not connection.table_exists(None, "meta"):
+    # Race: `table_exists` would answer from what this connection last read of the schema, which may
+    # be older than the transaction that it is in.
+    if not connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'meta'").fetchall():
         return None
     [(version,)] = connection.execute("SELECT value FROM meta WHERE name = 'schema_version'")
     return int(version)
 
 
 def _check_owner(connection: apsw.Connection, path: Path) -> None:
+    # Race: another process may make the tables between the two reads; it sets the id in the same
+    # transaction, so that tables which were seen have an id that is seen afterwards.
+    is_empty = not connection.execute("SELECT 1 FROM sqlite_schema").fetchall()
     application_id = connection.pragma("application_id")
-    if application_id == 0 and not connection.execute("SELECT 1 FROM sqlite_schema").fetchall():
+    if is_empty and application_id == 0:
         return
     if application_id != APPLICATION_ID:
         raise BadSetting(
