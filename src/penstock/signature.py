@@ -77,6 +77,11 @@ class Signature:
         # them first. Positional order is kept among those that may be given by position.
         later: list[tuple[str, Any] | tuple[str, Any, Any]] = []
         for name, parameter in self.parameters.items():
+            if name.startswith("__"):
+                raise BadSetting(
+                    f"task {self._task}: parameter {name!r} begins with two underscores, which "
+                    "Python rewrites in classes: give it another name"
+                )
             hint = self._hint_of(parameter)
             required = parameter.default is parameter.empty and parameter.kind in (
                 parameter.POSITIONAL_ONLY,
@@ -159,9 +164,10 @@ class Signature:
         Cost: about 1 us for a few plain arguments.
         """
         text = self._write(self._bound(args, kwargs), self._what)
+        decode = self._reader.decode
         try:
             # What a worker could not read is refused here, where the mistake can be seen.
-            self._reader.decode(text)
+            decode(text)
         except Exception as error:
             raise BadArguments(
                 f"{self._what} do not fit: {error}; the signature is {self.shown}"

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, NewType
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,6 +19,8 @@ from penstock.signature import Signature
 
 if TYPE_CHECKING:
     from decimal import Decimal
+
+NewNumber = NewType("NewNumber", int)
 
 
 def plain(path: str, k: int = 8, *, loud: bool = False) -> None:
@@ -159,6 +162,30 @@ def test_annotation_that_json_cannot_give_is_named() -> None:
 
     with pytest.raises(BadSetting, match="parameter 'two'"):
         signature(unreadable).check()
+
+
+def test_parameter_that_python_rewrites_is_refused() -> None:
+    """A name that begins with two underscores cannot be a payload's name."""
+
+    def mangled(*, __x: int) -> None: ...
+
+    with pytest.raises(BadSetting, match="parameter '__x' begins with two underscores"):
+        signature(mangled).payload((), {"__x": 1})
+
+
+def loose(
+    self: int, _: Iterable[int], model: NewNumber, limited: Annotated[int, msgspec.Meta(gt=0)]
+) -> None:
+    """Take what is not common, but read all the same."""
+
+
+def test_uncommon_annotations_and_names_work() -> None:
+    """Iterables, new types, limits, and parameters called `self` or `_`."""
+    of = signature(loose)
+    payload = of.payload((1, [2], NewNumber(3), 4), {})
+    assert of.call(payload) == ((), {"self": 1, "_": [2], "model": 3, "limited": 4})
+    with pytest.raises(BadArguments, match=r"Expected `int` >= 1 - at `\$.limited`"):
+        of.payload((1, [2], NewNumber(3), 0), {})
 
 
 def test_digest_depends_on_values_only() -> None:

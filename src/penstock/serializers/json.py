@@ -9,6 +9,7 @@ lone surrogates, nesting past `DEPTH_MAX`.
 from __future__ import annotations
 
 import math
+import typing
 from collections.abc import Callable, Mapping
 from pathlib import PurePath
 from typing import Any, Final, Literal
@@ -50,12 +51,14 @@ def from_plain(wanted: Any, value: Any) -> Any:
     Raises:
         TypeError: there is no way to make `wanted` from JSON; msgspec adds where in the document.
     """
-    if isinstance(wanted, type):
-        if issubclass(wanted, PurePath) and isinstance(value, str):
-            return wanted(value)
-        if hasattr(wanted, "model_validate"):
+    # Generic types of no kind that msgspec knows, such as Iterable[int], take what JSON gives.
+    kind = typing.get_origin(wanted) or wanted
+    if isinstance(kind, type):
+        if issubclass(kind, PurePath) and isinstance(value, str):
+            return kind(value)
+        if hasattr(kind, "model_validate"):
             return wanted.model_validate(value)
-        if isinstance(value, wanted):
+        if isinstance(value, kind):
             return value
     name = getattr(wanted, "__qualname__", wanted)
     raise TypeError(f"{name} cannot be made from JSON {type(value).__name__}")
