@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from functools import partial
 
+import msgspec
+
 from penstock.broker.requests import BATCH_MAX, Accepted, EnqueueRequest, Note, Refused
 from penstock.core.job import Claimed
 from penstock.errors import DuplicateKey, PenstockError
@@ -28,8 +30,8 @@ class ChildCalls:
         note = Note(
             id=job.id,
             fence=job.fence,
-            progress=noted.progress,
-            checkpoint=noted.checkpoint,
+            progress=None if noted.progress is msgspec.UNSET else noted.progress,
+            checkpoint=None if noted.checkpoint is msgspec.UNSET else noted.checkpoint,
             log=noted.log,
         )
         (is_written,) = await self._link.insist(

@@ -161,7 +161,7 @@ class ChildProcess:
         self.job, self._calls = job, calls
         self._finished = asyncio.get_running_loop().create_future()
         try:
-            self._channel.send(Run(job=job, soft_timeout_ms=soft_ms))
+            self._channel.send(Run.of(job, soft_timeout_ms=soft_ms))
         except ValueError as error:
             return o.PayloadUnreadable(StoredError("payload_unreadable", str(error)))
         timer = None

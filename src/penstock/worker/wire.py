@@ -195,10 +195,29 @@ class Prepare(msgspec.Struct, frozen=True, tag="prepare"):
 
 
 class Run(msgspec.Struct, frozen=True, tag="run"):
-    """Run this job. Limits are resolved: the call's own, else the task's; 0 means none."""
+    """Run this job. Limits are resolved: the call's own, else the task's; 0 means none.
+
+    Made by `Run.of` and read by `whole`: the checkpoint travels beside the job, since msgspec reads
+    no `Raw | None` back that is not null.
+    """
 
     job: Claimed
     soft_timeout_ms: int = 0
+    checkpoint: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+
+    @classmethod
+    def of(cls, job: Claimed, *, soft_timeout_ms: int) -> Run:
+        """Return the message for a job."""
+        if job.checkpoint is None:
+            return cls(job, soft_timeout_ms)
+        bare = msgspec.structs.replace(job, checkpoint=None)
+        return cls(bare, soft_timeout_ms, job.checkpoint)
+
+    def whole(self) -> Claimed:
+        """Return the job as it was claimed."""
+        if self.checkpoint is msgspec.UNSET:
+            return self.job
+        return msgspec.structs.replace(self.job, checkpoint=self.checkpoint)
 
 
 class CancelRun(msgspec.Struct, frozen=True, tag="cancel_run"):
@@ -219,11 +238,14 @@ class Finished(msgspec.Struct, frozen=True, tag="finished"):
 
 
 class Noted(msgspec.Struct, frozen=True, tag="noted"):
-    """Progress, checkpoint and log lines of the running job; the supervisor writes them."""
+    """Progress, checkpoint and log lines of the running job; the supervisor writes them.
+
+    UNSET: leave as it is. Not None, since msgspec reads no `Raw | None` back that is not null.
+    """
 
     id: JobId
-    progress: msgspec.Raw | None = None
-    checkpoint: msgspec.Raw | None = None
+    progress: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    checkpoint: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     log: tuple[str, ...] = ()
 
 

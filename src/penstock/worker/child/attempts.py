@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import deque
-from typing import TYPE_CHECKING, Final
+from typing import Final
+
+import msgspec
 
 from penstock.broker.requests import LOG_LINES_MAX
 from penstock.context import CURRENT, CurrentJob
@@ -15,9 +17,6 @@ from penstock.worker.attempt import Attempt
 from penstock.worker.error_text import capped
 from penstock.worker.pipe import Pipe
 from penstock.worker.wire import Noted, ToChild
-
-if TYPE_CHECKING:
-    import msgspec
 
 #: Seconds between two messages with progress and log lines: at most 10 a second (design.md §4).
 _PACE_S: Final = 0.1
@@ -79,7 +78,8 @@ class ChildAttempt(Attempt):
             self._lines.clear()
             if progress is not None or lines:
                 self._sent_at = self._loop.time()
-                self._pipe.send(Noted(self.job.id, progress=progress, log=lines))
+                said = msgspec.UNSET if progress is None else progress
+                self._pipe.send(Noted(self.job.id, progress=said, log=lines))
 
     def _send_soon(self) -> None:
         if self._timer is None:

@@ -80,7 +80,7 @@ class Service:
         )
 
     async def _run(self, plan: AttemptPlan, order: wire.Run) -> None:
-        attempt = self._attempt = ChildAttempt(order.job, self._pipe, self._loop)
+        attempt = self._attempt = ChildAttempt(order.whole(), self._pipe, self._loop)
         attempt.soft_ms = order.soft_timeout_ms
         # A task of its own for each job: its context variables and cancellations end with it.
         outcome = await self._loop.create_task(run_attempt(plan, attempt))
