@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import psutil
 
@@ -148,20 +149,27 @@ def run(example: Example, folder: Path) -> None:
     logs = folder / ".example"
     logs.mkdir()
     (logs / "script").write_text(script(example, logs))
-    with subprocess.Popen(
-        ["bash", str(logs / "script")],
-        cwd=folder,
-        env=environment(folder),
-        stdin=subprocess.DEVNULL,
-    ) as shell:
+    # Short, because the path of a socket has 107 bytes; its own, so that no other worker is seen.
+    with TemporaryDirectory(prefix="docs-") as runtime:
+        run_script(example, folder, logs, environment(folder, Path(runtime)))
+    for number, step in enumerate(example.steps):
+        check(example, step, logs, number)
+
+
+def run_script(example: Example, folder: Path, logs: Path, env: dict[str, str]) -> None:
+    """Run the script of an example to its end, and end what it leaves behind."""
+    command = ["bash", str(logs / "script")]
+    with subprocess.Popen(command, cwd=folder, env=env, stdin=subprocess.DEVNULL) as shell:
         try:
             shell.wait(EXAMPLE_TIMEOUT_S)
         except subprocess.TimeoutExpired:
-            raise ExampleError(f"{where(example)} took longer than {EXAMPLE_TIMEOUT_S} s") from None
+            outputs = sorted(path for path in logs.glob("*.out"))
+            seen = "".join(f"\n--- {path.name}\n{path.read_text()}" for path in outputs)
+            raise ExampleError(
+                f"{where(example)} took longer than {EXAMPLE_TIMEOUT_S} s; it printed:{seen}"
+            ) from None
         finally:
             end_processes(folder)
-    for number, step in enumerate(example.steps):
-        check(example, step, logs, number)
 
 
 def script(example: Example, logs: Path) -> str:
@@ -181,8 +189,13 @@ def script(example: Example, logs: Path) -> str:
     return "\n".join(lines) + "\n"
 
 
-def environment(folder: Path) -> dict[str, str]:
-    """Return the environment of a reader who has just installed Penstock."""
+def environment(folder: Path, runtime: Path) -> dict[str, str]:
+    """Return the environment of a reader who has just installed Penstock.
+
+    Args:
+        folder: where the example runs; also the home.
+        runtime: where its processes put their sockets.
+    """
     kept = {k: v for k, v in os.environ.items() if k in {"LD_LIBRARY_PATH", "TZ"}}
     programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     return kept | {
@@ -194,6 +207,7 @@ def environment(folder: Path) -> dict[str, str]:
         "PATH": programs,
         "PYTHONDONTWRITEBYTECODE": "1",
         "TERM": "dumb",
+        "XDG_RUNTIME_DIR": str(runtime),
     }
 
 
@@ -232,7 +246,12 @@ def check(example: Example, step: Step, logs: Path, number: int) -> None:
 
 
 def shows(expected: str, output: str) -> bool:
-    """Tell whether an output is what a page shows; `...` stands for anything, a line or more."""
+    """Tell whether an output is what a page shows.
+
+    `...` stands for anything, within a line or for whole lines. Spaces between columns count as
+    one: the widths depend on values that the page does not show.
+    """
+    expected, output = (re.sub(r" {2,}", " ", text) for text in (expected, output))
     lines = expected.rstrip().splitlines()
     pattern = ""
     for number, line in enumerate(lines):

@@ -1,8 +1,9 @@
-"""Every example of the README and the docs does what its page says."""
+"""Every example of the README, the docs and examples/ does what its page says."""
 
 from __future__ import annotations
 
 import contextlib
+import shutil
 from pathlib import Path
 
 import psutil
@@ -16,7 +17,8 @@ from tests.repo.repository import ROOT, name, project_files, report
 def pages() -> list[tuple[str, str]]:
     """Return (path, text) of every page that users read."""
     found = [ROOT / "README.md", *(f for f in project_files() if f.suffix == ".md")]
-    shown = {f for f in found if f.is_file() and name(f).startswith(("README.md", "docs/"))}
+    read = ("README.md", "docs/", "examples/")
+    shown = {f for f in found if f.is_file() and name(f).startswith(read)}
     return [(name(page), page.read_text()) for page in sorted(shown)]
 
 
@@ -26,7 +28,13 @@ EXAMPLES = [example for page, text in pages() for example in examples(page, text
 @pytest.mark.timeout(150)
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda e: f"{e.page}-{e.name}")
 def test_example_does_what_its_page_says(example: Example, tmp_path: Path) -> None:
-    """An example of the docs runs in an empty folder and prints what its page shows."""
+    """An example runs in an empty folder, or a copy of its own, and prints what its page shows."""
+    if example.page.startswith("examples/"):
+        folder = (ROOT / example.page).parent
+        for file in (f for f in project_files() if f.is_relative_to(folder)):
+            copy = tmp_path / file.relative_to(folder)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(file, copy)
     run(example, tmp_path)
 
 
@@ -34,6 +42,15 @@ def test_every_runnable_block_is_run() -> None:
     """Each python or console block of the docs is run by the tests, or says why it is not."""
     findings = [f"{page}:{found}" for page, text in pages() for found in unmarked(text)]
     report(findings, "put <!-- run: name --> above it (CONTRIBUTING.md, 'Examples'):")
+
+
+def test_every_example_folder_has_a_page_that_runs_it() -> None:
+    """Each folder below examples/ has a README.md with an example."""
+    folders = {
+        Path(name(file)).parts[1] for file in project_files() if name(file).startswith("examples/")
+    }
+    run_by = {Path(e.page).parts[1] for e in EXAMPLES if e.page.startswith("examples/")}
+    report(sorted(folders - run_by), "no README.md with <!-- run: name -->:")
 
 
 def one(text: str) -> Example:
@@ -105,6 +122,8 @@ def test_background_command_is_stopped(tmp_path: Path) -> None:
         (GOOD.replace("# exits 1", "# exits 2"), "ended with 1, not 2"),
         (GOOD.replace("\n1\n", "\n2\n"), "printed"),
         (GOOD.replace("...\nthree", "..."), None),
+        (GOOD.replace("hello you", "hello  you"), None),
+        (GOOD.replace("hello you", "helloyou"), "printed"),
         (GOOD.replace("...\nthree", "...\ntwo"), "printed"),
         (SERVED.format(handler="0"), "ended with 143, not 0"),
     ],
