@@ -236,8 +236,11 @@ class ChildProcess:
     async def _listen(self) -> None:
         async for message in self._channel.messages():
             await self._take_in(message)
-        if self._channel.broken is not None:
-            _log.error("child %d is killed: %s", self.pid, self._channel.broken)
+        # A child that has closed its channel can tell nothing any more: it is as good as dead.
+        await asyncio.wait([self.process.exited], timeout=_LAST_WORDS_S)
+        if not self.process.exited.done():
+            why = self._channel.broken or "it closed its channel"
+            _log.error("child %d is killed: %s", self.pid, why)
             self.process.kill()
 
     async def _take_in(self, message: FromChild) -> None:

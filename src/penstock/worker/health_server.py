@@ -47,15 +47,12 @@ _POLLS_MISSED: Final = 3
 class HealthServer:
     """Serves the health socket, and says whether the worker's loops move."""
 
-    def __init__(
-        self, parts: Parts, runners: Runners, children: Children, pool: ChildPool, broker: str
-    ) -> None:
-        """Describe these parts; `broker` is where the broker is, without secrets."""
+    def __init__(self, parts: Parts, runners: Runners, children: Children, pool: ChildPool) -> None:
+        """Describe these parts."""
         self._parts = parts
         self._runners = runners
         self._children = children
         self._pool = pool
-        self._broker = broker
         self._began_ms = parts.link.clock.boot_ms()
 
     async def run(self, folder: Path) -> None:
@@ -100,7 +97,7 @@ class HealthServer:
             live=not wrong,
             wrong=wrong,
             uptime_ms=now_ms - self._began_ms,
-            broker=self._broker,
+            broker=parts.broker.location,
             broker_error=parts.link.last_error,
             leases=len(parts.leases),
             extended_ago_ms=now_ms - parts.leases.extended_at_ms,

@@ -86,9 +86,7 @@ class LoneAttempt:
         except ChildFailed as failure:
             # Not the job's doing: it goes back, and the claim loop waits before it tries again.
             self.failed_to_start = True
-            _log.error(
-                "no child for job %s: %s", self.job.id, failure.error.message
-            )
+            _log.error("no child for job %s: %s", self.job.id, failure.error.message)
             return o.Interrupted(failure.error), None
         if self._halt is not Halt.NONE:
             await self._pool.put_back(child)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from penstock.broker.requests import BrokerFacts
 from penstock.executors.process import Spawner
 from penstock.settings import Settings
 
@@ -32,6 +33,7 @@ class Parts:
         spawner: starts processes.
         stopping: whether the worker goes on.
         link: to the broker.
+        broker: what the broker is.
         tasks: what is known of the app's tasks.
         settler: writes what follows from outcomes.
         leases: the worker's leases.
@@ -46,6 +48,7 @@ class Parts:
     spawner: Spawner
     stopping: Stopping
     link: BrokerLink
+    broker: BrokerFacts
     tasks: Tasks
     settler: Settler
     leases: Leases

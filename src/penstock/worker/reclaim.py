@@ -147,7 +147,7 @@ class Reclaim:
 
     def _note_hold(self, hold_ms: int) -> None:
         if hold_ms and not self.hold_ms:
-            _log.warning(
+            _log.info(
                 "nobody looked for lost jobs for a while (an outage, a suspended host, or the "
                 "first worker): leases that ran out are left alone for %.1f s, so that living "
                 "workers can extend theirs",

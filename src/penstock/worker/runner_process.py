@@ -43,6 +43,8 @@ RUNNER_MODULE: Final = "penstock.worker.runner"
 #: Bytes read of a stack: a hundred threads' worth; the rest says the same.
 _STACK_BYTES_MAX: Final = 65_536
 
+#: Seconds that a runner may go on after the end of its channel: its exit handlers take up to two.
+_LEAVE_S: Final = 3.0
 #: Seconds to read what a dead process said last.
 _LAST_WORDS_S: Final = 0.5
 
@@ -262,9 +264,12 @@ class RunnerProcess:
         async for message in self._channel.messages():
             self._take_in(message)
             self.news.ring()
-        if self._channel.broken is not None:
-            _log.error("runner %d is killed: %s", self.pid, self._channel.broken)
-            self.kill(End.CRASHED)
+        # One that has closed its channel can be told nothing any more: it is as good as dead.
+        await asyncio.wait([self.process.exited], timeout=_LEAVE_S)
+        if not self.process.exited.done():
+            why = self._channel.broken or "it closed its channel"
+            _log.error("runner %d is killed: %s", self.pid, why)
+            self.kill(End.STOPPED if self.is_drained else End.CRASHED)
 
     def _take_in(self, message: FromRunner) -> None:
         match message:

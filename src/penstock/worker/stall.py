@@ -16,9 +16,11 @@ from typing import Final
 from penstock.executors.procfs import read_stat
 
 from .crew import Crew
+from .file_lock import write_lock_holders
 from .parts import Parts
 from .runner_process import End, Phase, RunnerProcess
 from .runners import Runners
+from .wire import BEAT_MS
 
 _log = logging.getLogger("penstock.worker")
 
@@ -50,6 +52,12 @@ class Stalls:
         self._runners = runners
         self._crew = crew
         self._reported: set[RunnerProcess] = set()
+        settings = parts.settings
+        # A locked file stops every worker on it, so it is not kept for as long as a mere stall is;
+        # but a job that holds the interpreter for two seconds is no reason yet.
+        self._block_ms = max(
+            2 * BEAT_MS, min(settings.runner_stall_report_ms, settings.lease_ttl_ms // 2)
+        )
 
     async def run(self) -> None:
         """Look every half second, for ever."""
@@ -68,6 +76,9 @@ class Stalls:
     def _look(self, runner: RunnerProcess, awake_ms: int) -> None:
         settings = self._parts.settings
         runner.silent_ms += awake_ms
+        if self._blocks_all(runner):
+            self._kill(runner, "it keeps the broker's file locked, and no lease can be extended")
+            return
         if runner.silent_ms < settings.runner_stall_report_ms:
             if runner in self._reported:
                 self._reported.discard(runner)
@@ -78,15 +89,25 @@ class Stalls:
             self._parts.slots.presume_yielded(runner)
             self._runners.yielded_bell.ring()
             self._crew.send(f"reporting runner {runner.pid}", self._report(runner))
-        if runner.silent_ms >= settings.runner_stall_kill_ms and runner.end is None:
+        if runner.silent_ms >= settings.runner_stall_kill_ms:
+            self._kill(runner, "it did not move")
+
+    def _kill(self, runner: RunnerProcess, why: str) -> None:
+        if runner.end is None:
             _log.error(
-                "runner %d stood still for %.0f s and is killed; its %d jobs are suspects",
+                "runner %d stood still for %.1f s and is killed, because %s; its jobs are suspects",
                 runner.pid,
                 runner.silent_ms / 1000,
-                runner.running,
+                why,
             )
             self._reported.discard(runner)
             runner.kill(End.STALLED)
+
+    def _blocks_all(self, runner: RunnerProcess) -> bool:
+        """Tell whether a silent runner keeps the broker's file locked for everybody else."""
+        if runner.silent_ms < self._block_ms or self._parts.broker.kind != "sqlite":
+            return False
+        return runner.pid in write_lock_holders(Path(self._parts.broker.location))
 
     async def _report(self, runner: RunnerProcess) -> None:
         silent_s = runner.silent_ms / 1000

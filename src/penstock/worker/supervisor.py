@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from penstock.broker.clock import SystemClock
+from penstock.broker.requests import BrokerFacts
 from penstock.errors import PenstockError
 from penstock.executors.process import Spawner
 
@@ -94,12 +95,12 @@ class Supervisor:
             _log.warning("%s", warning)
         cancel_listener = await start.broker.listen()
         job_listener = await start.broker.listen()
-        parts = self._parts(start, link, cancel_listener.token)
+        parts = self._parts(start, link, facts, cancel_listener.token)
         runners = Runners(parts, crew)
         pool = ChildPool(parts, crew)
         children = Children(parts, runners, pool, crew, wake_token=job_listener.token)
         detach = (attach(cancel_listener, parts.leases.bell), attach(job_listener, children.bell))
-        health = HealthServer(parts, runners, children, pool, facts.location)
+        health = HealthServer(parts, runners, children, pool)
         await parts.leases.open_own(parts.identity.owner(os.getpid()), children)
         _log.info(
             "worker %s serves %s on %s",
@@ -121,7 +122,9 @@ class Supervisor:
         _log.info("worker %s has ended", parts.identity.worker)
         return EXIT_DRAINED if is_tidy else EXIT_FAILED
 
-    def _parts(self, start: Start, link: BrokerLink, cancel_token: str) -> Parts:
+    def _parts(
+        self, start: Start, link: BrokerLink, facts: BrokerFacts, cancel_token: str
+    ) -> Parts:
         settings, tasks = start.settings, Tasks()
         tasks.learn(start.manifest)
         identity = Identity.of_this_process(self._clock.boot_id, settings.worker_name or None)
@@ -142,6 +145,7 @@ class Supervisor:
             spawner=self._spawner,
             stopping=self._stopping,
             link=link,
+            broker=facts,
             tasks=tasks,
             settler=settler,
             leases=leases,

@@ -12,10 +12,9 @@ child -> supervisor    Hello, Ready, Finished, Noted, Ask
 The runner settles its own jobs; the supervisor settles those of its children and the reclaimed.
 Instants named `_boot_ms` are CLOCK_BOOTTIME, which all processes of one host share.
 
-Runner and child stop by frame or end of file alone. They take SIGTERM, SIGINT and SIGHUP with a
-handler that does nothing (a handler, since an ignored signal would be inherited by the programs
-that user code starts): an init system signals the whole control group, and the drain is the
-supervisor's.
+Runner and child stop by frame or end of file alone. They take SIGTERM, SIGINT and SIGHUP with an
+empty handler: an init system signals the whole group, and the drain is the supervisor's. (Ignored
+signals would stay ignored in the programs that user code starts.)
 """
 
 from __future__ import annotations
@@ -105,8 +104,7 @@ class CancelJobs(msgspec.Struct, frozen=True, tag="cancel_jobs"):
 class Slots(msgspec.Struct, frozen=True, tag="slots"):
     """Run at most `threads` plain `def` jobs at once from now on; those above it finish.
 
-    A worker's slots are shared by threads and children: the supervisor takes one back before it
-    starts a child, and gives it back afterwards.
+    Threads and children share slots: one is taken back before a child starts, and given back after.
     """
 
     threads: int
