@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -38,7 +39,7 @@ def make_site(tmp_path: Path) -> Iterator[Callable[..., Site]]:
     """Make sites that are torn down together, each in its own folder."""
     sites: list[Site] = []
 
-    def make(name: str = "site", **settings: str) -> Site:
+    def make(name: str = "site", **settings: Any) -> Site:
         site = Site(tmp_path / name, **settings)
         sites.append(site)
         return site

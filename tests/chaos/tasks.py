@@ -227,3 +227,34 @@ def ignore_sigterm(seconds: float) -> Report:
         time.sleep(seconds)
         log.effect()
         return log.result()
+
+
+@library_task(backoff=Exponential(base="1h", cap="1h", jitter="none"))
+def ask_again_later(seconds: float) -> Report:
+    """Fail at once, so that the job waits an hour for its next attempt."""
+    with logged():
+        raise AskedToFail(f"come back in an hour, not in {seconds} s")
+
+
+@library_task(backoff=QUICK)
+def measure(text: str) -> Report:
+    """Return the length of a text; the target of poison payloads, in a thread."""
+    with logged() as log:
+        log.effect()
+        return log.result() | {"chars": len(text)}
+
+
+@library_task(backoff=QUICK)
+async def measure_in_loop(text: str) -> Report:
+    """Do as `measure` does, in a coroutine."""
+    with logged() as log:
+        log.effect()
+        return log.result() | {"chars": len(text)}
+
+
+@library_task(backoff=QUICK, isolation="process")
+def measure_alone(text: str) -> Report:
+    """Do as `measure` does, alone in a child."""
+    with logged() as log:
+        log.effect()
+        return log.result() | {"chars": len(text)}

@@ -65,8 +65,12 @@ def _causes(ledger: Ledger, events: JobHistory, record: JobRecord) -> Iterator[V
     for index, attempt in enumerate(record.attempts):
         start = events.start_of(attempt.number)
         pids = {attempt.pid} | ({start.event.pid} if start else set())
-        excused = any(ledger.is_excused(pid) for pid in pids)
-        if attempt.outcome in CAUSED and not excused:
+        later = (at.place for at in events.starts if at.event.attempt > attempt.number)
+        next_place = next(later, None)
+        excused = any(ledger.is_excused(pid, before=next_place) for pid in pids)
+        # Handed back before user code ran: its slot was gone by the time the claim was answered.
+        unread = attempt.outcome == "interrupted" and start is None
+        if attempt.outcome in CAUSED and not excused and not unread:
             cause = f"attempt {attempt.number} was {attempt.outcome}, and no fault hit pid {pids}"
             yield Violation(record.id, cause)
         if attempt.outcome in RAN and start is None:

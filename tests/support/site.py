@@ -5,11 +5,12 @@ from __future__ import annotations
 import secrets
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import apsw
 import psutil
 
 from penstock import App, Job
@@ -53,15 +54,25 @@ class Site:
         history: the file that jobs, faults and the test append to.
     """
 
-    def __init__(self, folder: Path, **settings: str) -> None:
-        """Make an empty broker file in `folder`; `settings` are those of the workers."""
+    def __init__(
+        self, folder: Path, *, timers: Mapping[str, str] = TIMERS, **settings: str
+    ) -> None:
+        """Make an empty broker file in `folder`.
+
+        Args:
+            folder: of this site alone.
+            timers: settings of the workers; an empty mapping asks for those of production.
+            **settings: win over them.
+        """
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         self.mark = secrets.token_hex(8)
         self.file = folder / "penstock.db"
+        self.temporary = folder / "tmp"
+        self.temporary.mkdir(exist_ok=True)
         self.url = f"sqlite:///{self.file}"
         self.history = h.History(folder / "history.jsonl")
-        self.settings = {"url": self.url, **TIMERS, **settings}
+        self.settings = {"url": self.url, **timers, **settings}
         self.workers: list[WorkerProcess] = []
         self.app = App(self.url)
         self.app.include(tasks)
@@ -90,7 +101,11 @@ class Site:
 
     def start(self, name: str = "", *, args: Sequence[str] = (), **settings: str) -> WorkerProcess:
         """Start a worker and return at once; `settings` win over the site's."""
-        extra = {h.HISTORY_ENV: str(self.history.path), SITE_ENV: self.mark}
+        extra = {
+            h.HISTORY_ENV: str(self.history.path),
+            SITE_ENV: self.mark,
+            "TMPDIR": str(self.temporary),
+        }
         worker = WorkerProcess(
             APP,
             name=name or f"w{len(self.workers)}",
@@ -178,6 +193,10 @@ class Site:
         what = f"attempt {attempt} of {job} to start"
         return eventually(look, within_s=within_s, what=what, state=lambda: self.report(job))
 
+    def wait_until(self, at_ns: int) -> None:
+        """Return once boot time has reached `at_ns`, an instant the scenario is about."""
+        eventually(lambda: h.boot_ns() >= at_ns, within_s=600, what=f"boot time {at_ns}")
+
     def wait_final(self, jobs: Sequence[str], *, within_s: float) -> None:
         """Return once all `jobs` are final."""
         open_jobs = list(jobs)
@@ -209,11 +228,19 @@ class Site:
         return self.leftovers()
 
     def leftovers(self) -> tuple[str, ...]:
-        """Return what is left of processes and open transactions, one line each."""
+        """Return what is left of processes, temporary files and transactions, one line each."""
         deadline = time.monotonic() + 1.0
         while (left := self.processes()) and time.monotonic() < deadline:
             time.sleep(0.02)
         lines = [f"left behind: {processes.describe(one)}" for one in left]
+        lines += [f"left behind: {one}" for one in self.temporary.rglob("*") if not one.is_dir()]
+        connection = apsw.Connection(str(self.file))
+        try:
+            connection.execute("BEGIN IMMEDIATE; ROLLBACK")
+        except apsw.BusyError:
+            lines.append("left behind: an open transaction on the file")
+        finally:
+            connection.close()
         return tuple(lines)
 
     def check(self, *, leftovers: tuple[str, ...] | None = None) -> tuple[list[h.Event], Dump]:
@@ -233,8 +260,3 @@ class Site:
 
 def _batches(jobs: list[str], size: int = 400) -> list[list[str]]:
     return [jobs[at : at + size] for at in range(0, len(jobs), size)]
-
-
-def until_all(*looks: Callable[[], bool]) -> Callable[[], bool]:
-    """Return a look that is true once all `looks` have been."""
-    return lambda: all(look() for look in looks)
