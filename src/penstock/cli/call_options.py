@@ -46,6 +46,7 @@ After = Annotated[
 Tag = Annotated[
     list[str] | None, typer.Option(metavar="TAG", help="Name to find it by; may be repeated.")
 ]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only the id, for scripts.")]
 DurabilityClass = Annotated[
     str | None, typer.Option(metavar="CLASS", help="local, replicated or fsync.")
 ]

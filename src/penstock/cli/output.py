@@ -98,11 +98,6 @@ class Output:
             self._stderr.flush()
             self._progress_shown = True
 
-    def heading(self, text: str) -> None:
-        """Print a line that stands over a table, after an empty one."""
-        self.line()
-        self.line(text)
-
     def table(self, columns: Sequence[Column], rows: Iterable[Sequence[str]]) -> None:
         """Print a table: a header, then a line per row; cut to the width on terminals only."""
         from rich.table import Table

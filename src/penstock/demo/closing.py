@@ -27,21 +27,21 @@ def lines(summary: Summary, *, database: str, command: str) -> Iterator[str]:
     yield from _recovery(summary)
     unsteady, hopeless = summary.unsteady, summary.hopeless
     yield f"  unsteady   {unsteady.attempts} attempts, {unsteady.errors} errors: {unsteady.outcome}"
-    yield f"  hopeless   {hopeless.attempts} attempts, {hopeless.errors} errors: {hopeless.outcome}"
+    yield f"  hopeless   {hopeless.attempts} attempts, {hopeless.errors} errors: dead by design"
     yield ""
     yield from _results(summary)
     yield ""
     yield "Check every number:"
     for arguments, what in (
         ("queues", "jobs by state"),
-        ("jobs --limit 500", "all jobs, newest first"),
-        (f"job {summary.recovery.job_id}", "the killed job: two attempts, two processes"),
+        ("jobs --limit 500", "all jobs"),
+        (f"job {summary.recovery.job_id}", "the killed job"),
         (f"job {summary.unsteady.job_id}", "the job that failed twice"),
-        ("dead", "the job that always fails"),
-        (f"job {summary.merge_id}", "the merge job and its result"),
+        ("dead", "the job that fails"),
+        (f"job {summary.merge_id}", "the merge job"),
     ):
         verb, _, rest = arguments.partition(" ")
-        yield f"  {command.replace('VERB', verb)} {rest}".rstrip() + f"  # {what}"
+        yield f"  {what:<22} {command.replace('VERB', verb)} {rest}".rstrip()
     yield ""
     yield f"database   {database}"
 
@@ -59,8 +59,10 @@ def _recovery(summary: Summary) -> Iterator[str]:
         f"{span(recovery.completed_ms)}"
     )
     if summary.neighbours:
-        count = len(summary.neighbours)
-        yield f"             {count} more jobs ran in it: released uncharged, run again alone"
+        yield (
+            f"             others in that runner: {len(summary.neighbours)}, released without a "
+            "charge, run again alone"
+        )
 
 
 def _results(summary: Summary) -> Iterator[str]:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
-
-import msgspec
 
 from penstock.connect import connect, sqlite_url
 from penstock.core.lifecycle import FINAL, State
@@ -33,24 +31,6 @@ class DemoStuck(PenstockError):
     """The jobs of the demo did not all end in time."""
 
 
-class Roles(msgspec.Struct, frozen=True):
-    """The jobs that the demo watches by name.
-
-    Attributes:
-        killed: loses its runner to SIGKILL.
-        unsteady: fails twice, then succeeds.
-        hopeless: always fails.
-        merge: runs after all analysis jobs.
-        total: jobs enqueued in all, the note of the kill not yet among them.
-    """
-
-    killed: Job[Any]
-    unsteady: Job[Any]
-    hopeless: Job[Any]
-    merge: Job[Any]
-    total: int
-
-
 def play(choice: FileChoice, folder: Path, environ: Mapping[str, str], view: View) -> Summary:
     """Run the demo over `choice` with its files in `folder`, a new folder.
 
@@ -74,8 +54,8 @@ def play(choice: FileChoice, folder: Path, environ: Mapping[str, str], view: Vie
     try:
         with serve(url, folder, environ) as worker:
             view.event(f"worker started: supervisor {worker.pid}, two runners")
-            roles = _enqueue(choice, folder / "report.md", view)
-            _watch(broker, roles, worker, view)
+            jobs = _enqueue(choice, folder / "report.md", view)
+            _Watch(broker, worker, view, jobs, choice.paths[0]).to_the_end()
             view.event("all jobs are final; the worker is told to stop")
         return summarise(broker)
     finally:
@@ -83,63 +63,80 @@ def play(choice: FileChoice, folder: Path, environ: Mapping[str, str], view: Vie
         broker.close()
 
 
-def _enqueue(choice: FileChoice, report: Path, view: View) -> Roles:
+def _enqueue(choice: FileChoice, report: Path, view: View) -> list[Job[Any]]:
+    """Enqueue all jobs but those that follow the kill; the last two are the ones to watch."""
     began = time.monotonic()
     paths = list(choice.paths)
-    killed, unsteady, hopeless = tasks.app.enqueue_many(
-        [
-            tasks.fingerprint.call(paths),
-            tasks.unsteady.call(paths[0]),
-            tasks.hopeless.call(paths[0]),
-        ]
-    )
+    killed = tasks.fingerprint.enqueue(paths)
     analyses = tasks.app.enqueue_many([tasks.analyse.call(path) for path in paths])
     merge = tasks.merge_all.using(after=analyses).enqueue([job.id for job in analyses], str(report))
     took_ms = 1000 * (time.monotonic() - began)
-    total = len(analyses) + 4
-    view.event(f"{total} jobs enqueued in {took_ms:.0f} ms, one per file and four more")
-    return Roles(killed, unsteady, hopeless, merge, total)
+    view.event(f"{len(paths) + 2} jobs enqueued in {took_ms:.0f} ms, one per file and two more")
+    return [*analyses, killed, merge]
 
 
-def _watch(broker: Broker, roles: Roles, worker: DemoWorker, view: View) -> None:
-    """Look on until every job is final, and kill the runner when its job is half way."""
-    ends = time.monotonic() + _PATIENCE_S
-    total, is_killed = roles.total, False
-    story = Story()
-    while True:
-        worker.check()
-        if not is_killed and _kill(roles.killed, worker, view):
-            is_killed, total = True, total + 1  # the note of the kill is a job too
-        watched = (roles.killed, roles.unsteady, roles.hopeless, roles.merge)
-        for line in story.lines([job.record() for job in watched]):
-            view.event(line)
-        states = _states(broker)
+class _Watch:
+    """Looks on until every job is final, and kills the runner when its job is half way."""
+
+    def __init__(
+        self, broker: Broker, worker: DemoWorker, view: View, jobs: Sequence[Job[Any]], path: str
+    ) -> None:
+        self._broker = broker
+        self._worker = worker
+        self._view = view
+        self._path = path
+        self._total = len(jobs)
+        self._killed, merge = jobs[-2:]
+        self._watched = [self._killed, merge]
+        self._is_killed = False
+        self._story = Story()
+
+    def to_the_end(self) -> None:
+        """Return when every job is final. Raises WorkerEnded and DemoStuck."""
+        ends = time.monotonic() + _PATIENCE_S
+        while (left := self._look()) > 0:
+            if time.monotonic() > ends:
+                raise DemoStuck(
+                    f"{left} of {self._total} jobs are not final after {_PATIENCE_S:g} s: see the "
+                    "worker's log and `penstock jobs` on the demo's database"
+                )
+            time.sleep(_LOOK_S)
+
+    def _look(self) -> int:
+        """Show what is new; return how many jobs are not final."""
+        self._worker.check()
+        if not self._is_killed:
+            self._is_killed = self._kill()
+        for line in self._story.lines([job.record() for job in self._watched]):
+            self._view.event(line)
+        states = dict.fromkeys(State, 0)
+        for counts in self._broker.counts():
+            for state in State:
+                states[state] += getattr(counts, state)
         done = sum(count for state, count in states.items() if state in FINAL)
-        view.tick(done, total, states)
-        if done >= total:
-            return
-        if time.monotonic() > ends:
-            raise DemoStuck(f"{total - done} of {total} jobs are not final after {_PATIENCE_S:g} s")
-        time.sleep(_LOOK_S)
+        self._view.tick(done, self._total, states)
+        return self._total - done
 
+    def _kill(self) -> bool:
+        """Kill the runner under the job once its checkpoint is in the broker; tell whether it was.
 
-def _states(broker: Broker) -> dict[State, int]:
-    found = dict.fromkeys(State, 0)
-    for counts in broker.counts():
-        for state in State:
-            found[state] += getattr(counts, state)
-    return found
-
-
-def _kill(job: Job[Any], worker: DemoWorker, view: View) -> bool:
-    """Kill the runner under the job once its checkpoint is in the broker; return whether it was."""
-    record = job.record()
-    if record.state is not State.RUNNING or record.checkpoint is None or not record.attempts:
-        return False
-    pid = record.attempts[-1].pid
-    killed_at = time.time_ns() // 1_000_000
-    if not worker.kill_runner(pid):
-        return False
-    view.event(f"SIGKILL to runner {pid}, in the middle of job {job.id}")
-    tasks.kill_noted.enqueue(job.id, pid, killed_at)
-    return True
+        What follows is enqueued then, so that nothing but analyses runs beside the killed job.
+        """
+        record = self._killed.record()
+        if record.state is not State.RUNNING or record.checkpoint is None or not record.attempts:
+            return False
+        pid = record.attempts[-1].pid
+        killed_at = time.time_ns() // 1_000_000
+        if not self._worker.kill_runner(pid):
+            return False
+        self._view.event(f"SIGKILL to runner {pid}, in the middle of job {record.id}")
+        followers = tasks.app.enqueue_many(
+            [
+                tasks.kill_noted.call(record.id, pid, killed_at),
+                tasks.unsteady.call(self._path),
+                tasks.hopeless.call(self._path),
+            ]
+        )
+        self._watched += followers[1:]
+        self._total += len(followers)
+        return True

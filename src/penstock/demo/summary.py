@@ -13,12 +13,17 @@ from penstock.core.job import JobRecord
 from penstock.core.lifecycle import State
 from penstock.demo.analysis import Report
 from penstock.demo.tasks import Chain
+from penstock.errors import PenstockError
 
 if TYPE_CHECKING:
     from penstock.broker.protocol import Inspector
 
 #: Jobs in one page of the walk; a page is one read.
 _PAGE = 500
+
+
+class DemoFailed(PenstockError):
+    """A job of the demo did not end as it should; the message names it."""
 
 
 class Recovery(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,7 +93,7 @@ def summarise(broker: Inspector) -> Summary:
     """Read every job of the demo's broker and return the numbers.
 
     Raises:
-        LookupError: a job that the demo enqueues is missing, or has not ended as it should.
+        DemoFailed: a job that the demo enqueues is missing, or has not ended as it should.
 
     Cost: one read per 500 jobs, each with its attempts.
     """
@@ -134,14 +139,14 @@ def _walk(broker: Inspector) -> Iterator[JobRecord]:
 def _only(records: list[JobRecord], task: str) -> JobRecord:
     found = [r for r in records if r.spec.task == f"penstock.demo.tasks.{task}"]
     if len(found) != 1:
-        raise LookupError(f"{len(found)} jobs of task {task} are in the broker, where 1 was put")
+        raise DemoFailed(f"{len(found)} jobs of task {task} are in the broker, where 1 was put")
     return found[0]
 
 
 def _result(record: JobRecord) -> msgspec.Raw:
     if record.state is not State.COMPLETED or record.result is None:
         why = error_line(record.error) or record.reason or "no result"
-        raise LookupError(f"job {record.id} ({record.spec.task}) is {record.state}: {why}")
+        raise DemoFailed(f"job {record.id} ({record.spec.task}) is {record.state}: {why}")
     return record.result
 
 
@@ -154,7 +159,7 @@ def _recovery(killed: JobRecord, noted: JobRecord) -> Recovery:
     chain = msgspec.json.decode(_result(killed), type=Chain)
     first, *later = killed.attempts
     if not later or first.ended_at is None or killed.finished_at is None:
-        raise LookupError(f"job {killed.id} has {len(killed.attempts)} attempts, where 2 were due")
+        raise DemoFailed(f"job {killed.id} has {len(killed.attempts)} attempts, where 2 were due")
     resumed = Chain(0, "")
     if killed.checkpoint is not None:
         resumed = msgspec.json.decode(killed.checkpoint, type=Chain)

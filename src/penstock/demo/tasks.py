@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 import time
 import warnings
 from pathlib import Path
@@ -22,6 +23,9 @@ _BACKOFF: Final = Exponential(base="0.2s", cap="1s", jitter="none")
 ATTEMPTS_NEEDED: Final = 3
 #: Seconds for which `fingerprint` stands still to be killed; past that nobody plays the demo.
 _HOLD_S: Final = 20.0
+
+#: One thread of a process parses at a time; they would take turns in any case.
+_PARSER: Final = threading.Lock()
 
 app = App()
 
@@ -48,7 +52,10 @@ def analyse(path: str) -> FileFacts:
     except OSError as error:
         # It was there when the job was enqueued; that it is gone is a fact about it too.
         return FileFacts(path=path, kind="unread", bytes=0, lines=0, flaw=str(error))
-    return facts_of(path, content)
+    # Race: the parser of CPython 3.11 counts its depth per interpreter; two threads that parse at
+    # once end in `SystemError: AST constructor recursion depth mismatch`, some once in 100 files.
+    with _PARSER:
+        return facts_of(path, content)
 
 
 @app.task(queue=QUEUE, name="penstock.demo.tasks.merge")

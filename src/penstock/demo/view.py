@@ -56,17 +56,19 @@ class Lines:
         self._say = say
         self._began = time.monotonic()
         self._told = 0.0
+        self._line = ""
 
     def event(self, text: str) -> None:
         """Print a line."""
         self._say(f"{time.monotonic() - self._began:6.2f} s  {text}")
 
     def tick(self, done: int, total: int, states: Mapping[State, int]) -> None:
-        """Print a line, once a second at most."""
+        """Print a line when something has changed, once a second at most."""
         now = time.monotonic()
-        if now - self._told >= _LINE_S or done == total:
-            self._told = now
-            self.event(f"{done} of {total} jobs are final: {told(states)}")
+        line = f"{done} of {total} jobs are final: {told(states)}"
+        if line != self._line and (now - self._told >= _LINE_S or done == total):
+            self._told, self._line = now, line
+            self.event(line)
 
     def __enter__(self) -> Self:
         return self

@@ -98,8 +98,10 @@ def show(
 def _print(session: Session, rows: list[JobRow]) -> None:
     by_reason = sorted(rows, key=lambda row: row.reason or "")  # stable: newest stay first
     now_ms = session.now_ms()
-    for reason, group in groupby(by_reason, key=lambda row: row.reason or ""):
-        session.output.heading(reason)
+    for place, (reason, group) in enumerate(groupby(by_reason, key=lambda row: row.reason or "")):
+        if place:
+            session.output.line()
+        session.output.line(reason)
         session.output.table(_COLUMNS, [_cells(row, now_ms) for row in group])
 
 

@@ -36,6 +36,7 @@ def enqueue(  # noqa: PLR0913 - one parameter per option
     after: o.After = None,
     tag: o.Tag = None,
     durability: o.DurabilityClass = None,
+    quiet: o.Quiet = False,
 ) -> Answer:
     """Enqueue one job by the name of its task.
 
@@ -59,7 +60,10 @@ def enqueue(  # noqa: PLR0913 - one parameter per option
     with session.broker_of(app) as location:
         job = app.client.enqueue(call)
         state = job.status()
-    _say(session.output, plan, job, state, location)
+    if quiet and not session.output.as_json:
+        session.output.line(job.id)
+    else:
+        _say(session.output, plan, job, state, location)
     return None
 
 
