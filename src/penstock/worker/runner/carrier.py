@@ -41,6 +41,7 @@ class Carrier:
         self._broker = broker
         self._is_current = is_current
         self.is_cut_off = False
+        self._failures = 0
 
     async def carry(
         self,
@@ -53,13 +54,12 @@ class Carrier:
 
         Args:
             settlements: what has ended; may be empty.
-            request: a claim; given up when its lease is no longer the runner's.
+            request: a claim; given up when its lease is no longer the runner's, or it is refused.
             first: what must be written before the settlements.
 
         Returns:
-            What became of each settlement, and the claim's answer if it was made.
+            What became of each settlement; and the claim's answer, None where there is none.
         """
-        failures = 0
         while True:
             if request is not None and not self._is_current(request.lease):
                 # Fence: whatever that claim took belongs to those who take the lease over.
@@ -69,18 +69,12 @@ class Carrier:
                     await first()
                 answers = await self._call(settlements, request)
             except (Unavailable, OutcomeUnknown) as error:
-                failures += 1
-                await self._wait(failures, error)
+                await self._wait(error)
             except Exception:  # noqa: BLE001 - nothing that has ended may be lost
-                failures += 1
-                _log.exception(
-                    "the broker refuses to settle %d jobs or to claim; this is a defect, please "
-                    "report it",
-                    len(settlements),
-                )
-                if settlements:
-                    return await self._one_by_one(settlements), await self._give_up(request)
-                await asyncio.sleep(retry_wait_s(failures))
+                _log.exception("the broker refuses a round of %d settlements", len(settlements))
+                applied = await self._one_by_one(settlements)
+                await self._pause()
+                return applied, None
             else:
                 self._answered()
                 return answers
@@ -94,35 +88,34 @@ class Carrier:
             return await self._broker.cycle(settlements, request)
         return (), await self._broker.claim(request)
 
-    async def _give_up(self, request: ClaimRequest | None) -> ClaimAnswer | None:
-        """Make the claim of a round whose settlements were refused: it may have taken jobs."""
-        return None if request is None else (await self.carry((), request))[1]
-
     async def _one_by_one(self, settlements: Sequence[Settlement]) -> list[Applied]:
         """Settle each by itself, so that one that is refused does not hold back the others."""
         return [await self._alone(settlement) for settlement in settlements]
 
     async def _alone(self, settlement: Settlement) -> Applied:
-        failures = 0
         while True:
             try:
                 return (await self._broker.settle([settlement]))[0]
             except (Unavailable, OutcomeUnknown) as error:
-                failures += 1
-                await self._wait(failures, error)
+                await self._wait(error)
             except Exception as error:  # noqa: BLE001 - the same
                 _log.exception("job %s cannot be settled as %r", settlement.id, settlement.outcome)
                 if isinstance(settlement, s.Bury):
                     return Applied.STALE
                 settlement = _buried(settlement, error)
 
-    async def _wait(self, failures: int, error: Exception) -> None:
+    async def _wait(self, error: Exception) -> None:
         if not self.is_cut_off:
             self.is_cut_off = True
             _log.warning("the broker does not answer, running jobs go on: %s", error)
-        await asyncio.sleep(retry_wait_s(failures))
+        await self._pause()
+
+    async def _pause(self) -> None:
+        self._failures += 1
+        await asyncio.sleep(retry_wait_s(self._failures))
 
     def _answered(self) -> None:
+        self._failures = 0
         if self.is_cut_off:
             self.is_cut_off = False
             _log.warning("the broker answers again")

@@ -1,0 +1,3 @@
+"""An app that cannot be imported."""
+
+app = 1 / 0
