@@ -22,7 +22,7 @@ ENDS = {
     "segfault": "SIGSEGV",
     "abort": "SIGABRT",
     "sigkill": "SIGKILL",
-    "close_files": "SIGKILL",
+    "close_files": "child",
 }
 
 

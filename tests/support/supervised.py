@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+
+import apsw
+import msgspec
 
 from penstock import App, Job
 from penstock.broker.clock import SystemClock
@@ -16,12 +20,12 @@ from penstock.core.ids import JobId
 from penstock.core.job import AttemptRecord, JobRecord
 from penstock.core.lifecycle import FINAL
 from penstock.errors import Unavailable
-from penstock.task import Call
+from penstock.task import Call, Task
 from penstock.worker.file_lock import write_lock_holders
 from penstock.worker.health import Health, health_dir, health_sockets, read_health
 from tests.support import processes
 from tests.support.eventually import eventually
-from tests.support.worker_process import WorkerProcess, worker_environment
+from tests.support.worker_process import ROOT, WorkerProcess, worker_environment
 
 #: The app of these tests.
 APP = "tests.support.supervised_app:app"
@@ -76,17 +80,17 @@ class Supervised:
         self.app.close()
         self.broker.close()
 
-    def start(self, *args: str, app: str = APP, **settings: str) -> WorkerProcess:
-        """Start a worker and return at once."""
+    def start(self, *args: str, app: str = APP, cwd: Path = ROOT, **settings: str) -> WorkerProcess:
+        """Start a worker in folder `cwd` and return at once."""
         env = worker_environment({**self.settings, **settings}, self.extra)
         name = f"w{len(self.workers)}"
-        worker = WorkerProcess(app, name=name, folder=self.folder, env=env, args=args)
+        worker = WorkerProcess(app, name=name, folder=self.folder, env=env, args=args, cwd=cwd)
         self.workers.append(worker)
         return worker
 
     def start_ready(self, *args: str, **settings: str) -> WorkerProcess:
         """Start a worker and return once it is ready."""
-        worker = self.start(*args, **settings)
+        worker = self.start(*args, app=APP, cwd=ROOT, **settings)
         self.wait_health(worker, lambda health: health.ready, "it to be ready")
         return worker
 
@@ -128,6 +132,21 @@ class Supervised:
             return answer
 
         return eventually(ask, within_s=SOON_S, what="the cancel to be taken", state=self.report)
+
+    @contextmanager
+    def locked_file(self) -> Iterator[None]:
+        """Keep the broker's file locked for everybody else during a `with` block."""
+        with closing(apsw.Connection(str(self.file))) as connection:
+            connection.set_busy_timeout(int(SOON_S * 1000))
+            connection.execute("BEGIN IMMEDIATE")
+            yield
+            connection.execute("ROLLBACK")
+
+    def result(self, task: Task[..., str]) -> str:
+        """Enqueue a task without arguments and return its result."""
+        (record,) = self.wait_final(*self.enqueue(task.call()))
+        assert record.result is not None, record
+        return msgspec.json.decode(record.result, type=str)
 
     def stop_in_transaction(self, pid: int) -> None:
         """SIGSTOP a process at a moment at which it holds the write lock of the broker's file."""

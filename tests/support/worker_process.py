@@ -6,12 +6,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tests.support import processes
 from tests.support.eventually import DeadlinePassed, eventually
+from tests.support.history import boot_ns
 
 ROOT = Path(__file__).resolve().parents[2]
 #: Bytes of a worker's log that a failure prints: its last minutes, not its life.
@@ -23,21 +23,28 @@ class WorkerProcess:
 
     Attributes:
         pid: of the process that was started: the supervisor.
-        started_at: monotonic seconds, just before it was started.
+        started_ns: boot time just before it was started, as in the history.
     """
 
     def __init__(
-        self, app: str, *, name: str, folder: Path, env: Mapping[str, str], args: Sequence[str] = ()
+        self,
+        app: str,
+        *,
+        name: str,
+        folder: Path,
+        env: Mapping[str, str],
+        args: Sequence[str] = (),
+        cwd: Path = ROOT,
     ) -> None:
-        """Start it; it is not ready yet."""
+        """Start it in folder `cwd`; it is not ready yet."""
         self.name = name
         self.log_path = folder / f"{name}.log"
         command = [str(Path(sys.executable).with_name("penstock")), "worker", app, *args]
-        self.started_at = time.monotonic()
+        self.started_ns = boot_ns()
         with self.log_path.open("ab") as log:
             self._popen = subprocess.Popen(
                 command,
-                cwd=ROOT,
+                cwd=cwd,
                 env={**env, "PENSTOCK_WORKER_NAME": name},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -75,11 +82,10 @@ class WorkerProcess:
         """Return its whole log."""
         return self.log_path.read_text(errors="replace")
 
-    def wait_log(self, text: str, *, within_s: float) -> float:
-        """Return the monotonic time at which `text` was first seen in its log."""
+    def wait_log(self, text: str, *, within_s: float) -> None:
+        """Return once `text` is in its log."""
         what = f"{text!r} in the log of {self.name}"
         eventually(lambda: text in self.log(), within_s=within_s, what=what, state=self.report)
-        return time.monotonic()
 
     def report(self) -> str:
         """Return its processes and the end of its log, for failures."""

@@ -30,6 +30,11 @@ from penstock.core.job import Claimed, StoredError
 from penstock.core.manifest import AppManifest
 from penstock.core.outcome import Outcome
 
+# What is said and how it is cut belong together for everybody who speaks it.
+from .framing import FRAME_BYTES_MAX as FRAME_BYTES_MAX  # noqa: PLC0414 - re-exported
+from .framing import FrameReader as FrameReader  # noqa: PLC0414 - the same
+from .framing import frame as frame  # noqa: PLC0414 - the same
+
 #: Environment variable that tells a runner or child which descriptor is its channel.
 CHANNEL_FD_ENV: Final = "PENSTOCK_CHANNEL_FD"
 #: Set to 1 in children: connecting to a broker is refused there.
@@ -39,9 +44,6 @@ CHILD_ENV: Final = "PENSTOCK_CHILD"
 STACK_FD_ENV: Final = "PENSTOCK_STACK_FD"
 #: Asks a runner for the stacks of all its threads; faulthandler answers without the interpreter.
 STACK_SIGNAL: Final = signal.SIGUSR2
-#: Bytes of one frame: a payload, a result and their wrapping; more is a broken or hostile peer.
-FRAME_BYTES_MAX: Final = 32 * 2**20
-_LENGTH_BYTES: Final = 4
 
 
 class Hello(msgspec.Struct, frozen=True, tag="hello"):
@@ -280,43 +282,3 @@ ToRunner = Start | Renew | CancelJobs | Slots | Quiet | Drain | ReleaseNow
 FromRunner = Hello | Ready | Beat | Watch | Unwatch | Yielded | Drained
 ToChild = Prepare | Run | CancelRun | Answer | Retire
 FromChild = Hello | Ready | Finished | Noted | Ask
-
-
-def frame(message: msgspec.Struct) -> bytes:
-    """Return the bytes of one message, length first.
-
-    Raises:
-        ValueError: longer than FRAME_BYTES_MAX; nothing was sent.
-    """
-    body = msgspec.json.encode(message)
-    if len(body) > FRAME_BYTES_MAX:
-        text = f"a frame of {len(body)} bytes is over FRAME_BYTES_MAX ({FRAME_BYTES_MAX})"
-        raise ValueError(text)
-    return len(body).to_bytes(_LENGTH_BYTES) + body
-
-
-class FrameReader:
-    """Cuts a byte stream into frame bodies; knows no I/O, so sync and async readers share it."""
-
-    def __init__(self) -> None:
-        """Start with an empty buffer."""
-        self._buffer = bytearray()
-
-    def feed(self, data: bytes) -> list[bytes]:
-        """Add received bytes and return the bodies completed by them, oldest first.
-
-        Raises:
-            ValueError: a length over FRAME_BYTES_MAX: the peer is broken, close the channel.
-        """
-        self._buffer += data
-        bodies: list[bytes] = []
-        while len(self._buffer) >= _LENGTH_BYTES:
-            length = int.from_bytes(self._buffer[:_LENGTH_BYTES])
-            if length > FRAME_BYTES_MAX:
-                text = f"a frame announces {length} bytes, over FRAME_BYTES_MAX ({FRAME_BYTES_MAX})"
-                raise ValueError(text)
-            if len(self._buffer) < _LENGTH_BYTES + length:
-                break
-            bodies.append(bytes(self._buffer[_LENGTH_BYTES : _LENGTH_BYTES + length]))
-            del self._buffer[: _LENGTH_BYTES + length]
-        return bodies
