@@ -126,7 +126,7 @@ def _as_claimed(
 def as_claimed(tx: Transaction, row: Row, lease: LeaseId, fence: Fence, queue: str) -> Claimed:
     """Return a running job as its worker gets it."""
     _, job_id, _, _, _, stored, claim_number, claimed_at, charges, has_note = row
-    spec, flaw = read_spec(stored)
+    spec, flaw = read_spec(b"" if stored is None else stored)
     return Claimed(
         id=JobId(job_id),
         queue=queue,

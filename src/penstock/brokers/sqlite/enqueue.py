@@ -25,6 +25,8 @@ from .statements import read_statements
 from .transaction import Row, Transaction
 
 _SQL: Final = read_statements("enqueue")
+#: Bytes; a longer spec stands in a table of its own. Rows of up to 1.5 KiB share a page of 4 KiB.
+_ROW_SPEC_BYTES_MAX: Final = 1_024
 
 
 class Entry(NamedTuple):
@@ -42,8 +44,13 @@ class Entry(NamedTuple):
 
     @property
     def is_plain(self) -> bool:
-        """Whether nothing but its id can be in the way, so that it can be stored with others."""
-        return self.refused is None and self.request.spec.key is None and not self.request.parents
+        """Whether it is one row, and nothing but its id can be in the way."""
+        return (
+            len(self.spec) <= _ROW_SPEC_BYTES_MAX
+            and self.refused is None
+            and self.request.spec.key is None
+            and not self.request.parents
+        )
 
 
 def make_entry(
@@ -108,7 +115,7 @@ def _known(tx: Transaction, job_id: JobId, durability: Durability) -> Accepted:
 
 
 def _store_one(tx: Transaction, entry: Entry, durability: Durability) -> Accepted | Refused:
-    """Store one job that has a key, parents or a refusal."""
+    """Store one job that has a key, parents, a long spec or a refusal."""
     request = entry.request
     known = tx.row(_SQL["state_of"], (request.id,))
     if known is not None:  # Guard: same id is the same job
@@ -168,6 +175,8 @@ def _store_special(tx: Transaction, entry: Entry) -> State:
     elif parents_left > 0:  # Guard: unfinished parents
         state = State.BLOCKED
     tx.rows(_SQL["insert"], _row(entry, state, tx.now, parents_left))
+    if len(entry.spec) > _ROW_SPEC_BYTES_MAX:
+        tx.rows(_SQL["insert_long_spec"], (request.id, entry.spec))
     if request.spec.key is not None:
         until = tx.now + request.key_ttl_ms
         hold = (request.spec.task, request.spec.key, request.id, request.key_digest, until, state)
@@ -208,5 +217,5 @@ def _row(entry: Entry, state: State, now: int, parents_left: int = 0) -> Row:
         now if is_cancelled else None,
         Reason.PARENT_FAILED if is_cancelled else None,
         parents_left,
-        entry.spec,
+        entry.spec if len(entry.spec) <= _ROW_SPEC_BYTES_MAX else None,
     )

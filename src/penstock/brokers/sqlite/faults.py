@@ -6,6 +6,7 @@ written), and COMMIT itself. SQLite's codes: https://sqlite.org/rescode.html.
 
 from __future__ import annotations
 
+import errno
 from typing import Final
 
 import apsw
@@ -50,6 +51,8 @@ _ADVICE: Final[tuple[tuple[type[apsw.Error], str], ...]] = (
 
 #: In COMMIT these are raised before the commit record is complete: nothing was written.
 _DEFINITE_IN_COMMIT: Final = (apsw.BusyError, apsw.FullError, apsw.ReadOnlyError)
+#: No room: SQLite calls only the first "full", the others are I/O errors to it.
+_NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 def before_commit(error: apsw.Error, path: str) -> BrokerError:
@@ -57,23 +60,25 @@ def before_commit(error: apsw.Error, path: str) -> BrokerError:
     return Unavailable(f"{path}: {_advice(error)} (nothing was written; SQLite: {error})")
 
 
-def in_commit(error: apsw.Error, path: str) -> BrokerError:
+def in_commit(error: apsw.Error, path: str, *, system_errno: int) -> BrokerError:
     """Return the port's error for one raised by COMMIT.
+
+    Args:
+        error: what was raised.
+        path: of the file.
+        system_errno: what the operating system said to SQLite last.
 
     A full disk stops the write of the log before its commit record is whole, and a log without it
     is ignored. A failed fsync comes after the record: a later reader may find it or not.
     """
+    if isinstance(error, apsw.IOError) and system_errno in _NO_ROOM:
+        return before_commit(apsw.FullError(str(error)), path)
     if isinstance(error, _DEFINITE_IN_COMMIT):
         return before_commit(error, path)
     return OutcomeUnknown(
         f"{path}: COMMIT failed, and the write may or may not have happened: {_advice(error)}; "
         f"then call again with the same ids (SQLite: {error})"
     )
-
-
-def is_damage(error: apsw.Error) -> bool:
-    """Return whether the file itself is at fault, so that calling again cannot help."""
-    return isinstance(error, apsw.CorruptError | apsw.NotADBError)
 
 
 def _advice(error: apsw.Error) -> str:

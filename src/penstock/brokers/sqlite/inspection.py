@@ -157,7 +157,7 @@ def _record(db: Snapshot, row: Row) -> JobRecord:
         claim_number, charges, parents_left, cancel_requested, has_note, *attempt, result,
         result_dropped,
     ) = row  # fmt: skip
-    spec, _ = read_spec(stored)
+    spec, _ = read_spec(b"" if stored is None else stored)
     note = db.row(_SQL["note"], (job_id,)) if has_note else None
     progress, checkpoint = note or (None, None)
     parents = db.rows(_SQL["parents"], (job_id,))

@@ -18,6 +18,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any, Final, TypeVar
 
 import apsw
@@ -175,8 +176,9 @@ class Writer:
             for call in calls:
                 call.done = True
         except apsw.Error as error:
+            told = partial(faults.in_commit, system_errno=connection.system_errno)
             self._disconnect()
-            _fail(calls, error, faults.in_commit, self._path)
+            _fail(calls, error, told, self._path)
         except BaseException:
             # Race: the interrupt may have come when COMMIT was through; then the answers hold.
             for call in calls:

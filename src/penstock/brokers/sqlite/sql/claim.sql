@@ -22,8 +22,9 @@ LIMIT ?
 
 -- name: heads
 SELECT
-  head.rank, head.id, job.no, job.queue, job.need, job.spec, job.claim_number + 1, ?,
-  job.charges, job.has_note
+  head.rank, head.id, job.no, job.queue, job.need,
+  COALESCE(job.spec, (SELECT long_spec.spec FROM long_spec WHERE long_spec.no = job.no)),
+  job.claim_number + 1, ?, job.charges, job.has_note
 FROM (
 {arms}
 ORDER BY rank, id
@@ -46,7 +47,10 @@ SET state = 'running',
 WHERE no = ?1
 
 -- name: taken
-SELECT rank, id, no, queue, need, spec, claim_number, claimed_at, charges, has_note
+SELECT
+  rank, id, no, queue, need,
+  COALESCE(job.spec, (SELECT long_spec.spec FROM long_spec WHERE long_spec.no = job.no)),
+  claim_number, claimed_at, charges, has_note
 FROM job
 WHERE lease = ?1
 AND fence = ?2

@@ -9,6 +9,12 @@ INSERT INTO job (
 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)
 ON CONFLICT (id) DO NOTHING -- Guard: same id is the same job
 
+-- name: insert_long_spec
+INSERT INTO long_spec (no, spec)
+SELECT no, ?2
+FROM job
+WHERE id = ?1
+
 -- name: newest
 SELECT COALESCE(MAX(no), 0)
 FROM job

@@ -27,6 +27,10 @@ WHERE job = ?1
 DELETE FROM edge
 WHERE child = ?1
 
+-- name: forget_long_spec
+DELETE FROM long_spec
+WHERE no = (SELECT no FROM job WHERE id = ?1)
+
 -- name: forget
 DELETE FROM job
 WHERE id = ?1

@@ -16,8 +16,9 @@ WHERE id = ?1
 
 -- name: job
 SELECT
-  id, (SELECT name FROM queue WHERE tag = queue), spec, state, enqueued_at, due_at, expires_at,
-  finished_at, reason, claim_number, charges, parents_left, cancel_requested, has_note,
+  id, (SELECT queue.name FROM queue WHERE queue.tag = job.queue),
+  COALESCE(job.spec, (SELECT long_spec.spec FROM long_spec WHERE long_spec.no = job.no)),
+  state, enqueued_at, due_at, expires_at, finished_at, reason, claim_number, charges, parents_left, cancel_requested, has_note,
   worker, pid, claimed_at, ended_at, outcome, error, result, result_dropped
 FROM job
 WHERE id = ?1

@@ -28,8 +28,10 @@ AND EXISTS (
 RETURNING id
 
 -- name: orphans
-SELECT job.rank, job.id, job.no, job.queue, job.need, job.spec, job.claim_number, job.claimed_at,
-  job.charges, job.has_note, job.worker, job.pid
+SELECT
+  job.rank, job.id, job.no, job.queue, job.need,
+  COALESCE(job.spec, (SELECT long_spec.spec FROM long_spec WHERE long_spec.no = job.no)),
+  job.claim_number, job.claimed_at, job.charges, job.has_note, job.worker, job.pid
 FROM lease
 JOIN job ON job.lease = lease.no
 WHERE lease.closed = 1 -- Guard: only closed leases
@@ -44,7 +46,10 @@ SET fence = ?2,
 WHERE no = ?1
 
 -- name: taken
-SELECT rank, id, no, queue, need, spec, claim_number, claimed_at, charges, has_note, worker, pid
+SELECT
+  rank, id, no, queue, need,
+  COALESCE(job.spec, (SELECT long_spec.spec FROM long_spec WHERE long_spec.no = job.no)),
+  claim_number, claimed_at, charges, has_note, worker, pid
 FROM job
 WHERE lease = ?1
 AND fence = ?2

@@ -64,7 +64,8 @@ CREATE TABLE job (
   result_ttl_ms INTEGER,
   result_drop_at INTEGER,
   result_dropped INTEGER NOT NULL DEFAULT 0,
-  spec BLOB NOT NULL,
+  -- NULL: it is long and stands in `long_spec`.
+  spec BLOB,
   result BLOB,
   -- One CASE, and no IN over more than two values: SQLite builds a small index for each such list
   -- whenever it is evaluated, which triples the cost of an insert (ADR-0010).
@@ -82,6 +83,13 @@ CREATE TABLE job (
       ELSE FALSE
     END
   )
+) STRICT;
+
+-- Specs of more than 1 KiB. SQLite writes a whole row at each change of its length, and a claim and a
+-- settle change it: a long payload in the row would be written three times.
+CREATE TABLE long_spec (
+  no INTEGER PRIMARY KEY,
+  spec BLOB NOT NULL
 ) STRICT;
 
 -- claim, needs, counts: the ready sets. expires_at stands here so that an expired head is skipped
@@ -243,7 +251,9 @@ SELECT
   job.parents_left,
   CAST(job.error AS TEXT) AS error,
   CAST(job.charges AS TEXT) AS charges,
-  CAST(job.spec AS TEXT) AS spec,
+  CAST(
+    COALESCE(job.spec, (SELECT long_spec.spec FROM long_spec WHERE long_spec.no = job.no)) AS TEXT
+  ) AS spec,
   CAST(job.result AS TEXT) AS result
 FROM job
 JOIN queue ON queue.tag = job.queue;
