@@ -121,7 +121,7 @@ class Quiet(msgspec.Struct, frozen=True, tag="quiet"):
 class Drain(msgspec.Struct, frozen=True, tag="drain"):
     """Stop claiming, let running jobs finish for `grace_ms`, release the rest, say Drained, end.
 
-    `except_job`: this attempt will not end; do not wait for it beyond the others.
+    `except_job`: this attempt will not end; it is neither waited for nor released.
     """
 
     grace_ms: int
@@ -136,7 +136,7 @@ class Beat(msgspec.Struct, frozen=True, tag="beat"):
     """Sent every `BEAT_MS` by a thread that needs the interpreter.
 
     Attributes:
-        running: attempts under way.
+        running: attempts under way, or ended and not settled yet.
         settled: attempts settled since the start.
         failed: of these, not completed.
         loop_lag_ms: how late the event loop last ran its own tick.

@@ -61,17 +61,19 @@ async def serve(app: App, pipe: Pipe[wire.ToRunner], heart: Heart) -> int:
     service = Service(app, start, ThreadedBroker(broker), pipe)
     heart.tell_of(service.desk, service.pump)
     inbox.deliver_to(service.take_in)
-    is_complete = await service.run()
-    await boot.run_stop_hooks(app.stop_hooks)
-    if is_complete:
+    is_settled = await service.run()
+    is_still = service.is_still
+    if is_still:
+        await boot.run_stop_hooks(app.stop_hooks)
+    if is_settled:
         pipe.send(wire.Drained())
     pipe.flush()
-    if not is_complete or service.desk.has_given_up:
-        # User code of a job that is no longer ours may still run: it ends here.
-        boot.end_at_once(0 if is_complete else boot.EXIT_FAILED)
+    if not is_still:
+        # User code of a job that is no longer ours runs on: it ends here, without its stop hooks.
+        boot.end_at_once(0 if is_settled else boot.EXIT_FAILED)
     broker.close()
     boot.bound_exit()
-    return 0
+    return 0 if is_settled else boot.EXIT_FAILED
 
 
 if __name__ == "__main__":

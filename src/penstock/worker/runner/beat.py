@@ -64,10 +64,13 @@ class Heart:
         posted_at, desk, pump = self._posted_at, self._desk, self._pump
         # A probe that has not been answered yet says more than the last one that was.
         lag_s = self._lag_s if posted_at is None else max(self._lag_s, now - posted_at)
+        if desk is None or pump is None:
+            return Beat(0, 0, 0, loop_lag_ms=round(lag_s * _SECOND_MS), claim_age_ms=0)
         return Beat(
-            running=0 if desk is None else len(desk.running),
-            settled=0 if desk is None else desk.settled,
-            failed=0 if desk is None else desk.failed,
+            # What has ended and is not settled counts: who kills now would lose it.
+            running=len(desk.running) + pump.unsettled,
+            settled=desk.settled,
+            failed=desk.failed,
             loop_lag_ms=round(lag_s * _SECOND_MS),
-            claim_age_ms=0 if pump is None else round((now - pump.moved_at) * _SECOND_MS),
+            claim_age_ms=round((now - pump.moved_at) * _SECOND_MS),
         )

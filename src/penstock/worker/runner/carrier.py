@@ -60,6 +60,7 @@ class Carrier:
         Returns:
             What became of each settlement; and the claim's answer, None where there is none.
         """
+        is_repeat = False
         while True:
             if request is not None and not self._is_current(request.lease):
                 # Fence: whatever that claim took belongs to those who take the lease over.
@@ -67,8 +68,9 @@ class Carrier:
             try:
                 if first is not None:
                     await first()
-                answers = await self._call(settlements, request)
+                applied, answer = await self._call(settlements, request)
             except (Unavailable, OutcomeUnknown) as error:
+                is_repeat = is_repeat or isinstance(error, OutcomeUnknown)
                 await self._wait(error)
             except Exception:  # noqa: BLE001 - nothing that has ended may be lost
                 _log.exception("the broker refuses a round of %d settlements", len(settlements))
@@ -77,7 +79,7 @@ class Carrier:
                 return applied, None
             else:
                 self._answered()
-                return answers
+                return _known(applied) if is_repeat else applied, answer
 
     async def _call(
         self, settlements: Sequence[Settlement], request: ClaimRequest | None
@@ -119,6 +121,11 @@ class Carrier:
         if self.is_cut_off:
             self.is_cut_off = False
             _log.warning("the broker answers again")
+
+
+def _known(applied: Sequence[Applied]) -> list[Applied]:
+    """Return what a repeat was told; that its own first try left the fence behind is no loss."""
+    return [Applied.APPLIED if one is Applied.STALE else one for one in applied]
 
 
 def _buried(settlement: Settlement, error: Exception) -> s.Bury:

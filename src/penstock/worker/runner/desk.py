@@ -144,16 +144,16 @@ class Desk:
             self._end(attempt, outcome)
 
     def _end(self, attempt: RunnerAttempt, outcome: Outcome) -> None:
+        task = attempt.registration
+        policy = POLICY_DEFAULT if task is None else task.policy
+        settlement = decide(attempt.job, outcome, policy=policy, random_unit=random.random())
+        self._hand_over(Ended(attempt, settlement))
         del self.running[attempt.key]
         if attempt.is_plain:
             self.threads_busy -= 1
             self._thread_freed()
         if attempt.hard_ms:
             self._limits.unwatch(attempt)
-        task = attempt.registration
-        policy = POLICY_DEFAULT if task is None else task.policy
-        settlement = decide(attempt.job, outcome, policy=policy, random_unit=random.random())
-        self._hand_over(Ended(attempt, settlement))
 
     def _elsewhere(self, job: Claimed, task: Registration) -> str | None:
         """Return the ready set that the job belongs to, if it is not one of ours.

@@ -81,6 +81,7 @@ class Pump:
         self._turn = 0
         self._outbox: list[Ended] = []
         self._round: asyncio.Task[None] | None = None
+        self._carried = 0
         self._kicked = False
         self._loop.call_later(self._poll_s, self._poll)
 
@@ -88,6 +89,11 @@ class Pump:
     def is_at_rest(self) -> bool:
         """Whether nothing is under way and nothing waits to be carried."""
         return self._round is None and not self._outbox
+
+    @property
+    def unsettled(self) -> int:
+        """How many attempts have ended and are not known to be settled."""
+        return len(self._outbox) + self._carried
 
     @property
     def is_open(self) -> bool:
@@ -131,6 +137,7 @@ class Pump:
         feed = self._next_feed()
         batch = self._next_batch()
         if feed is not None or batch:
+            self._carried = len(batch)
             self._round = self._loop.create_task(self._make_round(batch, feed))
         else:
             self._ends.rested()
@@ -178,6 +185,7 @@ class Pump:
             _log.exception("a round of %d settlements failed", len(batch))
         finally:
             self._round = None
+            self._carried = 0
             self.kick()
 
     def _poll(self) -> None:

@@ -77,8 +77,8 @@ class Service:
         """Claim and run jobs until told to stop.
 
         Returns:
-            Whether every attempt has been settled or released. False: one runs on that was given
-            up or that the supervisor takes care of, or the broker did not answer any more.
+            Whether every attempt has been settled or released, but for the one that the supervisor
+            takes care of. False: the broker did not answer any more.
         """
         free = {SHARED: self.desk.free_coroutines, THREAD: self.desk.free_threads}
         self.pump.feeds = tuple([await self._feed(need, count) for need, count in free.items()])
@@ -92,7 +92,12 @@ class Service:
         notes.cancel()
         for feed in self.pump.feeds:
             feed.close()
-        return self.pump.is_at_rest and not self.desk.running and not self.desk.has_given_up
+        return self._is_finished()
+
+    @property
+    def is_still(self) -> bool:
+        """Whether no user code of any attempt runs."""
+        return not self.desk.running and not self.desk.has_given_up
 
     def take_in(self, message: wire.ToRunner) -> None:
         """Do what the supervisor says."""
