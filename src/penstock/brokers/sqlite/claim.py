@@ -70,7 +70,7 @@ def _take(
     ]
     if not offers:
         return []
-    heads = tx.rows(_heads_of(offers), _heads_bindings(tx, request, offers, giving))
+    heads = tx.rows(heads_statement(offers), _heads_bindings(tx, request, offers, giving))
     run = (request.fence, lease.no, lease.worker, lease.pid, tx.now)
     tx.each(_SQL["take"], [(row[2], *run) for row in heads])
     for _, _, _, queue, need, *_ in heads:
@@ -80,7 +80,7 @@ def _take(
     return heads
 
 
-def _heads_of(offers: Sequence[Offer]) -> str:
+def heads_statement(offers: Sequence[Offer]) -> str:
     """Return the statement for offers of this shape."""
     return _statement(tuple((len(offer.needs), offer.limit is not None) for offer in offers))
 
