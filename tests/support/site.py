@@ -41,6 +41,7 @@ TIMERS = {
     "poll": "500ms",
     "concurrency": "4",
 }
+NOTHING: Mapping[str, str] = {}
 #: Seconds for a worker to come up on a machine that is busy with other tests.
 START_S = 30.0
 #: Seconds for a killed or drained worker's last process to go.
@@ -99,26 +100,28 @@ class Site:
         """Return all living processes of the site."""
         return processes.marked(SITE_ENV, self.mark)
 
-    def start(self, name: str = "", *, args: Sequence[str] = (), **settings: str) -> WorkerProcess:
+    def start(
+        self, name: str = "", *, environment: Mapping[str, str] = NOTHING, **settings: str
+    ) -> WorkerProcess:
         """Start a worker and return at once; `settings` win over the site's."""
         extra = {
             h.HISTORY_ENV: str(self.history.path),
             SITE_ENV: self.mark,
             "TMPDIR": str(self.temporary),
+            **environment,
         }
         worker = WorkerProcess(
             APP,
             name=name or f"w{len(self.workers)}",
             folder=self.folder,
             env=worker_environment({**self.settings, **settings}, extra),
-            args=args,
         )
         self.workers.append(worker)
         return worker
 
     def start_ready(self, name: str = "", **settings: str) -> WorkerProcess:
         """Start a worker and return once it takes jobs."""
-        worker = self.start(name, **settings)
+        worker = self.start(name, environment=NOTHING, **settings)
         self.wait_ready(worker)
         return worker
 
@@ -143,7 +146,7 @@ class Site:
         """Write that a job was accepted."""
         event = h.Accepted(
             job=job.id,
-            key=call.plan.spec.key,
+            key=key_of(call),
             digest=call.digest,
             durability=None if job.durability is None else str(job.durability),
             duplicate=job.duplicate,
@@ -256,6 +259,12 @@ class Site:
         lines += [str(lease) for lease in self.broker.leases()]
         lines += [str(self.broker.get(JobId(job))) for job in jobs]
         return "\n".join([*lines, *(worker.report() for worker in self.workers[-4:])])
+
+
+def key_of(call: Call[Any]) -> str | None:
+    """Return the key of a call as the history has it: unique over all tasks, as keys are not."""
+    key = call.plan.spec.key
+    return None if key is None else f"{call.plan.spec.task} {key}"
 
 
 def _batches(jobs: list[str], size: int = 400) -> list[list[str]]:

@@ -1,0 +1,136 @@
+"""F04: calls of supervisor, runner and client on the broker fail, and nothing is lost or repeated.
+
+The port's own sweep, each call of a scripted life on each broker, is in the conformance suite; here
+the calls are those that real processes make, at every part of the jobs' lives.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from penstock import App, Job
+from penstock.core.lifecycle import State
+from penstock.errors import OutcomeUnknown, Unavailable
+from penstock.task import Call
+from penstock.testing import Fault, FaultyBroker
+from penstock.testing import faulty as f
+from tests.chaos import tasks
+from tests.support import history as h
+from tests.support.site import Site, key_of
+from tests.support.summary import Summary, summarise
+
+FAULTS = (Fault.REFUSE, Fault.LOSE_REPLY, Fault.TWICE)
+ROLES = ("supervisor", "runner")
+#: Calls of one process that are swept one by one in the proof: more than a short life makes.
+SWEPT = 40
+
+
+def calls_of_a_life() -> Iterator[Call[Any]]:
+    """Yield a job for every way of going on: at once, later, again, after another, alone."""
+    for number in range(6):
+        yield tasks.work.using(key=f"work-{number}", priority=number).call(0.05)
+        yield tasks.wait.using(key=f"wait-{number}").call(0.05)
+        yield tasks.wait.using(key=f"fail-{number}").call(0.02, fails=1 + number % 2)
+    yield tasks.work.using(key="snooze").call(0.02, fails=1, snoozes=1)
+    yield tasks.wait.using(key="later", delay="300ms").call(0.02)
+    yield tasks.alone.using(key="alone").call(0.05)
+    yield tasks.alone.using(key="alone later", delay="200ms").call(0.05)
+
+
+def calls_to_cancel() -> Iterator[Call[Any]]:
+    """Yield a job of each kind that only its cancel ends."""
+    yield tasks.wait.using(key="held").call(600.0)
+    yield tasks.alone.using(key="held").call(600.0)
+
+
+class FaultyProducer:
+    """Enqueues through an app whose broker fails, trying again until it is accepted."""
+
+    def __init__(self, site: Site, every: int) -> None:
+        """Let every `every`-th call fail, each in its turn."""
+        self.site = site
+        self.app = App(site.url)
+        self.app.include(tasks)
+
+        def plan(call: f.Call) -> Fault:
+            return FAULTS[call.number // every % 3] if call.number % every == 0 else Fault.NONE
+
+        self.app.install_enqueuer(FaultyBroker(site.broker, plan))
+
+    def enqueue(self, call: Call[Any]) -> Job[Any]:
+        """Return the job once it is accepted; a key makes trying again safe after a lost reply."""
+        key = key_of(call)
+        while True:
+            try:
+                (job,) = self.app.enqueue_many([call])
+            except Unavailable:
+                self.site.history.append(h.EnqueueFailed(job="?", kind="definite", key=key))
+            except OutcomeUnknown:
+                self.site.history.append(h.EnqueueFailed(job="?", kind="unknown", key=key))
+                assert key is not None, "a call without a key was lost: it may be there twice"
+            else:
+                self.site.accepted(job, call)
+                return job
+
+
+def live(site: Site, faults: str) -> Summary:
+    """Run one life with these faults in the worker, and check it."""
+    began = time.monotonic()
+    folder = Path(__file__).parent / "faulty"
+    worker = site.start(environment={"PYTHONPATH": str(folder), "CHAOS_FAULTS": faults})
+    producer = FaultyProducer(site, every=5)
+    jobs = [producer.enqueue(call) for call in calls_of_a_life()]
+    held = [producer.enqueue(call) for call in calls_to_cancel()]
+    for job in held:
+        site.wait_started(job.id)
+        site.cancel(job.id)
+    site.wait_final([job.id for job in (*jobs, *held)], within_s=60)
+    events, dump = site.check(leftovers=site.drain(worker))
+    is_mixed = faults.startswith("all:")
+    assert not is_mixed or "by the plan" in worker.log(), "no call failed: the plan is not in place"
+    for job in jobs:
+        assert dump.jobs[job.id].state is State.COMPLETED, (faults, dump.jobs[job.id])
+    for job in held:
+        assert dump.jobs[job.id].state is State.CANCELLED, (faults, dump.jobs[job.id])
+    return summarise("F04 failing calls", events, dump, time.monotonic() - began)
+
+
+@pytest.mark.timeout(3_600)
+def test_failing_calls_lose_and_repeat_nothing(
+    make_site: Callable[..., Site],
+    count: Callable[[int, int], int],
+    publish: Callable[[Summary], None],
+) -> None:
+    """Refused calls, lost replies and calls made twice excuse no lost attempt, at any call."""
+    began = time.monotonic()
+    # Every fourth call of all processes, three times over with the faults shifted against them.
+    plans = [f"all:mixed:{first}:4" for first in (2, 3, 5)]
+    plans += [
+        f"{role}:{fault}:{number}:0"
+        for role, fault, number in product(ROLES, FAULTS, range(1, count(0, SWEPT) + 1))
+    ]
+    lives = [
+        partial(live, make_site(f"life-{number}"), faults) for number, faults in enumerate(plans)
+    ]
+    with ThreadPoolExecutor(3) as pool:
+        rows = [one.result() for one in [pool.submit(life) for life in lives]]
+    total = Summary(
+        scenario="F04 failing calls",
+        jobs=sum(row.jobs for row in rows),
+        faults=len(rows),
+        lost=sum(row.lost for row in rows),
+        repeated=sum(row.repeated for row in rows),
+        starts=sum(row.starts for row in rows),
+        recovery_ms=[],
+        seconds=round(time.monotonic() - began, 1),
+    )
+    publish(total)
+    assert (total.lost, total.repeated) == (0, 0)
