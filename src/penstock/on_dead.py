@@ -7,7 +7,7 @@ dies in between sends nothing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import msgspec
@@ -16,13 +16,34 @@ from penstock.broker.requests import EnqueueRequest
 from penstock.core.ids import enqueued_at_of, make_job_id
 from penstock.core.job import Claimed, JobSpec
 from penstock.core.manifest import TaskFacts
-from penstock.core.settlement import Bury
+from penstock.core.settlement import Bury, Settlement
 
 #: Arguments that it is enqueued with: id of the dead job, `core.job.Reason`, and the error's text
 #: with its traceback or None.
 ARGUMENTS: Final = ("job_id", "reason", "error")
+#: What such a job is triggered by.
+_CAUSE: Final = "on_dead"
 #: Hexadecimal digits of 48 bits, the random part of an id.
 _RANDOM_DIGITS: Final = 12
+
+
+def on_dead_target(
+    dead: Claimed, settlement: Settlement, find: Callable[[str], TaskFacts | None]
+) -> TaskFacts | None:
+    """Return the task to enqueue after a settlement was applied, None if there is none.
+
+    A job that was itself enqueued by `on_dead` gets none: two tasks that name each other would
+    else bury each other's jobs for ever.
+
+    Args:
+        dead: the job as it was claimed.
+        settlement: what was applied.
+        find: the facts of a task by name or alias.
+    """
+    if not isinstance(settlement, Bury) or dead.spec.triggered_by == _CAUSE:
+        return None
+    task = find(dead.spec.task)
+    return None if task is None or task.on_dead is None else find(task.on_dead)
 
 
 def on_dead_request(
@@ -52,6 +73,6 @@ def on_dead_request(
             payload=msgspec.Raw(payload),
             priority=target.priority,
             need=target.need,
-            triggered_by="on_dead",
+            triggered_by=_CAUSE,
         ),
     )

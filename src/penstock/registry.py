@@ -171,6 +171,11 @@ class Registry:
         """
         return self._by_name.get(name)
 
+    def facts(self, name: str) -> TaskFacts | None:
+        """Return what a supervisor must know of the task of that name or alias."""
+        found = self._by_name.get(name)
+        return None if found is None else found.facts()
+
     def __getitem__(self, name: str) -> Registration:
         """Return the task of that name or alias.
 

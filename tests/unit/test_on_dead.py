@@ -9,8 +9,8 @@ from penstock.core.ids import Fence, JobId, LeaseId, queue_tag_of
 from penstock.core.job import ALONE, Claimed, JobSpec, Reason, StoredError
 from penstock.core.manifest import TaskFacts
 from penstock.core.retry import POLICY_DEFAULT
-from penstock.core.settlement import Bury
-from penstock.on_dead import on_dead_request
+from penstock.core.settlement import Bury, Complete
+from penstock.on_dead import on_dead_request, on_dead_target
 
 DEAD = Claimed(
     id=JobId("0123456789ab" + "0" * 20),
@@ -44,6 +44,37 @@ def test_same_burial_makes_the_same_job() -> None:
     assert one == on_dead_request(DEAD, bury(None), TARGET, TAGS)
     requeued = msgspec.structs.replace(DEAD, claim_number=5)
     assert one.id != on_dead_request(requeued, bury(None), TARGET, TAGS).id
+
+
+TASKS = {
+    "t": TaskFacts(name="t", queue="home", policy=POLICY_DEFAULT, on_dead="notice"),
+    "alone": TaskFacts(name="alone", queue="home", policy=POLICY_DEFAULT),
+    "lost": TaskFacts(name="lost", queue="home", policy=POLICY_DEFAULT, on_dead="gone"),
+    "notice": TARGET,
+}
+
+
+def with_spec(**facts: str) -> Claimed:
+    """Return the dead job with another spec."""
+    spec = msgspec.structs.replace(DEAD.spec, **facts)
+    return msgspec.structs.replace(DEAD, spec=spec)
+
+
+def test_only_a_burial_of_a_task_with_on_dead_has_a_target() -> None:
+    """No target without a burial, without on_dead, or where a task is not known."""
+    assert on_dead_target(DEAD, bury(None), TASKS.get) is TARGET
+    complete = Complete(id=DEAD.id, fence=DEAD.fence, outcome="succeeded", result=None)
+    assert on_dead_target(DEAD, complete, TASKS.get) is None
+    for task in ("alone", "lost", "unknown"):
+        assert on_dead_target(with_spec(task=task), bury(None), TASKS.get) is None
+
+
+def test_jobs_of_on_dead_have_no_target_themselves() -> None:
+    """Two tasks that name each other do not bury each other's jobs for ever."""
+    request = on_dead_request(DEAD, bury(None), TARGET, TAGS)
+    again = msgspec.structs.replace(DEAD, spec=request.spec)
+    tasks = TASKS | {"notice": msgspec.structs.replace(TARGET, on_dead="t")}
+    assert on_dead_target(again, bury(None), tasks.get) is None
 
 
 @pytest.mark.parametrize(

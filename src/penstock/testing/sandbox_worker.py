@@ -34,7 +34,7 @@ from penstock.core.retry import POLICY_DEFAULT
 from penstock.core.settlement import Applied, Bury
 from penstock.executors.lane import ThreadRun
 from penstock.middleware import Middleware
-from penstock.on_dead import on_dead_request
+from penstock.on_dead import on_dead_request, on_dead_target
 from penstock.registry import Registry
 from penstock.worker.attempt import Attempt, AttemptPlan, run_attempt
 
@@ -122,13 +122,10 @@ class SandboxWorker:
             job, outcome, policy=policy, random_unit=self._random_unit(), pid=os.getpid()
         )
         [applied] = self._broker.settle([settlement])
-        if not isinstance(settlement, Bury) or applied is not Applied.APPLIED:
-            return
-        name = None if registration is None else registration.on_dead
-        target = None if name is None else self._registry.find(name)
-        if target is not None:
+        target = on_dead_target(job, settlement, self._registry.facts)
+        if target is not None and applied is Applied.APPLIED and isinstance(settlement, Bury):
             tags = self._broker.register([target.queue])
-            self._broker.enqueue([on_dead_request(job, settlement, target.facts(), tags)])
+            self._broker.enqueue([on_dead_request(job, settlement, target, tags)])
 
     def _open_lease(self, queues: tuple[str, ...]) -> LeaseId:
         if self._lease is None or queues != self._queues:

@@ -14,6 +14,7 @@ from penstock.core.job import Claimed
 from penstock.core.outcome import Outcome, outcome_name
 from penstock.core.settlement import Applied, Settlement
 
+from .dead_notices import DeadNotices
 from .link import BrokerLink
 from .task_facts import Tasks
 
@@ -39,6 +40,7 @@ class Settler:
         """Write over `link`, under the policies of `tasks`."""
         self._link = link
         self._tasks = tasks
+        self._notices = DeadNotices(link.broker, tasks.find)
         self.settled = 0
 
     async def settle(self, verdicts: Sequence[Verdict]) -> None:
@@ -56,6 +58,8 @@ class Settler:
             self.settled += len(part)
             for verdict, settlement, answer in zip(part, settlements, applied, strict=True):
                 _tell(verdict, settlement, answer)
+            jobs = [verdict.job for verdict in part]
+            await self._notices.send(zip(jobs, settlements, applied, strict=True))
 
     def _decide(self, verdict: Verdict) -> Settlement:
         return decide(

@@ -19,6 +19,10 @@ class Tasks:
         aliases = {alias: task for task in manifest.tasks for alias in task.aliases}
         self._by_name = {**aliases, **{task.name: task for task in manifest.tasks}}
 
+    def find(self, name: str) -> TaskFacts | None:
+        """Return the task of that name or alias, None where it is not known."""
+        return self._by_name.get(name)
+
     def policy(self, task: str) -> RetryPolicy:
         """Return the policy of a task, the default for one that is not known."""
         facts = self._by_name.get(task)
