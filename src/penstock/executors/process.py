@@ -15,6 +15,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from typing import Final
 
 import msgspec
 
@@ -33,6 +34,10 @@ _RESET_SIGNALS = (
     signal.SIGUSR2,
     signal.SIGXFSZ,
 )
+
+
+#: Input, output and error, which every program expects to have.
+_STANDARD_STREAMS: Final = (0, 1, 2)
 
 
 class ExitStatus(msgspec.Struct, frozen=True):
@@ -125,8 +130,8 @@ class Spawner:
     ) -> Process:
         """Run `python -m module argument` with this interpreter, in a session of its own.
 
-        Standard input is empty; output goes where the parent's goes. Of the parent's descriptors
-        only `fds` are inherited, under the same numbers.
+        Standard input is empty; output goes where the parent's goes. Of the descriptors that the
+        parent has opened only `fds` are inherited, under the same numbers; see `keep_descriptors`.
 
         Args:
             module: what to run; options of the interpreter come from `env` (PYTHON*).
@@ -160,3 +165,17 @@ class Spawner:
     def knows(self, pid: int) -> bool:
         """Tell whether `pid` was started here and is not buried yet."""
         return pid in self._pids
+
+
+def keep_descriptors() -> None:
+    """Let no process inherit what this one was started with, its standard streams aside.
+
+    A shell's or an init system's descriptors may be locks or sockets, which would stay open for as
+    long as any child lives.
+    """
+    with os.scandir("/proc/self/fd") as entries:
+        found = [int(entry.name) for entry in entries]
+    for descriptor in found:
+        # The listing's own descriptor is closed by now.
+        with contextlib.suppress(OSError):
+            os.set_inheritable(descriptor, descriptor in _STANDARD_STREAMS)

@@ -7,6 +7,7 @@ import os
 import sys
 
 from penstock.errors import BadSetting
+from penstock.executors.process import keep_descriptors
 from penstock.telemetry import logs
 
 from .plan import PLAN_FD_ENV, read_plan
@@ -21,6 +22,7 @@ def main() -> int:
     if not descriptor.isdecimal():
         sys.stderr.write(f"{PLAN_FD_ENV} is not set: start workers with `penstock worker`\n")
         return EXIT_USAGE
+    keep_descriptors()
     try:
         plan = read_plan(int(descriptor))
         settings = plan.settings(environ)

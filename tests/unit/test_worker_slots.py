@@ -1,0 +1,168 @@
+"""Slots, cancels and offers: the supervisor's pure decisions."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from penstock.broker.requests import OFFERS_MAX, CancelNotice, Offer
+from penstock.core.ids import Fence, JobId, LeaseId
+from penstock.core.job import ALONE
+from penstock.worker.cancels import Cancels
+from penstock.worker.offers import Offers
+from penstock.worker.slots import Slots
+
+
+def test_a_slot_is_lent_only_once_it_is_yielded() -> None:
+    """A child may not start on a runner's word alone to have been asked."""
+    slots: Slots[str] = Slots(4)
+    assert slots.join("runner") == 4
+    assert slots.want(1) == [("runner", 3)]
+    assert slots.free() == 0
+    slots.yielded("runner", 3)
+    assert slots.free() == 1
+    slots.take()
+    assert slots.free() == 0
+    slots.give_back()
+    assert slots.want(0) == [("runner", 4)]
+    assert slots.free() == 0
+
+
+def test_each_runner_keeps_a_thread() -> None:
+    """With children in every slot a runner still has one thread, for light work."""
+    slots: Slots[str] = Slots(2)
+    slots.join("runner")
+    assert slots.want(2) == [("runner", 1)]
+    slots.yielded("runner", 1)
+    assert slots.free() == 2
+
+
+def test_a_runner_that_stands_still_does_not_hold_slots_back() -> None:
+    """What it was asked for counts as yielded once it is known to stand still."""
+    slots: Slots[str] = Slots(4)
+    slots.join("runner")
+    slots.want(2)
+    slots.presume_yielded("runner")
+    assert slots.free() == 2
+
+
+def test_runners_share_what_children_do_not_hold() -> None:
+    """Threads are split evenly, the first runners get the rest; a dead one's share moves on."""
+    slots: Slots[str] = Slots(5)
+    shares = [slots.join("a")]
+    shares.append(slots.join("b"))
+    assert (shares, slots.rebalance()) == ([5, 2], [("a", 3)])
+    slots.leave("a")
+    assert slots.rebalance() == [("b", 5)]
+
+
+@given(
+    total=st.integers(1, 8),
+    steps=st.lists(st.tuples(st.sampled_from("jlwtgy"), st.integers(0, 8)), max_size=60),
+)
+def test_threads_and_children_never_pass_the_slots(
+    total: int, steps: list[tuple[str, int]]
+) -> None:
+    """Whatever happens in whatever order: bounds plus children keep to the slots.
+
+    The bound of a runner is what it may still be running: its old grant until it has yielded. Only
+    runners that hold no more than one thread each are beyond the count, and new runners, whose
+    first share overlaps with the old shares until those are yielded.
+    """
+    slots: Slots[int] = Slots(total)
+    bounds: dict[int, int] = {}
+    for number, (step, value) in enumerate(steps):
+        grants: list[tuple[int, int]] = []
+        match step:
+            case "j" if len(bounds) < 3:
+                bounds[number] = slots.join(number)
+                grants = slots.rebalance()
+            case "l" if bounds:
+                gone = sorted(bounds)[value % len(bounds)]
+                del bounds[gone]
+                slots.leave(gone)
+                grants = slots.rebalance()
+            case "w":
+                grants = slots.want(value)
+            case "t" if slots.free():
+                threads = sum(bounds.values())
+                assert slots.children < total
+                assert threads <= len(bounds) or threads + slots.children + 1 <= total
+                slots.take()
+            case "g" if slots.children:
+                slots.give_back()
+            case "y":
+                bounds = {runner: slots._granted[runner] for runner in bounds}
+                for runner, threads in bounds.items():
+                    slots.yielded(runner, threads)
+        for runner, threads in grants:
+            bounds[runner] = max(bounds[runner], threads)
+        assert all(slots._granted[runner] >= 1 for runner in bounds)
+
+
+def notice(number: int) -> CancelNotice:
+    """Return a notice of one job."""
+    return CancelNotice(JobId(f"{number:032x}"), Fence("f" * 32), LeaseId("e" * 32))
+
+
+def test_a_cancel_is_delivered_once_and_overdue_once() -> None:
+    """The broker tells a cancel again and again; the attempt is told once, and pressed once."""
+    cancels = Cancels(grace_ms=1_000)
+    assert cancels.told([notice(1)], 0) == ((notice(1),), ())
+    assert cancels.told([notice(1)], 900) == ((), ())
+    assert cancels.told([notice(1)], 1_000) == ((), (notice(1),))
+    assert cancels.told([notice(1)], 9_000) == ((), ())
+
+
+def test_a_cancel_that_was_obeyed_is_forgotten() -> None:
+    """What is not told any more has ended; were it told anew, it would be a new cancel."""
+    cancels = Cancels(grace_ms=1_000)
+    cancels.told([notice(1), notice(2)], 0)
+    assert cancels.told([notice(2)], 500) == ((), ())
+    assert cancels.told([notice(1), notice(2)], 1_200) == ((notice(1),), (notice(2),))
+
+
+def test_an_outage_does_not_make_cancels_overdue() -> None:
+    """While nothing can be written, an attempt that has ended cannot show it."""
+    cancels = Cancels(grace_ms=1_000)
+    cancels.told([notice(1)], 0)
+    cancels.restart(5_000)
+    assert cancels.told([notice(1)], 5_100) == ((), ())
+    assert cancels.told([notice(1)], 6_000) == ((), (notice(1),))
+
+
+def test_the_next_look_is_soon_after_the_grace() -> None:
+    """Between delivery and the end of the grace there is nothing to look for."""
+    cancels = Cancels(grace_ms=1_000)
+    assert cancels.look_again_in_ms(0) is None
+    cancels.told([notice(1)], 0)
+    assert cancels.look_again_in_ms(400) == 700
+    cancels.told([notice(1)], 1_000)
+    assert cancels.look_again_in_ms(1_000) is None
+
+
+def test_offers_name_lone_sets_of_served_queues() -> None:
+    """Light sets and queues of others are not offered."""
+    offers = Offers(("a", "b"))
+    found = {"a": ("shared", "alone"), "b": ("alone.m3", "thread"), "c": ("alone",)}
+    assert offers.learn(found)
+    assert offers.waiting() == (Offer("a", ("alone",)), Offer("b", ("alone.m3",)))
+    assert not offers.learn({"a": ("shared",)})
+
+
+def test_more_sets_than_a_claim_may_offer_are_offered_in_turn() -> None:
+    """Every set has its turn within as few claims as can be, and no claim offers too many."""
+    queues = tuple(f"q{number}" for number in range(OFFERS_MAX + 10))
+    offers = Offers(queues)
+    offers.learn(dict.fromkeys(queues, (ALONE,)))
+    first, second = offers.waiting(), offers.waiting()
+    assert len(first) == len(second) == OFFERS_MAX
+    assert {offer.queue for offer in first + second} == set(queues)
+
+
+def test_wake_ups_are_asked_for_without_taking_anything() -> None:
+    """The plain sets and every set seen before, each with the limit 0."""
+    offers = Offers(("a",))
+    offers.learn({"a": ("alone.m3",)})
+    offers.learn({})
+    assert offers.to_be_woken() == (Offer("a", ("alone", "alone.m3"), 0),)

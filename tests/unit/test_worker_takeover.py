@@ -1,0 +1,303 @@
+"""Leases, reclaim and settling over a real broker in memory, with every call failing in turn."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import secrets
+from collections.abc import Awaitable, Callable
+
+import msgspec
+import pytest
+
+from penstock.broker import requests as r
+from penstock.broker.threaded import ThreadedBroker
+from penstock.brokers.memory import MemoryBroker
+from penstock.core.ids import Fence, JobId, JobIdSource, LeaseId
+from penstock.core.job import ALONE, SHARED, Claimed, JobSpec, StoredError
+from penstock.core.lifecycle import State
+from penstock.core.outcome import Crashed, Interrupted, Succeeded
+from penstock.testing.clock import ManualClock
+from penstock.testing.faulty import Fault, FaultyBroker, Plan, fail_nth
+from penstock.worker.cancels import Cancels
+from penstock.worker.identity import Identity
+from penstock.worker.leases import Leases, draw_lease
+from penstock.worker.link import BrokerLink
+from penstock.worker.reclaim import Reclaim
+from penstock.worker.runner_process import Attempt
+from penstock.worker.settling import Settler, Verdict
+from penstock.worker.task_facts import Tasks
+from tests.support.eventually import eventually
+
+TTL_MS = 12_000
+QUEUES = ("q",)
+RUNNER_PID = 4_000_000
+ERROR = StoredError("crashed", "it died")
+
+
+class Recorder:
+    """A lease holder that keeps what it is told."""
+
+    def __init__(self) -> None:
+        """Start with nothing told."""
+        self.renewals: list[tuple[LeaseId, LeaseId]] = []
+        self.cancelled: list[Attempt] = []
+        self.overran: list[Attempt] = []
+
+    def renewed(self, lease: LeaseId, lost: LeaseId) -> None:
+        """Keep the renewal."""
+        self.renewals.append((lease, lost))
+
+    def cancel(self, jobs: tuple[Attempt, ...]) -> None:
+        """Keep the cancels."""
+        self.cancelled += jobs
+
+    def overrun(self, jobs: tuple[Attempt, ...]) -> None:
+        """Keep the overruns."""
+        self.overran += jobs
+
+
+class Bench:
+    """A supervisor's parts around a broker in memory, without processes."""
+
+    def __init__(self, plan: Plan = lambda _call: Fault.NONE) -> None:
+        """Make the parts; `plan` decides which calls of the supervisor fail."""
+        self.clock = ManualClock()
+        self.store = MemoryBroker(self.clock)
+        self.faulty = FaultyBroker(self.store, plan)
+        self.link = BrokerLink(ThreadedBroker(self.faulty), self.clock)
+        self.identity = Identity("me@1-a", "here", self.clock.boot_id, 7)
+        self.settler = Settler(self.link, Tasks())
+        self.leases = Leases(
+            self.link,
+            queues=QUEUES,
+            ttl_ms=TTL_MS,
+            extend_ms=20,
+            cancels=Cancels(50),
+            wake_token=None,
+        )
+        self.reclaim = Reclaim(
+            self.link,
+            self.settler,
+            identity=self.identity,
+            queues=QUEUES,
+            leases=self.leases,
+            lease_ttl_ms=TTL_MS,
+            interval_ms=10,
+        )
+        self.tag = self.store.register(QUEUES)["q"]
+        self.ids = JobIdSource()
+        self.holder = Recorder()
+
+    def owner(self, pid: int, worker: str = "me@1-a") -> r.Owner:
+        """Return an owner of this host."""
+        return r.Owner(worker, "here", self.clock.boot_id, 7, pid, 1)
+
+    async def open_own(self) -> None:
+        """Open the supervisor's lease."""
+        await self.leases.open_own(self.identity.owner(os.getpid()), self.holder)
+
+    def enqueue(self, need: str = SHARED) -> JobId:
+        """Enqueue a job."""
+        job_id = self.ids.draw(self.clock.wall_ms(), self.tag, secrets.randbits(48))
+        spec = JobSpec(task="t", payload=msgspec.Raw(b"{}"), need=need)
+        self.store.enqueue([r.EnqueueRequest(id=job_id, queue="q", spec=spec)])
+        return job_id
+
+    def run_elsewhere(self, owner: r.Owner, need: str = SHARED) -> tuple[LeaseId, Claimed]:
+        """Let `owner` open a lease and claim a new job under it."""
+        lease = draw_lease()
+        self.store.open_lease(r.OpenLease(id=lease, queues=QUEUES, owner=owner, ttl_ms=TTL_MS))
+        self.enqueue(need)
+        request = r.ClaimRequest(
+            lease=lease,
+            offers=(r.Offer("q", (need,)),),
+            limit=1,
+            fence=Fence(secrets.token_hex(16)),
+        )
+        (job,) = self.store.claim(request).jobs
+        return lease, job
+
+    def state(self, job: Claimed) -> tuple[State, str | None, bool, bool]:
+        """Return (state, last outcome, lost, suspect) of a job."""
+        record = self.store.get(job.id)
+        assert record is not None
+        charges = record.charges
+        return record.state, record.attempts[-1].outcome, charges.lost, charges.suspect
+
+
+async def for_a_while(loop: Callable[[], Awaitable[None]], until: Callable[[], object]) -> None:
+    """Run an endless loop until something holds."""
+    running = asyncio.ensure_future(loop())
+    await asyncio.to_thread(eventually, until, within_s=20, what="the loop to act")
+    running.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await running
+
+
+#: Every way to fail, at every call that the scenario makes.
+SWEEP = [
+    (number, fault)
+    for number in range(1, 8)
+    for fault in (Fault.REFUSE, Fault.LOSE_REPLY, Fault.TWICE)
+]
+
+
+@pytest.mark.parametrize(("number", "fault"), SWEEP)
+def test_a_death_is_accounted_for_whatever_call_fails(number: int, fault: Fault) -> None:
+    """The jobs of a dead runner become suspects, charged once, under any single failure."""
+
+    async def main() -> None:
+        bench = Bench(fail_nth(number, fault))
+        await bench.open_own()
+        lease, job = bench.run_elsewhere(bench.owner(RUNNER_PID))
+        await bench.reclaim.after_death(
+            RUNNER_PID, [lease], lambda _job: Crashed(ERROR, alone=False)
+        )
+        assert bench.state(job) == (State.QUEUED, "crashed", False, True)
+        assert bench.store.needs(QUEUES)["q"] == [ALONE]
+        await bench.link.broker.close()
+
+    asyncio.run(main())
+
+
+def test_the_sweep_reaches_every_call() -> None:
+    """The scenario of the sweep makes no more calls than the sweep has numbers."""
+
+    async def main() -> int:
+        bench = Bench()
+        await bench.open_own()
+        lease, _ = bench.run_elsewhere(bench.owner(RUNNER_PID))
+        await bench.reclaim.after_death(RUNNER_PID, [lease], lambda _job: Interrupted(ERROR))
+        await bench.link.broker.close()
+        return len(bench.faulty.calls)
+
+    assert 4 <= asyncio.run(main()) <= max(number for number, _ in SWEEP)
+
+
+@pytest.mark.parametrize(
+    ("need", "expected"),
+    [(SHARED, (State.QUEUED, "lost", True, False)), (ALONE, (State.RETRYING, "lost", False, True))],
+)
+def test_a_lease_that_ran_out_is_a_loss_without_a_witness(
+    need: str, expected: tuple[State, str, bool, bool]
+) -> None:
+    """The first loss marks a shared job and charges a lone one."""
+
+    async def main() -> None:
+        bench = Bench()
+        await bench.open_own()
+        # Of another boot's pid namespace: nobody here can know whether it is dead.
+        stranger = msgspec.structs.replace(bench.owner(1, "other@1-b"), pid_namespace=8)
+        _, job = bench.run_elsewhere(stranger, need)
+
+        def look() -> bool:
+            bench.clock.advance(50)
+            bench.store.extend([bench.leases.own], ttl_ms=TTL_MS)
+            return bench.state(job)[0] is not State.RUNNING
+
+        await for_a_while(bench.reclaim.run, look)
+        assert bench.state(job) == expected
+        await bench.link.broker.close()
+
+    asyncio.run(main())
+
+
+def test_the_processes_of_a_dead_worker_are_not_waited_for() -> None:
+    """A lease whose owner is known to be dead is closed at once, without any time passing."""
+
+    async def main() -> None:
+        bench = Bench()
+        await bench.open_own()
+        _, job = bench.run_elsewhere(bench.owner(RUNNER_PID, "dead@1-c"))
+        await for_a_while(bench.reclaim.run, lambda: bench.state(job)[0] is not State.RUNNING)
+        assert bench.state(job) == (State.QUEUED, "lost", True, False)
+        await bench.link.broker.close()
+
+    asyncio.run(main())
+
+
+def test_a_lost_lease_is_renewed_and_told() -> None:
+    """A holder whose lease was taken over learns of the new one and of the lost one."""
+
+    async def main() -> None:
+        bench = Bench()
+        await bench.open_own()
+        lost = bench.leases.own
+        bench.store.close_leases([lost])
+        await for_a_while(bench.leases.run, lambda: bench.holder.renewals)
+        assert bench.holder.renewals == [(bench.leases.own, lost)]
+        assert bench.leases.own != lost
+        assert [one.id for one in bench.store.leases()] == [bench.leases.own]
+        await bench.link.broker.close()
+
+    asyncio.run(main())
+
+
+def test_leases_are_extended_through_an_outage_and_after_it() -> None:
+    """Calls that fail are tried again before the lease runs out; the link tells of the outage."""
+
+    async def main() -> None:
+        failing = {"is": False}
+        bench = Bench(lambda _call: Fault.REFUSE if failing["is"] else Fault.NONE)
+        await bench.open_own()
+        failing["is"] = True
+        await for_a_while(bench.leases.run, lambda: bench.link.failing_since_ms is not None)
+        assert bench.link.last_error is not None
+        assert "Unavailable" in bench.link.last_error
+        failing["is"] = False
+        bench.clock.advance(TTL_MS - 1_000)
+        before = bench.clock.boot_ms()
+        await for_a_while(bench.leases.run, lambda: bench.leases.extended_at_ms >= before)
+        assert bench.link.failing_since_ms is None
+        (facts,) = bench.store.leases()
+        assert facts.expires_in_ms == TTL_MS
+        await bench.link.broker.close()
+
+    asyncio.run(main())
+
+
+def test_cancels_come_with_the_extension() -> None:
+    """A requested cancel is delivered to the holder once, and pressed once its grace is over."""
+
+    async def main() -> None:
+        bench = Bench()
+        await bench.open_own()
+        bench.enqueue()
+        request = r.ClaimRequest(
+            lease=bench.leases.own,
+            offers=(r.Offer("q", (SHARED,)),),
+            limit=1,
+            fence=Fence("ab" * 16),
+        )
+        (job,) = bench.store.claim(request).jobs
+        bench.store.cancel([job.id])
+        await for_a_while(bench.leases.run, lambda: bench.holder.cancelled)
+        assert bench.holder.cancelled == [(job.id, job.fence)]
+        assert bench.holder.overran == []
+        bench.clock.advance(60)
+        await for_a_while(bench.leases.run, lambda: bench.holder.overran)
+        assert bench.holder.overran == [(job.id, job.fence)]
+        await bench.link.broker.close()
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("fault", [Fault.REFUSE, Fault.LOSE_REPLY, Fault.TWICE])
+def test_no_settlement_is_lost_or_doubled(fault: Fault) -> None:
+    """A settlement whose call fails is made again; the job is settled once."""
+
+    async def main() -> None:
+        bench = Bench(fail_nth(1, fault, verb="settle"))
+        _, job = bench.run_elsewhere(bench.owner(RUNNER_PID))
+        await bench.settler.settle([Verdict(job, Succeeded(b"1"), 5)])
+        record = bench.store.get(job.id)
+        assert record is not None
+        assert (record.state, len(record.attempts)) == (State.COMPLETED, 1)
+        assert record.attempts[0].pid == 5
+        (counts,) = bench.store.counts()
+        assert (counts.completed, counts.running) == (1, 0)
+        await bench.link.broker.close()
+
+    asyncio.run(main())
