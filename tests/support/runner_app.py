@@ -145,7 +145,7 @@ async def report(value: Any, line: str, checkpoint: Any) -> Any:
     job = current_job()
     left = job.last_checkpoint()
     job.progress(value)
-    job.log(line)
+    job.log(line + "\udc80")
     job.checkpoint(checkpoint)
     return left
 

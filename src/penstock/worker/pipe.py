@@ -79,6 +79,12 @@ class Pipe(Generic[T]):
         self._take_in = take_in
         self._loop.add_reader(self._socket.fileno(), self._read)
 
+    def close(self) -> None:
+        """Close this end."""
+        if self._loop is not None:
+            self._loop.remove_reader(self._socket.fileno())
+        self._socket.close()
+
     def read_on(self) -> None:
         """Wait for the next bytes and pass on what they complete; blocks the loop's thread.
 
