@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 
 #: Columns when the output is no terminal: wide enough that nothing is cut.
 _UNBOUNDED_COLUMNS: Final = 100_000
+#: Characters between columns.
+_GAP: Final = 2
+#: Characters that a column is worth showing with; fewer say nothing.
+_LEAST_CHARACTERS: Final = 12
 #: Word -> colour on terminals: states, answers and outcomes.
 _STYLES: Final = {
     "completed": "green", "succeeded": "green", "ok": "green", "done": "green",
@@ -42,18 +46,42 @@ def printable(text: str) -> str:
 
 
 class Column(msgspec.Struct, frozen=True):
-    """One column of a table.
+    """One column of a table. Numbers are never cut.
 
     Attributes:
+        title: stands over it.
         whole: never cut, however narrow the terminal: ids, which people copy.
         wraps: broken into lines instead of cut: sentences.
         right: numbers.
+        spare: where the terminal is too narrow, columns are left out, the highest number first;
+            0: never.
     """
 
     title: str
     whole: bool = False
     wraps: bool = False
     right: bool = False
+    spare: int = 0
+
+
+def _fitting(
+    columns: Sequence[Column], rows: list[list[str]], width: int
+) -> tuple[list[Column], list[list[str]]]:
+    """Return the columns, and their cells, that a terminal of `width` characters has room for."""
+    kept = list(range(len(columns)))
+
+    def needed(place: int) -> int:
+        column = columns[place]
+        longest = max([len(column.title), *(len(row[place]) for row in rows)])
+        uncut = column.whole or column.right
+        return (longest if uncut else min(longest, _LEAST_CHARACTERS)) + _GAP
+
+    while sum(map(needed, kept)) - _GAP > width:
+        spare = max(kept, key=lambda place: columns[place].spare)
+        if columns[spare].spare == 0:
+            break
+        kept.remove(spare)
+    return [columns[place] for place in kept], [[row[place] for place in kept] for row in rows]
 
 
 class Output:
@@ -103,16 +131,19 @@ class Output:
         from rich.table import Table
         from rich.text import Text
 
-        table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+        shown = [[printable(cell) for cell in row] for row in rows]
+        if self.is_terminal:
+            columns, shown = _fitting(columns, shown, self.console().width)
+        table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, _GAP, 0, 0))
         for column in columns:
             table.add_column(
                 column.title,
-                no_wrap=column.whole,
+                no_wrap=column.whole or column.right,
                 justify="right" if column.right else "left",
                 min_width=4,
             )
-        for row in rows:
-            cells = [Text(printable(c), style=_STYLES.get(c, "")) for c in row]
+        for row in shown:
+            cells = [Text(cell, style=_STYLES.get(cell, "")) for cell in row]
             for column, cell in zip(columns, cells, strict=True):
                 if not column.wraps:
                     cell.no_wrap, cell.overflow = True, "ellipsis"

@@ -34,10 +34,10 @@ def lines(summary: Summary, *, database: str, command: str) -> Iterator[str]:
     yield "Check every number:"
     for arguments, what in (
         ("queues", "jobs by state"),
-        ("jobs --limit 500", "all jobs"),
+        ("jobs --limit 500", "the newest 500 jobs"),
         (f"job {summary.recovery.job_id}", "the killed job"),
-        (f"job {summary.unsteady.job_id}", "the job that failed twice"),
-        ("dead", "the job that fails"),
+        (f"job {summary.unsteady.job_id}", "failed twice"),
+        ("dead", "always fails"),
         (f"job {summary.merge_id}", "the merge job"),
     ):
         verb, _, rest = arguments.partition(" ")
@@ -84,4 +84,5 @@ def _results(summary: Summary) -> Iterator[str]:
 
 
 def _counted(counts: dict[str, int]) -> str:
-    return ", ".join(f"{count} {name}" for name, count in counts.items())
+    largest_first = sorted(counts.items(), key=lambda item: -item[1])
+    return ", ".join(f"{count} {name}" for name, count in largest_first)

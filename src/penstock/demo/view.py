@@ -84,20 +84,27 @@ class Bar:
         """Draw nothing yet."""
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
         from rich.table import Column
-        from rich.text import Text
 
         self._progress: Progress = Progress(
-            BarColumn(),
-            MofNCompleteColumn(),
+            BarColumn(bar_width=None, table_column=Column(ratio=1, max_width=40)),
+            MofNCompleteColumn(table_column=Column(no_wrap=True, min_width=9)),
             TextColumn(
-                "{task.description}", table_column=Column(no_wrap=True, overflow="ellipsis")
+                "{task.description}",
+                table_column=Column(ratio=3, no_wrap=True, overflow="ellipsis"),
             ),
+            expand=True,
             console=output.console(),
             transient=True,
         )
         self._task: TaskID = self._progress.add_task("", total=None)
         # What is printed while a bar is live must go through the console that draws it.
-        self._lines = Lines(lambda text: self._progress.console.print(Text(printable(text))))
+        self._lines = Lines(self._print)
+
+    def _print(self, text: str) -> None:
+        from rich.text import Text
+
+        # Cut at the edge: `penstock job` shows the whole error.
+        self._progress.console.print(Text(printable(text)), no_wrap=True, overflow="ellipsis")
 
     def event(self, text: str) -> None:
         """Print a line above the bar."""

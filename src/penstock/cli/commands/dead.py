@@ -19,10 +19,10 @@ from penstock.core.lifecycle import State
 
 _COLUMNS = (
     Column("id", whole=True),
-    Column("task"),
-    Column("queue"),
-    Column("claims", right=True),
-    Column("died", right=True),
+    Column("task", spare=1),
+    Column("queue", spare=2),
+    Column("claims", right=True, spare=4),
+    Column("died", right=True, spare=3),
     Column("error"),
 )
 

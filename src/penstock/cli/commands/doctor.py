@@ -71,13 +71,20 @@ def _ask_workers(out: Output) -> Answer:
 
 def _print(out: Output, found: list[f.Finding], workers: list[f.WorkerRow]) -> None:
     out.table(
-        [Column("state"), Column("what"), Column("finding", wraps=True)],
+        [Column("state", whole=True), Column("what"), Column("finding", wraps=True)],
         [[one.state, one.what, one.text] for one in found],
     )
     if workers:
         out.line()
-        titles = ("worker", "host", "pid", "running", "lease for", "queues")
-        out.table([Column(title) for title in titles], [_cells(row) for row in workers])
+        columns = [
+            Column("worker", whole=True),
+            Column("host", spare=3),
+            Column("pid", right=True),
+            Column("running", right=True),
+            Column("lease for", right=True, spare=1),
+            Column("queues", spare=2),
+        ]
+        out.table(columns, [_cells(row) for row in workers])
 
 
 def _cells(row: f.WorkerRow) -> list[str]:

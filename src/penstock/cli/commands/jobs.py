@@ -20,12 +20,12 @@ STATES_HELP = f"Only jobs in this state; may be repeated: {', '.join(State)}."
 #: Columns of lists of jobs; ids are never cut, since they are copied.
 COLUMNS = (
     Column("id", whole=True),
-    Column("state"),
+    Column("state", whole=True),
     Column("task"),
-    Column("queue"),
-    Column("claims", right=True),
-    Column("age", right=True),
-    Column("reason or error"),
+    Column("queue", spare=2),
+    Column("claims", right=True, spare=3),
+    Column("age", right=True, spare=4),
+    Column("reason or error", spare=1),
 )
 
 

@@ -17,13 +17,17 @@ from penstock.core.lifecycle import State
 if TYPE_CHECKING:
     from penstock.broker.protocol import Broker
 
+#: States whose column stands there even when no job is in them.
+_ALWAYS = (State.QUEUED, State.RUNNING, State.COMPLETED, State.DEAD)
+
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the queue.")]
 
 
 def queues(session: Session) -> Answer:
     """List the queues.
 
-    Jobs by state, paused or not, and how long the oldest queued job has waited.
+    Jobs by state (states without a job are left out), paused or not, and how long the oldest queued
+    job has waited.
 
     JSON: {"queues": [{"queue", "paused", "states": {STATE: COUNT}, "oldest_queued_ms"}]}.
     """
@@ -33,8 +37,10 @@ def queues(session: Session) -> Answer:
     if out.as_json:
         out.document({"queues": rows})
     elif rows:
-        columns = [Column("queue", whole=True), *(Column(s, right=True) for s in State)]
-        out.table([*columns, Column("oldest", right=True), Column("")], map(_cells, rows))
+        states = [s for s in State if s in _ALWAYS or any(row.states[s] for row in rows)]
+        columns = [Column("queue", whole=True), *(Column(s, right=True) for s in states)]
+        columns += [Column("oldest", right=True, spare=1), Column("")]
+        out.table(columns, [_cells(row, states) for row in rows])
     else:
         out.note("no queue yet: a queue exists from its first job or worker on")
     return None
@@ -85,7 +91,7 @@ def _say(session: Session, name: str, *, paused: bool) -> None:
         session.output.line(f"queue {name} {'is paused' if paused else 'goes on'}")
 
 
-def _cells(row: QueueRow) -> list[str]:
+def _cells(row: QueueRow, states: list[State]) -> list[str]:
     oldest = "-" if row.oldest_queued_ms is None else span(row.oldest_queued_ms)
-    counts = [str(count) for count in row.states.values()]
+    counts = [str(row.states[state]) for state in states]
     return [row.queue, *counts, oldest, "paused" if row.paused else ""]

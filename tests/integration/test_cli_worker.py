@@ -1,0 +1,246 @@
+"""`penstock worker` and `penstock enqueue` with a real worker, started as a user starts it."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.command_line import PENSTOCK, Ended, environment, penstock
+
+APP = """
+from penstock import App
+
+app = App()
+
+
+@app.task
+def add(a: int, b: int = 1) -> int:
+    return a + b
+
+
+@app.task(queue="mail")
+async def greet(name: str, loud: bool = False) -> str:
+    return name.upper() if loud else name
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with an app of two tasks in two queues."""
+    (tmp_path / "shop.py").write_text(APP)
+    return tmp_path
+
+
+@contextmanager
+def worker(folder: Path, *words: str) -> Iterator[subprocess.Popen[str]]:
+    """Run `penstock worker shop` during a `with` block; its log is `worker.log`."""
+    with (
+        (folder / "worker.log").open("w") as log,
+        subprocess.Popen(
+            [PENSTOCK, "worker", "shop", *words],
+            cwd=folder,
+            env=environment(folder),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            text=True,
+        ) as process,
+    ):
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                process.terminate()
+            try:
+                process.wait(60)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                raise
+
+
+def enqueue(folder: Path, *words: str) -> str:
+    """Enqueue a job and return its id."""
+    ended = penstock("enqueue", "shop", *words, "--quiet", folder=folder)
+    assert ended.code == 0, ended
+    return ended.out.strip()
+
+
+def wait(folder: Path, job: str) -> Any:
+    """Wait for a job and return its document."""
+    ended: Ended = penstock("job", job, "--wait", "--timeout", "30s", "--json", folder=folder)
+    log = folder / "worker.log"
+    assert ended.code == 0, f"{ended}\n{log.read_text() if log.exists() else ''}"
+    return ended.document
+
+
+def test_enqueue_tells_where_the_job_is(folder: Path) -> None:
+    """The JSON of `enqueue` holds id, state, durability and the absolute path of the file."""
+    ended = penstock(
+        "enqueue", "shop:app", "shop.add", "[1]", "--delay", "1h", "--json", folder=folder
+    )
+    document = ended.document
+    assert document | {"id": ""} == {
+        "id": "",
+        "task": "shop.add",
+        "queue": "default",
+        "state": "scheduled",
+        "durability": "fsync",
+        "duplicate": False,
+        "location": str(folder / "penstock.db"),
+    }
+    text = penstock("enqueue", "shop", "shop.add", "[1]", folder=folder).out
+    assert f"stored in   {folder / 'penstock.db'}" in text
+
+
+def test_a_burst_worker_runs_everything_and_ends(folder: Path) -> None:
+    """Arguments given by name, position and as text reach the tasks; --burst ends with 0."""
+    jobs = {
+        enqueue(folder, "shop.add", "[1, 2]"): 3,
+        enqueue(folder, "shop.add", '{"a": 5}'): 6,
+        enqueue(folder, "shop.greet", "--arg", "name=ann", "--arg", "loud=true"): "ANN",
+        enqueue(folder, "shop.greet", "--arg", 'name="7"'): "7",
+    }
+    with worker(folder, "--burst") as process:
+        assert process.wait(60) == 0, (folder / "worker.log").read_text()
+    for job, result in jobs.items():
+        assert wait(folder, job)["result"] == result
+
+
+def test_enqueue_takes_the_options_of_a_call(folder: Path) -> None:
+    """Priority, queue, retries, timeout, tags and parents are stored with the job."""
+    parent = enqueue(folder, "shop.add", "[1]")
+    child = enqueue(
+        folder, "shop.add", "[2]", "--after", parent, "--priority", "9", "--queue", "slow",
+        "--retries", "0", "--timeout", "90s", "--tag", "a", "--tag", "b", "--expires", "1h",
+    )  # fmt: skip
+    shown = penstock("job", child, "--json", folder=folder).document
+    assert (shown["state"], shown["queue"], shown["priority"]) == ("blocked", "slow", 9)
+    assert shown["options"] == {"expires_ms": 3_600_000, "retries": 0, "timeout_ms": 90_000}
+    assert shown["tags"] == ["a", "b"]
+    assert shown["parents"] == [{"id": parent, "ignore_failure": False}]
+
+
+def test_the_same_key_gives_the_same_job(folder: Path) -> None:
+    """A second call with the same key is a duplicate; with other arguments it ends with 4."""
+    words = ("enqueue", "shop", "shop.add", "--key", "k", "--json")
+    first = penstock(*words, "[1]", folder=folder).document
+    second = penstock(*words, "[1]", folder=folder).document
+    assert (second["id"], second["duplicate"]) == (first["id"], True)
+    other = penstock(*words, "[2]", folder=folder)
+    assert (other.code, other.error["kind"], other.error["job_id"]) == (
+        4,
+        "DuplicateKey",
+        first["id"],
+    )
+
+
+def test_the_worker_is_the_supervisor_and_nothing_else(folder: Path) -> None:
+    """The process that was started supervises, with neither typer and rich nor the app in it."""
+    with worker(folder, "--name", "left", "--queues", "mail,default") as process:
+        wait(folder, enqueue(folder, "shop.add", "[1]"))
+        [found] = penstock("doctor", "--worker", "--json", folder=folder).document["workers"]
+        table = penstock("doctor", "--worker", folder=folder)
+        seen = penstock("doctor", "--json", folder=folder).document["workers"]
+    assert process.returncode == 0
+    health = found["health"]
+    assert (found["state"], health["pid"]) == ("ok", process.pid)
+    assert health["worker"].startswith("left@")
+    assert health["queues"] == ["mail", "default"]
+    assert not {"typer", "rich", "click", "shop"} & set(health["modules"])
+    assert "apsw" in health["modules"]  # so the list is not just empty
+    assert f"ok     {health['worker']}" in table.out
+    assert {one["worker"] for one in seen} == {health["worker"]}
+
+
+def test_a_killed_worker_is_told_from_a_live_one(folder: Path) -> None:
+    """Without a live worker `doctor --worker` ends with 1; a socket left behind is called dead."""
+    none = penstock("doctor", "--worker", folder=folder)
+    assert (none.code, "no worker of this user answers" in none.err) == (1, True)
+    with worker(folder) as process:
+        wait(folder, enqueue(folder, "shop.add", "[1]"))
+        process.kill()
+        process.wait()
+    ended = penstock("doctor", "--worker", "--json", folder=folder)
+    [found] = ended.document["workers"]
+    assert (ended.code, found["state"], found["health"]) == (1, "dead", None)
+
+
+def test_only_the_named_queues_are_served(folder: Path) -> None:
+    """--queues limits a worker; by default it serves all queues that its app names."""
+    default, mail = enqueue(folder, "shop.add", "[1]"), enqueue(folder, "shop.greet", '["ann"]')
+    with worker(folder, "--burst", "--queues", "mail") as process:
+        assert process.wait(60) == 0
+    assert wait(folder, mail)["state"] == "completed"
+    assert penstock("job", default, "--json", folder=folder).document["state"] == "queued"
+    with worker(folder, "--burst") as process:
+        assert process.wait(60) == 0
+    assert wait(folder, default)["state"] == "completed"
+
+
+def test_the_log_is_json_with_json(folder: Path) -> None:
+    """`worker --json` writes one JSON object per line and nothing else."""
+    enqueue(folder, "shop.add", "[1]")
+    with worker(folder, "--burst", "--json") as process:
+        assert process.wait(60) == 0
+    lines = (folder / "worker.log").read_text().splitlines()
+    assert lines
+    for line in lines:
+        assert isinstance(json.loads(line), dict)
+
+
+def test_ctrl_c_drains_the_worker(folder: Path) -> None:
+    """SIGINT ends a worker with 0 once its jobs are done."""
+    with worker(folder) as process:
+        wait(folder, enqueue(folder, "shop.add", "[1]"))
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 0
+
+
+def on_terminal(folder: Path, *words: str, columns: int, **more: str) -> str:
+    """Run a command whose stdout is a terminal of that width and return what it printed."""
+    ours, theirs = pty.openpty()
+    env = environment(folder, COLUMNS=str(columns), TERM="xterm-256color", **more)
+    with subprocess.Popen(
+        [PENSTOCK, *words], cwd=folder, env=env, stdin=subprocess.DEVNULL, stdout=theirs
+    ) as process:
+        os.close(theirs)
+        printed = b""
+        try:
+            while part := os.read(ours, 65_536):
+                printed += part
+        except OSError:  # how Linux tells that the other side of a terminal is closed
+            pass
+        os.close(ours)
+        assert process.wait(60) == 0
+    return printed.decode()
+
+
+def test_tables_fit_the_terminal_and_keep_ids_whole(folder: Path) -> None:
+    """On a narrow terminal lines are cut and columns left out, but ids and states stay whole."""
+    job = enqueue(folder, "shop.add", "[1]")
+    narrow = on_terminal(folder, "jobs", columns=60, NO_COLOR="1")
+    lines = [re.sub(r"\x1b\[\d*m", "", line).rstrip() for line in narrow.splitlines()]
+    assert lines[1].startswith(f"{job}  queued")
+    assert all(len(line) <= 60 for line in lines)
+    assert "queue" not in lines[0].split()
+    wide = on_terminal(folder, "jobs", columns=120, NO_COLOR="1")
+    assert all(title in wide for title in ("queue", "claims", "age", "reason or error"))
+
+
+def test_colour_is_for_terminals_and_can_be_turned_off(folder: Path) -> None:
+    """States are coloured on a terminal, not with NO_COLOR, and never in a pipe."""
+    enqueue(folder, "shop.add", "[1]")
+    assert "\x1b[34mqueued" in on_terminal(folder, "jobs", columns=120)
+    assert "\x1b[3" not in on_terminal(folder, "jobs", columns=120, NO_COLOR="1")
+    piped = penstock("jobs", folder=folder, env={"TERM": "xterm-256color"})
+    assert "\x1b" not in piped.out
