@@ -1,0 +1,161 @@
+"""The n-th write or sync fails, for every n: what was told stays true, and the file stays whole."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import apsw
+import pytest
+
+from penstock.broker import requests as r
+from penstock.brokers.sqlite import SqliteBroker
+from penstock.errors import OutcomeUnknown, Unavailable
+from tests.support.sqlite_actor import Actor
+from tests.support.sqlite_file import check_whole, job_ids
+
+#: Name under which SQLite knows the file system of these tests.
+NAME = "penstock-test-faults"
+#: Calls until one enqueue must have been through without meeting its fault.
+CALLS_MAX = 200
+
+
+class Faults:
+    """Which call of which kind fails, once.
+
+    Attributes:
+        kind: "write" or "sync".
+        left: calls of this kind until one fails; 0: none does.
+        hit: whether one has failed.
+    """
+
+    def __init__(self) -> None:
+        self.kind = ""
+        self.left = 0
+        self.hit = False
+
+    def arm(self, kind: str, number: int) -> None:
+        """Let the `number`-th call of `kind` from now on fail."""
+        self.kind, self.left, self.hit = kind, number, False
+
+    def disarm(self) -> bool:
+        """Let no more calls fail; return whether one did."""
+        self.left = 0
+        return self.hit
+
+    def meet(self, kind: str, code: int) -> None:
+        """Raise where this call is the one."""
+        if kind != self.kind or self.left == 0:
+            return
+        self.left -= 1
+        if self.left == 0:
+            self.hit = True
+            error = apsw.IOError("made to fail")
+            error.extendedresult = code  # type: ignore[attr-defined]  # missing in apsw's stubs
+            raise error
+
+
+class FaultyFile(apsw.VFSFile):
+    """A real file whose calls may fail."""
+
+    def __init__(self, faults: Faults, name: str, flags: list[int]) -> None:
+        super().__init__("", name, flags)
+        self.faults = faults
+
+    def xWrite(self, data: bytes, offset: int) -> None:  # noqa: N802 - SQLite's name
+        """Write, or fail before."""
+        self.faults.meet("write", apsw.SQLITE_IOERR_WRITE)
+        super().xWrite(data, offset)
+
+    def xSync(self, flags: int) -> None:  # noqa: N802 - SQLite's name
+        """Sync, or fail before."""
+        self.faults.meet("sync", apsw.SQLITE_IOERR_FSYNC)
+        super().xSync(flags)
+
+
+class FaultySystem(apsw.VFS):
+    """SQLite's own file system with `FaultyFile` in it."""
+
+    def __init__(self) -> None:
+        super().__init__(NAME, "")
+        self.faults = Faults()
+
+    def xOpen(self, name: str | apsw.URIFilename | None, flags: list[int]) -> FaultyFile:  # noqa: N802 - SQLite's name
+        """Open a file."""
+        return FaultyFile(self.faults, name, flags)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def faults(monkeypatch: pytest.MonkeyPatch) -> Iterator[Faults]:
+    """Let every connection of the adapter go through a file system with faults."""
+    system = FaultySystem()
+    opener = partial(apsw.Connection, vfs=NAME)
+    monkeypatch.setattr("penstock.brokers.sqlite.connection.apsw.Connection", opener)
+    yield system.faults
+    monkeypatch.undo()
+    system.unregister()
+
+
+@pytest.mark.parametrize("durability", [r.Durability.LOCAL, r.Durability.FSYNC])
+@pytest.mark.parametrize("kind", ["write", "sync"])
+def test_the_nth_call_fails(
+    tmp_path: Path, faults: Faults, kind: str, durability: r.Durability
+) -> None:
+    """Accepted: it is there. Unavailable: it is not. Unknown: asking again makes one job."""
+    told: list[str] = []
+    for number in range(1, CALLS_MAX):
+        path = tmp_path / f"{number}.db"
+        actor = Actor(path, durability)
+        actor.put(20)
+        request = actor.request()
+        # Every commit moves the log into the file, so that checkpoints meet the faults as well.
+        actor.broker._file._writer._cursor.connection.wal_autocheckpoint(1)  # type: ignore[union-attr]
+        faults.arm(kind, number)
+        try:
+            (answer,) = actor.broker.enqueue([request])
+            assert isinstance(answer, r.Accepted)
+            told.append("accepted")
+        except Unavailable:
+            told.append("unavailable")
+        except OutcomeUnknown:
+            told.append("unknown")
+        if not faults.disarm():
+            break
+        expected = {"accepted": [True], "unavailable": [False], "unknown": [True, False]}
+        assert (request.id in job_ids(path)) in expected[told[-1]], (number, told[-1])
+        (again,) = actor.broker.enqueue([request])
+        assert isinstance(again, r.Accepted)
+        assert request.id in job_ids(path)
+        check_whole(path)
+        actor.broker.close()
+    assert told[-1] == "accepted", f"no end after {CALLS_MAX} calls"
+    assert len(told) > 1, "no call of this kind was met"
+    assert "unknown" in told, told
+
+
+def test_an_unknown_outcome_is_never_told_as_definite(tmp_path: Path, faults: Faults) -> None:
+    """A failed fsync of a commit says that the write may have happened."""
+    actor = Actor(tmp_path / "jobs.db", r.Durability.FSYNC)
+    actor.put()
+    faults.arm("sync", 1)
+    with pytest.raises(OutcomeUnknown, match=r"may or may not have happened.*with the same ids"):
+        actor.put()
+
+
+def test_a_file_that_cannot_be_opened_is_unavailable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Out of descriptors is told as such, and goes by."""
+    path = tmp_path / "jobs.db"
+    broker = SqliteBroker.open(path)
+
+    def refuse(*_: object, **__: object) -> apsw.Connection:
+        raise apsw.CantOpenError(errno.errorcode[errno.EMFILE])
+
+    with monkeypatch.context() as patch:
+        patch.setattr("penstock.brokers.sqlite.connection.apsw.Connection", refuse)
+        with pytest.raises(Unavailable, match=r"cannot be opened.*limit of open files"):
+            broker.counts()
+    assert list(broker.counts()) == []
