@@ -124,6 +124,7 @@ class Client:
         with self._opening.value():
             broker, self._broker = self._broker, None
             self._face = self._loops = None
+            self._tags = {}
         if broker is not None:
             broker.close()
 

@@ -20,6 +20,7 @@ from penstock.broker.requests import BATCH_MAX
 from penstock.core.ids import JobId, LeaseId
 from penstock.core.job import Claimed
 from penstock.core.settlement import Applied, Settlement
+from penstock.worker.dead_notices import DeadNotices
 from penstock.worker.runner.attempts import RunnerAttempt
 from penstock.worker.runner.carrier import Carrier
 from penstock.worker.runner.feed import Feed
@@ -57,6 +58,7 @@ class Pump:
     Args:
         carrier: makes the calls.
         notes: what must be written before the settlements of its attempts.
+        dead_notices: what is enqueued after burials.
         lease: under which is claimed.
         poll_ms: slow poll, the safety net under wake-ups.
 
@@ -67,13 +69,21 @@ class Pump:
     """
 
     def __init__(
-        self, carrier: Carrier, notes: NoteBook, lease: LeaseId, ends: Ends, *, poll_ms: int
+        self,
+        carrier: Carrier,
+        notes: NoteBook,
+        dead_notices: DeadNotices,
+        lease: LeaseId,
+        ends: Ends,
+        *,
+        poll_ms: int,
     ) -> None:
         self.lease = lease
         self.feeds: tuple[Feed, ...] = ()
         self.moved_at = time.monotonic()
         self._carrier = carrier
         self._notes = notes
+        self._dead_notices = dead_notices
         self._ends = ends
         self._poll_s = poll_ms / 1000
         self._loop = asyncio.get_running_loop()
@@ -181,6 +191,10 @@ class Pump:
                 self._ends.take(answer.jobs)
             if batch:
                 self._ends.told(batch, applied)
+                await self._dead_notices.send(
+                    (ended.attempt.job, ended.settlement, one)
+                    for ended, one in zip(batch, applied, strict=True)
+                )
         except Exception:  # noqa: BLE001 - a defect in one round must not end all claiming
             _log.exception("a round of %d settlements failed", len(batch))
         finally:

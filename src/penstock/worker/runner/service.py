@@ -14,6 +14,7 @@ from penstock.executors.stop import Stop
 from penstock.executors.thread import ThreadExecutor
 from penstock.worker import wire
 from penstock.worker.attempt import AttemptPlan
+from penstock.worker.dead_notices import DeadNotices
 from penstock.worker.pipe import Pipe
 from penstock.worker.pulse import Bell
 from penstock.worker.runner.attempts import RunnerAttempt, enter
@@ -71,7 +72,10 @@ class Service:
         self.desk.coroutines_max = start.coroutines
         self.desk.threads_max = start.threads
         carrier = Carrier(broker, lambda lease: lease == self.pump.lease)
-        self.pump = Pump(carrier, self._notes, start.lease, self, poll_ms=start.poll_ms)
+        dead_notices = DeadNotices(broker, app.registry.facts)
+        self.pump = Pump(
+            carrier, self._notes, dead_notices, start.lease, self, poll_ms=start.poll_ms
+        )
 
     async def run(self) -> bool:
         """Claim and run jobs until told to stop.
