@@ -207,8 +207,6 @@ def environment(folder: Path, runtime: Path) -> dict[str, str]:
         "PATH": programs,
         "PYTHONDONTWRITEBYTECODE": "1",
         "TERM": "dumb",
-        # Sockets of workers stay apart from those of other tests.
-        "XDG_RUNTIME_DIR": str(folder / ".example"),
         "XDG_RUNTIME_DIR": str(runtime),
     }
 

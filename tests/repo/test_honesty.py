@@ -193,6 +193,30 @@ def test_malformed_fragments_are_found(fragment: str, text: str) -> None:
     assert list(malformed("retry-later.added.md", "Tasks can say when.\n")) == []
 
 
+def unresolved(text: str) -> Iterator[str]:
+    """Yield "LINE WHAT" for each decision or page that a text names and that is not there."""
+    decisions = {f"ADR-{file.name[:4]}" for file in (ROOT / "docs/adr").glob("*.md")}
+    for number, line in enumerate(text.splitlines(), start=1):
+        for decision in re.findall(r"\bADR-\d{4}\b", line):
+            if decision not in decisions:
+                yield f"{number} {decision}"
+        for page in re.findall(r"\bdocs/[\w/.-]+\.md\b", line):
+            if not (ROOT / page).is_file():
+                yield f"{number} {page}"
+
+
+def test_what_the_source_refers_to_is_there() -> None:
+    """Each decision and page of the docs that a comment, docstring or page names exists."""
+    findings = [
+        f"{file}:{found}"
+        for file, text in text_files()
+        if file.startswith(("src/", "docs/", "benchmarks/", "examples/")) or "/" not in file
+        for found in unresolved(text)
+    ]
+    report(findings, "write it, or name another:")
+    assert list(unresolved("See ADR-9999 and docs/gone.md.")) == ["1 ADR-9999", "1 docs/gone.md"]
+
+
 #: Headings that a decision has, in this order.
 ADR_HEADINGS = ["Context", "Decision", "Consequences", "What would change our mind"]
 
