@@ -28,7 +28,7 @@ def proof_folder() -> Path | None:
     return None if folder is None else Path(folder)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def count(proof_folder: Path | None) -> Callable[[int, int], int]:
     """Choose between the count of `make test` and that of `make proof`."""
     return lambda small, large: small if proof_folder is None else large
@@ -49,7 +49,7 @@ def make_site(tmp_path: Path) -> Iterator[Callable[..., Site]]:
         site.__exit__(None, None, None)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def publish(proof_folder: Path | None) -> Callable[[Summary], None]:
     """Keep a row of the report, in `make proof` only."""
 

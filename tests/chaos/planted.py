@@ -158,7 +158,7 @@ class IndexTrimmed(BuggyEngine):
     """The ready set is bounded by dropping members, as MAXLEN bounds a stream."""
 
     #: Members kept; small, as the backlog of a simulated run is.
-    bound = 3
+    bound = 1
 
     def enqueue(self, _caller: Process, jobs: Sequence[r.EnqueueRequest]) -> Steps[Any]:
         """Enqueue, then trim."""
@@ -224,7 +224,7 @@ class CancelRaces(BuggyEngine):
     def cancel(self, _caller: Process, ids: Sequence[JobId]) -> Steps[Any]:
         """Read, wait, write."""
         waited = {job_id: self.store.jobs[job_id].state in WAITING for job_id in ids}
-        yield self.random.randint(0, GAP_MS)
+        yield self.random.randint(0, GAP_MS // 8)
         answers = []
         for job_id in ids:
             job = self.store.jobs[job_id]

@@ -49,6 +49,7 @@ async def wait(seconds: float = 0.01, fails: int = 0) -> Report:
     with logged() as log:
         log.note_progress()
         await asyncio.sleep(seconds)
+        log.note_progress()
         if log.attempt <= fails:
             raise AskedToFail(f"asked to fail in run {log.attempt}")
         log.effect()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
 
 import pytest
 
@@ -13,6 +15,7 @@ from tests.chaos import tasks
 from tests.support import history as h
 from tests.support import processes
 from tests.support.eventually import eventually
+from tests.support.side_by_side import SideBySide
 from tests.support.site import Site
 from tests.support.summary import Summary, summarise
 from tests.support.worker_process import WorkerProcess
@@ -21,7 +24,7 @@ from tests.support.worker_process import WorkerProcess
 STOPPED_S = 5.0
 #: Settings for a runner that stands still: reported after 2.5 s (beats come each
 #: second), replaced after 6 s.
-STALL = {"runner_stall_report": "2500ms", "runner_stall_kill": "6s"}
+STALL: dict[str, Any] = {"runner_stall_report": "2500ms", "runner_stall_kill": "6s"}
 
 
 def stop(site: Site, worker: WorkerProcess) -> list[int]:
@@ -31,14 +34,10 @@ def stop(site: Site, worker: WorkerProcess) -> list[int]:
     return stopped
 
 
-@pytest.mark.timeout(900)
-def test_worker_that_comes_back_after_its_lease_writes_nothing(
-    make_site: Callable[..., Site],
-    count: Callable[[int, int], int],
-    publish: Callable[[Summary], None],
+def worker_comes_back(
+    site: Site, count: Callable[[int, int], int], publish: Callable[[Summary], None]
 ) -> None:
-    """F08: the second run wins; whatever the first one still says is refused."""
-    site = make_site("stop-worker")
+    """Stop a whole worker past its lease, let another run its jobs, and let it go on."""
     began = time.monotonic()
     stalled = site.start_ready("stalled")
     calls = count(30, 500)
@@ -73,14 +72,12 @@ def test_worker_that_comes_back_after_its_lease_writes_nothing(
         assert [outcome for outcome, _ in outcomes] == ["lost", "succeeded"], record
         assert outcomes[1][1] != first[job.id].pid, record
         assert job.result()["attempt"] == 2
+    # It was told so, and said so.
+    assert "lease lost" in stalled.log(), stalled.log()
 
 
-@pytest.mark.timeout(300)
-def test_runner_that_stands_still_is_reported_and_replaced_and_runs_nothing_twice(
-    make_site: Callable[..., Site], publish: Callable[[Summary], None]
-) -> None:
-    """F08: past its lease no second run starts while its supervisor lives; then it is replaced."""
-    site = make_site("stop-runner", **STALL)
+def runner_stands_still(site: Site, publish: Callable[[Summary], None]) -> None:
+    """Stop one runner for good, beside an idle worker that would take its jobs."""
     began = time.monotonic()
     worker, _ = site.start_ready("stalling"), site.start_ready("idle")
     jobs = site.enqueue(*(tasks.wait.call(3.0) for _ in range(4)))
@@ -110,15 +107,8 @@ def test_runner_that_stands_still_is_reported_and_replaced_and_runs_nothing_twic
     assert f"runner {victim} has stood still" in owner.log(), owner.log()
 
 
-@pytest.mark.timeout(300)
-def test_long_jobs_and_late_jobs_start_once(
-    make_site: Callable[..., Site],
-    count: Callable[[int, int], int],
-    publish: Callable[[Summary], None],
-) -> None:
-    """F09: jobs of ten leases, and jobs due in ten leases, start exactly once each."""
-    long = count(10, 50)
-    site = make_site("f09", lease_ttl="500ms", lease_extend="125ms", concurrency=str(long))
+def ten_leases(site: Site, long: int, publish: Callable[[Summary], None]) -> None:
+    """Run jobs that outlast ten leases, and jobs that become due after ten leases."""
     began = time.monotonic()
     workers = [site.start_ready() for _ in range(2)]
     jobs = site.enqueue(
@@ -132,3 +122,48 @@ def test_long_jobs_and_late_jobs_start_once(
     publish(summarise("F09 ten leases", events, dump, time.monotonic() - began))
     starts = [(start.job, start.attempt) for start in h.of_type(h.Started, events)]
     assert sorted(starts) == sorted((job.id, 1) for job in jobs)
+
+
+@pytest.fixture(scope="module")
+def running(
+    tmp_path_factory: pytest.TempPathFactory,
+    count: Callable[[int, int], int],
+    publish: Callable[[Summary], None],
+) -> Iterator[SideBySide]:
+    """Start the scenarios of this module together: all of them wait most of the time."""
+    folder, long = tmp_path_factory.mktemp("stop"), count(10, 50)
+    short_leases: dict[str, Any] = {
+        "lease_ttl": "500ms",
+        "lease_extend": "125ms",
+        "concurrency": str(long),
+    }
+    with (
+        Site(folder / "worker") as worker,
+        Site(folder / "runner", **STALL) as runner,
+        Site(folder / "leases", **short_leases) as leases,
+    ):
+        scenarios = {
+            "worker": partial(worker_comes_back, worker, count, publish),
+            "runner": partial(runner_stands_still, runner, publish),
+            "leases": partial(ten_leases, leases, long, publish),
+        }
+        with SideBySide(scenarios) as side_by_side:
+            yield side_by_side
+
+
+@pytest.mark.timeout(900)
+def test_worker_that_comes_back_after_its_lease_writes_nothing(running: SideBySide) -> None:
+    """F08: the second run wins; whatever the first one still says is refused."""
+    running.wait("worker")
+
+
+@pytest.mark.timeout(300)
+def test_runner_that_stands_still_is_replaced_and_runs_nothing_twice(running: SideBySide) -> None:
+    """F08: reported within 10 s; past its lease no second run while its supervisor lives."""
+    running.wait("runner")
+
+
+@pytest.mark.timeout(300)
+def test_long_jobs_and_late_jobs_start_once(running: SideBySide) -> None:
+    """F09: jobs of ten leases, and jobs due in ten leases, start exactly once each."""
+    running.wait("leases")

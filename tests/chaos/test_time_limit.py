@@ -60,12 +60,12 @@ def test_hard_limit_ends_what_will_not_end(
     worker = site.start_ready()
     limited = CallOptions(timeout=HARD_S, retries=0)
     stubborn = [
-        *(tasks.hang_alone.using(**limited).call(how, FOR_EVER_S) for how in STUBBORN),
         tasks.hang_in_loop.using(**limited).call(FOR_EVER_S),
         *(tasks.hang.using(**limited).call(how, FOR_EVER_S) for how in STUBBORN),
     ]
     neighbours = site.enqueue(*(tasks.wait.call(0.8) for _ in range(4)))
-    jobs = []
+    alone = (tasks.hang_alone.using(**limited).call(how, FOR_EVER_S) for how in STUBBORN)
+    jobs = site.enqueue(*alone)
     for call in stubborn * count(1, 5):
         # One after the other: a limit that ends a shared runner must not be hidden by the next.
         (job,) = site.enqueue(call)

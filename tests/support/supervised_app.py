@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ctypes
+import logging
 import os
 import signal
 import subprocess
@@ -146,6 +147,18 @@ def lone_leaves(seconds: float, name: str = "leaver") -> None:
     )
     trace(f"{name}-started", plain.pid)
     time.sleep(seconds)
+
+
+@app.task
+def log_line(who: str) -> None:
+    """Write a line to the log."""
+    logging.getLogger("supervised").info("%s was here", who)
+
+
+@app.task(isolation="process")
+def lone_log_line(who: str) -> None:
+    """Write a line to the log of a child."""
+    logging.getLogger("supervised").info("%s was here", who)
 
 
 @app.task

@@ -35,7 +35,7 @@ class Producer:
         for number in range(JOBS):
             yield self.world.random.choice((0, 0, 0, 5, 50, 200))
             yield from self._enqueue(tags[QUEUE], number)
-            if self.known and self.world.random.random() < 0.25:
+            if self.known and self.world.random.random() < 0.4:
                 self.world.spawn(self.process, self._cancel(self.world.random.choice(self.known)))
         yield 500
         self.is_done = True

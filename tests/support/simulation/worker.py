@@ -156,7 +156,7 @@ class Runner:
     def steps(self) -> Steps[None]:
         """Work for ever."""
         while True:
-            yield self.world.random.randint(2, 40)
+            yield self.world.random.randint(2, 20 if self.running else 120)
             if self.done:
                 yield from self._settle()
             if self.running < SLOTS:
