@@ -140,6 +140,15 @@ async def background_exit() -> str:
 
 
 @app.task(retries=0)
+async def cancel_self() -> str:
+    """Cancel the task that runs this, and await nothing more."""
+    task = asyncio.current_task()
+    if task is not None:
+        task.cancel()
+    return "returned"
+
+
+@app.task(retries=0)
 async def report(value: Any, line: str, checkpoint: Any) -> Any:
     """Use all the notes, and return what an earlier attempt left."""
     job = current_job()

@@ -38,11 +38,12 @@ class MainThreadExecutor:
         await call.ended
         return call.result()
 
-    def serve(self) -> None:
-        """Make the calls that come, in the main thread, until `stop`."""
+    def serve(self, after: Callable[[], None]) -> None:
+        """Make the calls that come until `stop`, in the main thread; `after` follows each."""
         while (came := self._waiting.get()) is not None:
             call, loop = came
             self._lane.run(call)
+            after()
             loop.call_soon_threadsafe(call.end)
 
     def stop(self) -> None:

@@ -16,7 +16,7 @@ from typing import Any, Final, Generic, TypeVar
 
 import msgspec
 
-from penstock.worker.wire import FrameReader, frame
+from penstock.worker.framing import FrameReader, frame
 
 T = TypeVar("T")
 
@@ -38,6 +38,7 @@ class Pipe(Generic[T]):
     def __init__(self, descriptor: int, kinds: object, on_end: Callable[[], None]) -> None:
         os.set_inheritable(descriptor, False)  # noqa: FBT003 - its signature knows no name
         self._socket = socket.socket(fileno=descriptor)
+        self._inode = os.fstat(descriptor).st_ino
         self._socket.setblocking(False)  # noqa: FBT003 - the same
         self._decoder: msgspec.json.Decoder[T] = msgspec.json.Decoder(kinds)
         self._frames = FrameReader()
@@ -78,6 +79,18 @@ class Pipe(Generic[T]):
         self._loop = asyncio.get_running_loop()
         self._take_in = take_in
         self._loop.add_reader(self._socket.fileno(), self._read)
+
+    def check(self) -> None:
+        """End as if the supervisor were gone, if user code has closed the channel under us.
+
+        The kernel tells nobody: a loop that waits for a closed descriptor waits for ever.
+        """
+        try:
+            is_ours = os.fstat(self._socket.fileno()).st_ino == self._inode
+        except OSError:
+            is_ours = False
+        if not is_ours:
+            self._on_end()
 
     def close(self) -> None:
         """Close this end."""

@@ -44,7 +44,7 @@ def main() -> int:
     threading.Thread(
         target=_run_loop, args=(app, pipe, main_thread, statuses), name="penstock-loop", daemon=True
     ).start()
-    main_thread.serve()
+    main_thread.serve(after=pipe.check)
     pipe.flush()
     boot.bound_exit()
     return statuses[0]

@@ -37,7 +37,7 @@ class Service:
         self._pipe = pipe
         self._main_thread = main_thread
         self._loop = asyncio.get_running_loop()
-        self._orders: asyncio.Queue[wire.Prepare | wire.Run | wire.Retire] = asyncio.Queue()
+        self._orders: asyncio.Queue[wire.Prepare | ChildAttempt | wire.Retire] = asyncio.Queue()
         self._attempt: ChildAttempt | None = None
         self._enqueuer: PipeEnqueuer | None = None
         pipe.listen(self._take_in)
@@ -51,8 +51,10 @@ class Service:
                     plan = await self._prepare(order)
                     if plan is None:
                         return boot.EXIT_FAILED
-                case wire.Run() as order if plan is not None:
-                    await self._run(plan, order)
+                case ChildAttempt() as attempt if plan is not None:
+                    # A task of its own for each job: its context variables and cancellations end
+                    # with it. It is not awaited: user code may cancel it when all is done.
+                    await asyncio.wait([self._loop.create_task(self._run(plan, attempt))])
                 case wire.Retire():
                     await boot.run_stop_hooks(self._app.stop_hooks, self._call)
                     return 0
@@ -79,11 +81,8 @@ class Service:
             result_bytes_max=order.result_bytes_max,
         )
 
-    async def _run(self, plan: AttemptPlan, order: wire.Run) -> None:
-        attempt = self._attempt = ChildAttempt(order.whole(), self._pipe, self._loop)
-        attempt.soft_ms = order.soft_timeout_ms
-        # A task of its own for each job: its context variables and cancellations end with it.
-        outcome = await self._loop.create_task(run_attempt(plan, attempt))
+    async def _run(self, plan: AttemptPlan, attempt: ChildAttempt) -> None:
+        outcome = await run_attempt(plan, attempt)
         self._attempt = None
         attempt.send_notes()
         self._finish(attempt, outcome)
@@ -100,6 +99,12 @@ class Service:
 
     def _take_in(self, message: wire.ToChild) -> None:
         match message:
+            case wire.Run():
+                # Race: made here, so that a cancel right behind it finds it.
+                attempt = ChildAttempt(message.whole(), self._pipe, self._loop)
+                attempt.soft_ms = message.soft_timeout_ms
+                self._attempt = attempt
+                self._orders.put_nowait(attempt)
             case wire.CancelRun(drain=drain):
                 if self._attempt is not None:
                     self._attempt.interrupt(Stop.DRAIN if drain else Stop.CANCEL)
