@@ -255,16 +255,11 @@ class App:
 
     def _open_broker(self) -> Broker:
         from penstock import config
-        from penstock.connect import connect
+        from penstock.connect import connect_as
 
         if config.is_child():
             raise WrongContext(
                 "a child process holds no broker credentials and may not connect: enqueue through "
                 "the tasks of the worker's own app"
             )
-        settings = self.config.settings
-        return connect(
-            settings.url,
-            durability=settings.durability,
-            payload_bytes_max=max(settings.payload_bytes_max, settings.result_bytes_max),
-        )
+        return connect_as(self.config.settings)

@@ -14,6 +14,7 @@ from penstock.errors import BadSetting
 if TYPE_CHECKING:
     from penstock.broker.protocol import Broker
     from penstock.core.clock import Clock
+    from penstock.settings import Settings
 
 #: Name of the file where no URL says otherwise.
 FILE_DEFAULT = "penstock.db"
@@ -73,6 +74,21 @@ def connect(
             f"{extra!r} of a later version; use sqlite:///FILE until then"
         )
     raise BadSetting(f"broker URL {masked(url)!r} names no broker: use sqlite:///FILE or memory://")
+
+
+def connect_as(settings: Settings, *, clock: Clock | None = None) -> Broker:
+    """Open the broker that the settings name, with their class of durability and their caps.
+
+    Raises:
+        BadSetting, Unavailable: as `connect`.
+    """
+    return connect(
+        settings.url,
+        durability=settings.durability,
+        clock=clock,
+        # A broker knows one cap for both; the client holds payloads to theirs.
+        payload_bytes_max=max(settings.payload_bytes_max, settings.result_bytes_max),
+    )
 
 
 def sqlite_path(url: str, base: Path | None = None) -> Path:

@@ -13,7 +13,7 @@ from penstock import App, Job
 from penstock.broker.requests import JobFilter
 from penstock.connect import sqlite_url
 from penstock.core.lifecycle import State
-from penstock.errors import JobDead
+from penstock.errors import JobDead, PayloadTooLarge
 from tests.support import library_app as tasks
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -73,6 +73,21 @@ def test_arguments_and_results_are_typed_on_both_sides(app: App) -> None:
     job = tasks.typed.enqueue(one, two, last=three)
     work()
     assert job.result(timeout=0) == [one, two, three]
+
+
+def test_raised_caps_hold_on_both_sides(app: App) -> None:
+    """Above 1 MiB, within the app's own caps: arguments, results, and what tasks enqueue."""
+    text = "x" * 1_500_000
+    job = tasks.swell.enqueue(text, 1, isolated=True)
+    too_large = tasks.swell.enqueue(text, 2)
+    work()
+    assert job.result(timeout=0) == text
+    [alone] = records_of(app, tasks.swell_alone.name)
+    assert alone.result(timeout=0) == text
+    with pytest.raises(JobDead, match=r"result of task .* 2097152 at most"):
+        too_large.result(timeout=0)
+    with pytest.raises(PayloadTooLarge, match="3145728 at most"):
+        tasks.swell.enqueue("x" * 3_200_000, 1)
 
 
 def test_jobs_enqueue_jobs_from_everywhere(app: App) -> None:

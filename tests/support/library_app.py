@@ -9,7 +9,7 @@ import msgspec
 
 from penstock import App, Exponential, current_job, library_task
 
-app = App(settings={"poll": "200ms"})
+app = App(settings={"poll": "200ms", "payload_bytes_max": "3MiB", "result_bytes_max": "2MiB"})
 QUICK = Exponential(base="10ms", cap="20ms", jitter="none")
 
 
@@ -69,6 +69,20 @@ def fan_out_of_child(depth: int) -> str:
 def halve(n: int) -> float:
     """Return half the number."""
     return n / 2 * current_job().attempt
+
+
+@app.task
+def swell(text: str, size: int, *, isolated: bool = False) -> str:
+    """Return the text so many times; enqueue a large job on the way."""
+    if isolated:
+        swell_alone.enqueue(text, size)
+    return text * size
+
+
+@app.task(isolation="process")
+def swell_alone(text: str, size: int) -> str:
+    """The same in a child."""
+    return text * size
 
 
 app.include(halve)

@@ -62,7 +62,7 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
             NotFound: the file of a SQLite broker does not exist.
             Unavailable: it cannot be reached.
         """
-        from penstock.connect import connect, sqlite_path
+        from penstock.connect import connect_as, sqlite_path
 
         config = self.config()
         url, origin = config.settings.url, config.values["url"].origin
@@ -74,7 +74,7 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
                 "job or start a worker, which create it"
             )
         try:
-            broker = connect(url, durability=config.settings.durability)
+            broker = connect_as(config.settings)
         except BadSetting as error:
             if origin == "--url":
                 raise
@@ -94,12 +94,12 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
         Raises:
             BadSetting: as `broker`; a SQLite file is made where there is none.
         """
-        from penstock.connect import connect, location
+        from penstock.connect import connect_as, location
 
         config = app.config if self.url is None else self.config()
         settings = config.settings
         refuse_memory(settings.url, config.values["url"].origin)
-        broker = connect(settings.url, durability=settings.durability)
+        broker = connect_as(settings)
         app.install_enqueuer(broker)
         try:
             yield location(settings.url)

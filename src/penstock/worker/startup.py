@@ -10,7 +10,7 @@ from typing import Final
 
 from penstock.broker.protocol import AsyncBroker
 from penstock.broker.threaded import ThreadedBroker
-from penstock.connect import connect
+from penstock.connect import connect_as
 from penstock.core.manifest import AppManifest
 from penstock.errors import BadSetting, Unavailable
 from penstock.executors.process import Spawner
@@ -131,7 +131,7 @@ async def _open_broker(settings: Settings, stopping: Stopping) -> AsyncBroker:
     failures = 0
     while True:
         try:
-            broker = await asyncio.to_thread(connect, settings.url, durability=settings.durability)
+            broker = await asyncio.to_thread(connect_as, settings)
         except BadSetting as error:
             raise StartFailed(str(error), EXIT_REFUSED) from error
         except Unavailable as error:

@@ -47,7 +47,12 @@ async def serve(app: App, pipe: Pipe[wire.ToRunner], heart: Heart) -> int:
     """Wait for Start, run hooks and jobs, say Drained; return the exit status."""
     inbox = Inbox(pipe)
     start = await inbox.started
-    broker = connect(start.url, durability=start.durability)
+    broker = connect(
+        start.url,
+        durability=start.durability,
+        # A broker knows one cap for results and for what tasks enqueue.
+        payload_bytes_max=max(start.result_bytes_max, app.config.settings.payload_bytes_max),
+    )
     app.install_enqueuer(broker)
     try:
         await boot.run_hooks(app.start_hooks)
