@@ -8,6 +8,7 @@ transitions:
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Final
@@ -73,10 +74,10 @@ def _take(
     heads = tx.rows(heads_statement(offers), _heads_bindings(tx, request, offers, giving))
     run = (request.fence, lease.no, lease.worker, lease.pid, tx.now)
     tx.each(_SQL["take"], [(row[2], *run) for row in heads])
-    for _, _, _, queue, need, *_ in heads:
-        tx.moved(queue, State.QUEUED, State.RUNNING)
-        if tx.fresh:
-            tx.fresh[queue, need] -= 1
+    for (queue, need), jobs in Counter(row[3:5] for row in heads).items():
+        tx.moved(queue, State.QUEUED, State.RUNNING, jobs)
+        if (queue, need) in tx.fresh:
+            tx.fresh[queue, need] -= jobs
     return heads
 
 

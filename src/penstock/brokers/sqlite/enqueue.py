@@ -9,7 +9,8 @@ transitions:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from itertools import groupby, repeat
 from typing import Final, NamedTuple
 
@@ -42,15 +43,15 @@ class Entry(NamedTuple):
     spec: bytes
     refused: Refused | None
 
-    @property
-    def is_plain(self) -> bool:
-        """Whether it is one row, and nothing but its id can be in the way."""
-        return (
-            len(self.spec) <= _ROW_SPEC_BYTES_MAX
-            and self.refused is None
-            and self.request.spec.key is None
-            and not self.request.parents
-        )
+
+def _is_plain(entry: Entry) -> bool:
+    """Return whether a job is one row, and nothing but its id can be in the way."""
+    return (
+        len(entry.spec) <= _ROW_SPEC_BYTES_MAX
+        and not entry.request.parents
+        and entry.request.spec.key is None
+        and entry.refused is None
+    )
 
 
 def make_entry(
@@ -78,35 +79,54 @@ def enqueue(
 ) -> list[Accepted | Refused]:
     """Store each job, or say why not; runs of plain jobs go in together."""
     answers: list[Accepted | Refused] = []
-    for is_plain, run in groupby(entries, key=lambda entry: entry.is_plain):
+    for is_plain, run in groupby(entries, key=_is_plain):
         if is_plain:
             answers += _store_plain(tx, list(run), durability)
         else:
-            answers += (_store_one(tx, entry, durability) for entry in run)
+            answers += [_store_one(tx, entry, durability) for entry in run]
     return answers
 
 
-def _store_plain(
-    tx: Transaction, entries: list[Entry], durability: Durability
-) -> Iterator[Accepted | Refused]:
+def _store_plain(tx: Transaction, entries: list[Entry], durability: Durability) -> list[Accepted]:
     states = [_first_state(tx.now, entry.request) for entry in entries]
-    [(newest,)] = tx.rows(_SQL["newest"])
-    inserted = tx.change(_SQL["insert"], map(_row, entries, states, repeat(tx.now)))
-    # Where all went in, none was known; else the rows above the newest one before are the new ones.
-    is_new = (
-        None if inserted == len(entries) else {row[0] for row in tx.rows(_SQL["newer"], (newest,))}
-    )
+    fresh = _insert(tx, entries, states)
+    if fresh is None:
+        _count(tx, entries, states)
+        return [
+            Accepted(entry.request.id, state, durability)
+            for entry, state in zip(entries, states, strict=True)
+        ]
+    answers: list[Accepted] = []
     for entry, state in zip(entries, states, strict=True):
-        request = entry.request
-        if is_new is None or request.id in is_new:
-            if is_new is not None:
-                is_new.discard(request.id)
-            tx.moved(entry.tag, None, state)
-            if state is State.QUEUED:
-                tx.fresh[entry.tag, request.spec.need] += 1
-            yield Accepted(request.id, state, durability)
+        if entry.request.id in fresh:
+            fresh.discard(entry.request.id)
+            _count(tx, [entry], [state])
+            answers.append(Accepted(entry.request.id, state, durability))
         else:
-            yield _known(tx, request.id, durability)
+            answers.append(_known(tx, entry.request.id, durability))
+    return answers
+
+
+def _insert(tx: Transaction, entries: list[Entry], states: list[State]) -> set[str] | None:
+    """Insert the jobs that are not known; return the ids of those, None where all are."""
+    is_one = len(entries) == 1
+    newest = None if is_one else tx.rows(_SQL["newest"])[0]
+    inserted = tx.change(_SQL["insert"], map(_row, entries, states, repeat(tx.now)))
+    if inserted == len(entries):
+        return None
+    # Numbers of rows rise, so the new ones stand above the one that was newest before.
+    return {row[0] for row in tx.rows(_SQL["newer"], newest)} if newest else set()
+
+
+def _count(tx: Transaction, entries: Sequence[Entry], states: Sequence[State]) -> None:
+    arrived = Counter(
+        (entry.tag, state, entry.request.spec.need)
+        for entry, state in zip(entries, states, strict=True)
+    )
+    for (tag, state, need), jobs in arrived.items():
+        tx.moved(tag, None, state, jobs)
+        if state is State.QUEUED:
+            tx.fresh[tag, need] += jobs
 
 
 def _known(tx: Transaction, job_id: JobId, durability: Durability) -> Accepted:
@@ -181,9 +201,7 @@ def _store_special(tx: Transaction, entry: Entry) -> State:
         until = tx.now + request.key_ttl_ms
         hold = (request.spec.task, request.spec.key, request.id, request.key_digest, until, state)
         tx.rows(_SQL["hold_key"], hold)
-    tx.moved(entry.tag, None, state)
-    if state is State.QUEUED:
-        tx.fresh[entry.tag, request.spec.need] += 1
+    _count(tx, [entry], [state])
     return state
 
 

@@ -29,12 +29,15 @@ def expire(tx: Transaction, tags: Sequence[int], limit: int) -> int:
     late = [row for tag in tags for row in tx.rows(_SQL["late"], (tag, tx.now, limit))]
     late.sort()
     expired = 0
-    for _, job_id, queue, state in late[:limit]:
-        ended = tx.row(_SQL["expire"], (job_id, tx.now))
-        if ended is None:
+    for _, job_id in late[:limit]:
+        # The end of a parent in this very batch may have moved it, so its state is read now.
+        waiting = tx.row(_SQL["waiting"], (job_id,))
+        if waiting is None:
             continue
+        state, queue, has_children = waiting
+        tx.rows(_SQL["expire"], (job_id, tx.now))
         expired += 1
         tx.moved(queue, State(state), State.EXPIRED)
-        if ended[0]:
+        if has_children:
             parent_failed(tx, [job_id])
     return expired

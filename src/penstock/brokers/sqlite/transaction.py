@@ -5,7 +5,7 @@ An operation never commits: the writer does, for all operations that wait (`writ
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any, Final
 
@@ -40,10 +40,10 @@ class Transaction:
     def __init__(self, cursor: apsw.Cursor, clock: Clock) -> None:
         """Begin with nothing changed."""
         self._cursor = cursor
-        self._counts: Counter[tuple[int, str]] = Counter()
+        self._counts: defaultdict[tuple[int, State], int] = defaultdict(int)
         self.clock = clock
         self.now = clock.wall_ms()
-        self.fresh: Counter[ReadySet] = Counter()
+        self.fresh: defaultdict[ReadySet, int] = defaultdict(int)
         self.wakes: list[tuple[str, ReadySet]] = []
         self.nudges: list[str] = []
 
@@ -64,8 +64,7 @@ class Transaction:
         """Run one statement per item and return how many rows were written by all."""
         connection = self._cursor.connection
         before = connection.total_changes()
-        for _ in self._cursor.executemany(sql, bindings):
-            pass
+        self._cursor.executemany(sql, bindings).fetchall()
         return connection.total_changes() - before
 
     def moved(self, queue: int, before: State | None, after: State | None, jobs: int = 1) -> None:
@@ -77,6 +76,6 @@ class Transaction:
 
     def flush_counts(self) -> None:
         """Write the counters. Called once, at the end of the operation."""
-        changes = [(queue, str(state), n) for (queue, state), n in self._counts.items() if n]
-        if changes:
-            self._cursor.executemany(_CHANGE, changes).fetchall()
+        for (queue, state), jobs in self._counts.items():
+            if jobs:
+                self._cursor.execute(_CHANGE, (queue, state, jobs))
