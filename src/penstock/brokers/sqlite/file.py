@@ -127,6 +127,8 @@ class SqliteFile:
             if log.stat().st_size > LOG_BYTES_MAX:
                 connection = connect(str(self.path), busy_timeout_s=_LOG_PATIENCE_S)
                 with closing(connection):
+                    # A connection that has read nothing does not know the log yet.
+                    connection.pragma("schema_version")
                     connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
 
     def _check_in_place(self) -> None:

@@ -1,0 +1,182 @@
+"""What keeps a SQLite file small: the log, long specs, and what a forgotten job leaves behind."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+
+import apsw
+import msgspec
+
+from penstock.broker import requests as r
+from penstock.brokers.sqlite import SqliteBroker
+from penstock.brokers.sqlite.connection import LOG_BYTES_MAX
+from penstock.core.ids import JobId
+from penstock.core.job import Charges, Parent, StoredError
+from penstock.core.lifecycle import State
+from penstock.core.settlement import Complete, Retry
+from tests.support.sqlite_actor import QUEUE, Actor, completions
+from tests.support.sqlite_file import check_whole, look
+
+#: Bytes of a payload that is kept apart from its row.
+LONG = 200_000
+#: Tables that hold what belongs to one job.
+OF_A_JOB = ("job", "long_spec", "attempt", "note", "log", "edge")
+
+
+def put_long(actor: Actor, size: int = LONG) -> JobId:
+    """Enqueue one job with a payload of `size` bytes and some."""
+    request = actor.request()
+    payload = msgspec.Raw(b'{"text":"%s"}' % (b"y" * size))
+    spec = msgspec.structs.replace(request.spec, payload=payload)
+    (answer,) = actor.broker.enqueue([msgspec.structs.replace(request, spec=spec)])
+    assert isinstance(answer, r.Accepted)
+    return answer.id
+
+
+def log_bytes(path: Path) -> int:
+    """Return the size of the write-ahead log."""
+    return path.with_name(path.name + "-wal").stat().st_size
+
+
+def test_the_log_stays_bounded_without_readers(tmp_path: Path) -> None:
+    """SQLite moves the log into the file by itself, long before it is large."""
+    path = tmp_path / "jobs.db"
+    actor = Actor(path)
+    for _ in range(3 * LOG_BYTES_MAX // LONG):
+        put_long(actor)
+    assert log_bytes(path) < LOG_BYTES_MAX / 2
+
+
+def test_a_log_that_a_reader_let_grow_is_cut_back(tmp_path: Path) -> None:
+    """While somebody reads an old state the log must grow; prune empties it afterwards."""
+    path = tmp_path / "jobs.db"
+    actor = Actor(path)
+    put_long(actor)
+    with closing(apsw.Connection(str(path))) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT * FROM job").fetchall()
+        for _ in range(2 * LOG_BYTES_MAX // LONG):
+            put_long(actor)
+        assert log_bytes(path) > LOG_BYTES_MAX
+        # With the reader still there it is given up without harm.
+        actor.broker.prune([QUEUE], (), limit=1)
+        assert log_bytes(path) > LOG_BYTES_MAX
+    actor.broker.prune([QUEUE], (), limit=1)
+    assert log_bytes(path) < LOG_BYTES_MAX
+    check_whole(path)
+
+
+def test_a_long_spec_is_written_once(tmp_path: Path) -> None:
+    """A claim and a settle of a long job write no more of the log than those of a short one."""
+    path = tmp_path / "jobs.db"
+    actor = Actor(path)
+    lease = actor.lease()
+    job_id = put_long(actor)
+    actor.broker.close()
+    actor = Actor(path)
+    (job,) = actor.broker.claim(actor.claim_request(lease, limit=1)).jobs
+    assert job.id == job_id
+    assert len(bytes(job.spec.payload)) > LONG
+    actor.broker.settle(completions([job]))
+    assert log_bytes(path) < LONG / 2
+    record = actor.broker.get(job_id)
+    assert record is not None
+    assert record.spec == job.spec
+
+
+def test_a_spec_without_its_long_part_is_a_flaw(tmp_path: Path) -> None:
+    """A job whose long spec was lost is handed out with a flaw, and the next one is not held up."""
+    path = tmp_path / "jobs.db"
+    actor = Actor(path)
+    put_long(actor)
+    (good,) = actor.put()
+    look(path, "DELETE FROM long_spec")
+    jobs = actor.broker.claim(actor.claim_request(actor.lease(), limit=2)).jobs
+    assert [job.flaw is None for job in jobs] == [False, True]
+    assert jobs[1].id == good
+
+
+def test_a_forgotten_job_leaves_nothing(tmp_path: Path) -> None:
+    """Delete removes the job from every table, with its attempts, notes, lines and edges."""
+    path = tmp_path / "jobs.db"
+    actor = Actor(path)
+    broker, lease = actor.broker, actor.lease()
+    (parent,) = actor.put()
+    request = actor.request()
+    payload = msgspec.Raw(b'"%s"' % (b"z" * LONG))
+    spec = msgspec.structs.replace(request.spec, payload=payload)
+    broker.enqueue([msgspec.structs.replace(request, spec=spec, parents=(Parent(parent),))])
+    claim = actor.claim_request(lease, limit=1)
+    broker.settle(completions(broker.claim(claim).jobs))
+    (job,) = broker.claim(actor.claim_request(lease, limit=1)).jobs
+    assert job.id == request.id
+    broker.note([r.Note(id=job.id, fence=job.fence, checkpoint=msgspec.Raw(b"1"), log=("line",))])
+    error = StoredError("ValueError", "once")
+    retry = Retry(
+        id=job.id, fence=job.fence, outcome="failed", error=error, delay_ms=0,
+        charges=Charges(errors=1),
+    )  # fmt: skip
+    broker.settle([retry])
+    (job,) = broker.claim(actor.claim_request(lease, limit=1)).jobs
+    assert job.checkpoint is not None
+    broker.settle([Complete(id=job.id, fence=job.fence, outcome="succeeded", result=None)])
+    filled = {table: look(path, f"SELECT COUNT(*) FROM {table}")[0][0] for table in OF_A_JOB}  # noqa: S608 - names of this file
+    assert all(filled.values()), filled
+
+    broker.delete([job.id, parent])
+    left = {table: look(path, f"SELECT COUNT(*) FROM {table}")[0][0] for table in OF_A_JOB}  # noqa: S608 - names of this file
+    assert not any(left.values()), left
+    check_whole(path)
+
+
+def test_prune_works_in_bounded_batches(tmp_path: Path) -> None:
+    """One call forgets no more than its limit, the oldest first, and keeps the newest."""
+    path = tmp_path / "jobs.db"
+    actor = Actor(path)
+    lease = actor.lease()
+    actor.put(400)
+    jobs = actor.broker.claim(actor.claim_request(lease, limit=400)).jobs
+    actor.broker.settle(completions(jobs))
+    rules = (r.Retention(state=State.COMPLETED, age_ms=0, count_max=100),)
+    assert actor.broker.prune([QUEUE], rules, limit=150) == 150
+    assert actor.broker.counts()[0].completed == 250
+    assert actor.broker.get(jobs[0].id) is None
+    assert actor.broker.get(jobs[-1].id) is not None
+    check_whole(path)
+
+
+def test_a_first_attempt_writes_no_table_but_the_jobs(tmp_path: Path) -> None:
+    """A job that completes in its first attempt leaves one row, and no mutable record."""
+    path = tmp_path / "jobs.db"
+    actor = Actor(path)
+    actor.put()
+    jobs = actor.broker.claim(actor.claim_request(actor.lease(), limit=1)).jobs
+    actor.broker.settle(completions(jobs))
+    for table in OF_A_JOB[1:]:
+        assert look(path, f"SELECT COUNT(*) FROM {table}") == [(0,)]  # noqa: S608 - names of this file
+    assert look(path, "SELECT charges FROM job") == [(None,)]
+
+
+def test_the_checks_of_the_schema_hold(tmp_path: Path) -> None:
+    """A row that no verb could make is refused by the file itself."""
+    path = tmp_path / "jobs.db"
+    SqliteBroker.open(path)
+    (job_id,) = Actor(path).put()
+    refused = 0
+    wrong = (
+        "state = 'running'",
+        "state = 'completed'",
+        "state = 'unheard of'",
+        "state = 'scheduled'",
+        "state = 'blocked'",
+        "finished_at = 1",
+        "lease = 1",
+    )
+    with closing(apsw.Connection(str(path))) as connection:
+        for change in wrong:
+            try:
+                connection.execute(f"UPDATE job SET {change} WHERE id = '{job_id}'")  # noqa: S608 - text of this file
+            except apsw.ConstraintError:
+                refused += 1
+    assert refused == len(wrong)
