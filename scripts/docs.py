@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from scripts.reference import cli, errors, settings, states
+from scripts.reference import cli, documents, errors, settings, states
 
 FOLDER = Path(__file__).resolve().parent.parent / "docs/reference"
 
@@ -20,6 +20,7 @@ FOLDER = Path(__file__).resolve().parent.parent / "docs/reference"
 PAGES: dict[str, Callable[[], str]] = {
     "cli": cli.page,
     "errors": errors.page,
+    "json-documents": documents.page,
     "settings": settings.page,
     "states": states.page,
 }

@@ -160,16 +160,20 @@ def test_the_killed_job_went_on_from_its_checkpoint(
 def test_only_neighbours_of_the_killed_job_crashed_with_it(
     told: dict[str, Any], file: apsw.Connection
 ) -> None:
-    """Jobs beside the killed one are named; they were not charged and completed in the end."""
+    """Jobs beside the killed one are named; each of them completed in the end."""
     crashed = {job for (job,) in rows(file, "SELECT job FROM attempt WHERE outcome = 'crashed'")}
     summary = told["summary"]
     assert set(summary["neighbours"]) == crashed - {summary["recovery"]["job_id"]}
     for job in summary["neighbours"]:
-        assert [outcome for *_, outcome in attempts(file, job)] == ["crashed", "succeeded"]
+        found = [outcome for *_, outcome in attempts(file, job)]
+        assert [one for one in found if one != "interrupted"] == ["crashed", "succeeded"]
 
 
 def test_the_failing_jobs_are_told_as_stored(told: dict[str, Any], file: apsw.Connection) -> None:
-    """One job failed twice and then succeeded; the other failed three times and is dead."""
+    """One job failed twice and then succeeded; the other failed three times and is dead.
+
+    A runner may give a job back before it runs it, uncharged, when its slot goes to a child.
+    """
     summary = told["summary"]
     for name, outcomes, outcome in (
         ("unsteady", ["failed", "failed", "succeeded"], "completed"),
@@ -178,9 +182,10 @@ def test_the_failing_jobs_are_told_as_stored(told: dict[str, Any], file: apsw.Co
         job, state, reason = of_task(file, name, "id, state, reason")
         trouble = summary[name]
         assert trouble["job_id"] == job
-        assert trouble["attempts"] == len(outcomes)
+        found = [outcome for *_, outcome in attempts(file, job)]
+        assert [one for one in found if one != "interrupted"] == outcomes
+        assert trouble["attempts"] == len(found)
         assert trouble["errors"] == outcomes.count("failed")
-        assert [outcome for *_, outcome in attempts(file, job)] == outcomes
         assert trouble["outcome"] == (reason or state) == outcome
     assert "does-not-exist" in summary["hopeless"]["last_error"]
 
@@ -265,9 +270,12 @@ def test_the_demo_for_people_says_how_to_check(ground: Path) -> None:
     assert Path(database).is_file()
 
 
-def test_ctrl_c_leaves_nothing_behind_but_the_database(ground: Path) -> None:
-    """SIGINT in the middle stops the worker with all its processes and ends with 130."""
-    into = ground / "interrupted"
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_stop_leaves_nothing_behind_but_the_database(
+    ground: Path, number: signal.Signals, code: int
+) -> None:
+    """Ctrl-C or SIGTERM in the middle stops the worker with all its processes; a code tells it."""
+    into = ground / f"stopped-{code}"
     with subprocess.Popen(
         [PENSTOCK, "demo", str(ground / "files"), "--into", str(into)],
         cwd=ground,
@@ -283,9 +291,9 @@ def test_ctrl_c_leaves_nothing_behind_but_the_database(ground: Path) -> None:
             what="a worker with runners",
             state=lambda: processes_in(into),
         )
-        demo.send_signal(signal.SIGINT)
+        demo.send_signal(number)
         out, err = demo.communicate(timeout=60)
-    assert demo.returncode == 130, (out, err)
+    assert demo.returncode == code, (out, err)
     assert f"stopped; what was done so far stays in {into}" in err
     assert "Traceback" not in err
     assert processes_in(into) == []

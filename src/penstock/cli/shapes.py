@@ -6,6 +6,8 @@ Instants end in `_at`: milliseconds since 1970 UTC, null where it has not happen
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 from penstock.broker.requests import QueueCounts
@@ -87,7 +89,8 @@ class JobDocument(msgspec.Struct, frozen=True, kw_only=True):
     """All that is known of one job (`job ID`).
 
     Attributes:
-        need: the ready set it enters: "shared", or "alone" for a child process of its own.
+        need: the ready set it enters: "shared" for a coroutine, "thread", or "alone" for a child
+            process of its own.
         options: what the call itself asked for, as the spec stores it; the rest is the task's.
         claims: how often it was claimed.
         attempts: oldest first, the last 25.
@@ -101,7 +104,7 @@ class JobDocument(msgspec.Struct, frozen=True, kw_only=True):
     priority: int
     need: str
     arguments: msgspec.Raw
-    options: dict[str, object]
+    options: dict[str, Any]
     tags: tuple[str, ...]
     parents: tuple[ParentEdge, ...]
     parents_left: int

@@ -65,7 +65,8 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         states: state -> jobs, from the broker's counters.
         attempts: executions of all jobs together.
-        outcomes: outcome of an attempt -> how many.
+        outcomes: outcome of an attempt -> how many; "interrupted": given back uncharged, most often
+            before it began, as when its slot goes to a child.
         retried: jobs with more than one attempt.
         neighbours: jobs that ran in the killed runner beside the killed job, by id; they were
             released without a charge and ran again alone in a child.

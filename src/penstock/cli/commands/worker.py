@@ -52,7 +52,8 @@ def worker(  # noqa: PLR0913 - one parameter per option
         typer.Option(metavar="LEVEL", help="debug, info, warning or error. Default: info."),
     ] = None,
     log_file: Annotated[
-        str | None, typer.Option(metavar="FILE", help="Log there instead of to standard error.")
+        str | None,
+        typer.Option(metavar="FILE", help="Log to this file, beside standard error."),
     ] = None,
 ) -> Answer:
     """Run jobs until stopped.
