@@ -54,9 +54,10 @@ def _revive(store: Store, first: Job, now: int, *, to: State) -> None:
         job.finished_at = None
         for child_id, ignores in store.children.get(job.id, {}).items():
             child = store.jobs[child_id]
-            if child.state is State.BLOCKED and (was_completed or ignores):
-                # The edge was counted down; now it holds the child back again.
-                child.parents_left += 1
+            if was_completed or ignores:
+                if child.state is State.BLOCKED:  # Guard: only blocked children
+                    # The edge was counted down; now it holds the child back again.
+                    child.parents_left += 1
             elif _was_taken_down(store, child):
                 child.parents_left = sum(not is_satisfied(store, e) for e in child.parents)
                 todo.append((child, State.BLOCKED))

@@ -115,6 +115,19 @@ def test_a_family_past_its_deadlines_ends_whole(scene: Scene) -> None:
     assert scene.states(parent, early, late) == [State.EXPIRED, State.EXPIRED, State.CANCELLED]
 
 
+def test_a_late_child_that_its_parent_unblocks_expires_once(scene: Scene) -> None:
+    """A child that ignores its parent's failure moves twice in one call, and is counted once."""
+    parent = scene.put(expires_ms=10)
+    child = scene.put(after=(Parent(parent, ignore_failure=True),), expires_ms=20)
+    delayed = scene.put(
+        after=(Parent(parent, ignore_failure=True),), expires_ms=20, delay_ms=60_000
+    )
+    scene.harness.advance(50)
+    assert scene.broker.expire([QUEUE], limit=ALL) == 3
+    assert scene.states(parent, child, delayed) == [State.EXPIRED] * 3
+    assert scene.counts().expired == 3
+
+
 def test_a_limit_keeps_to_the_bounds_of_the_port(scene: Scene) -> None:
     """A limit outside 1..BATCH_MAX breaks the rule; BATCH_MAX is allowed."""
     for limit in (0, r.BATCH_MAX + 1):

@@ -71,6 +71,18 @@ def test_a_child_with_another_failed_parent_stays_cancelled(scene: Scene) -> Non
     assert (record.state, record.parents_left) == (State.BLOCKED, 2)
 
 
+def test_a_child_is_restored_only_by_a_parent_that_took_it_down(scene: Scene) -> None:
+    """A parent that completed, or whose failure is ignored, brings back no child when requeued."""
+    done, ignored, failed = scene.put(OTHER), scene.put(OTHER), scene.put(OTHER)
+    child = scene.put(after=(done, Parent(ignored, ignore_failure=True), failed))
+    scene.complete(scene.run(done))
+    scene.bury(scene.run(ignored))
+    scene.bury(scene.run(failed))
+    scene.broker.delete([failed])
+    scene.broker.requeue([done, ignored])
+    assert scene.states(done, ignored, child) == [State.QUEUED, State.QUEUED, State.CANCELLED]
+
+
 def test_a_diamond_is_restored_whole(scene: Scene) -> None:
     """A job below two fallen parents waits for both again."""
     top = scene.put(OTHER)
