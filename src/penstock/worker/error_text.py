@@ -19,19 +19,27 @@ from penstock.core.job import StoredError
 MESSAGE_BYTES_MAX: Final = 8_192
 #: Characters of an exception's class name; longer ones are made by machines.
 _KIND_CHARS_MAX: Final = 200
-#: Frames under this folder are Penstock's own and say nothing about the user's mistake.
+#: Frames under this folder are Penstock's own and say nothing about the user's mistake; those of
+#: the demo's tasks are a user's.
 _OWN_CODE: Final = str(Path(__file__).resolve().parents[1])
+_DEMO_CODE: Final = str(Path(_OWN_CODE, "demo"))
 
 
 def stored_error(error: BaseException) -> StoredError:
     """Return an exception as text; its traceback starts at the first frame that is not Penstock's.
 
+    Where all frames are Penstock's (a payload that cannot be read) there is no traceback: it would
+    say nothing about the user's mistake.
+
     Cost: some 100 us for a plain exception, most of it reading source lines.
     """
+    frames = _users_part(error.__traceback__)
     return StoredError(
         kind=clean(type(error).__name__)[:_KIND_CHARS_MAX],
         message=capped(message_of(error), MESSAGE_BYTES_MAX),
-        traceback=capped(_traceback_of(error), ERROR_BYTES_MAX),
+        traceback=(
+            None if frames is None else capped(_traceback_of(error, frames), ERROR_BYTES_MAX)
+        ),
     )
 
 
@@ -60,20 +68,22 @@ def capped(text: str, bytes_max: int) -> str:
     return f"{head}{mark}{tail}"
 
 
-def _traceback_of(error: BaseException) -> str:
+def _traceback_of(error: BaseException, frames: TracebackType) -> str:
     try:
         return "".join(
-            traceback.TracebackException(
-                type(error), error, _users_part(error.__traceback__), compact=True
-            ).format()
+            traceback.TracebackException(type(error), error, frames, compact=True).format()
         )
     except BaseException as flaw:  # noqa: BLE001 - hostile classes can break the formatting itself
         return f"<the traceback could not be written: {type(flaw).__name__}>"
 
 
 def _users_part(frames: TracebackType | None) -> TracebackType | None:
-    """Return the traceback without the leading frames of Penstock, unless there are no others."""
+    """Return the traceback without the leading frames of Penstock; None if there are no others."""
     part = frames
-    while part is not None and part.tb_frame.f_code.co_filename.startswith(_OWN_CODE):
+    while part is not None and _is_own(part.tb_frame.f_code.co_filename):
         part = part.tb_next
-    return part or frames
+    return part
+
+
+def _is_own(file: str) -> bool:
+    return file.startswith(_OWN_CODE) and not file.startswith(_DEMO_CODE)
