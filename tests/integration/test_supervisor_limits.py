@@ -22,7 +22,7 @@ def test_an_attempt_that_ignores_its_limit_dies_alone(tmp_path: Path, task: Task
     """Its runner is killed, it has timed out, and its neighbours are charged nothing."""
     with Supervised(tmp_path) as site:
         worker = site.start_ready()
-        neighbours = site.enqueue(tasks.wait.call(4.0, "n1"), tasks.wait.call(0.5, "n2"))
+        neighbours = site.enqueue(tasks.wait.call(3.0, "n1"), tasks.wait.call(0.5, "n2"))
         runner = int(site.wait_lines("n1")[0][2])
         (culprit,) = site.enqueue(task.using(timeout="700ms").call(600.0))
         dead, *others = site.wait_final(culprit, *neighbours)

@@ -75,19 +75,6 @@ def test_reload_follows_the_source(tmp_path: Path) -> None:
         )
 
 
-def test_final_jobs_are_forgotten_after_their_retention(tmp_path: Path) -> None:
-    """Maintenance prunes what is older than the settings keep."""
-    with Supervised(tmp_path, retention_completed_age="100ms") as site:
-        site.start_ready()
-        (job,) = site.enqueue(tasks.wait.call(0.0))
-        eventually(
-            lambda: site.broker.get(job.id) is None,
-            within_s=SOON_S,
-            what="the job to be forgotten",
-            state=site.report,
-        )
-
-
 def test_jobs_past_their_deadline_expire_unasked(tmp_path: Path) -> None:
     """A delayed job expires by maintenance, without a claim that looks at it."""
     with Supervised(tmp_path) as site:
@@ -95,6 +82,20 @@ def test_jobs_past_their_deadline_expire_unasked(tmp_path: Path) -> None:
         (job,) = site.enqueue(tasks.wait.using(delay="1h", expires="100ms").call(0.0))
         (record,) = site.wait_final(job)
         assert record.state is State.EXPIRED, record
+
+
+def test_a_log_file_gets_the_lines_of_all_processes(tmp_path: Path) -> None:
+    """Supervisor, runner and child append to the file what they write to standard error."""
+    log = tmp_path / "worker.log"
+    with Supervised(tmp_path, log_file=str(log)) as site:
+        worker = site.start_ready()
+        site.wait_final(
+            *site.enqueue(tasks.log_line.call("light"), tasks.lone_log_line.call("alone"))
+        )
+        worker.wait_log("alone was here", within_s=SOON_S)
+        text = log.read_text()
+        for words in ("serves default", "light was here", "alone was here"):
+            assert text.count(words) == 1, text
 
 
 def test_log_lines_of_settlements_name_their_job(tmp_path: Path) -> None:

@@ -16,7 +16,11 @@ from tests.support.supervised import SOON_S, Supervised
 def test_a_stopped_runner_keeps_its_jobs(tmp_path: Path) -> None:
     """SIGSTOP of the runner alone: it is reported, nothing runs twice, and it may go on."""
     with Supervised(
-        tmp_path, lease_ttl="2s", runner_stall_report="1500ms", runner_stall_kill="300s"
+        tmp_path,
+        lease_ttl="1s",
+        lease_extend="200ms",
+        runner_stall_report="1s",
+        runner_stall_kill="300s",
     ) as site:
         worker = site.start_ready()
         (job,) = site.enqueue(tasks.wait.call(2.0))
@@ -26,7 +30,7 @@ def test_a_stopped_runner_keeps_its_jobs(tmp_path: Path) -> None:
         processes.send([runner], signal.SIGSTOP)
         worker.wait_log("stood still", within_s=SOON_S)
         assert "stopped by a signal (T)" in worker.log(), worker.report()
-        leases_gone_at = time.monotonic() + 5.0
+        leases_gone_at = time.monotonic() + 2.5
         eventually(lambda: time.monotonic() > leases_gone_at, within_s=SOON_S, what="two leases")
         assert site.record(job).state is State.RUNNING, site.report(job)
         health = site.wait_health(worker, lambda one: not one.live, "the standstill to show")
@@ -39,10 +43,11 @@ def test_a_stopped_runner_keeps_its_jobs(tmp_path: Path) -> None:
 
 def test_the_stack_of_a_busy_runner_is_told_and_the_runner_is_replaced(tmp_path: Path) -> None:
     """A job that holds the interpreter is named by its stack, and its runner dies in the end."""
-    with Supervised(tmp_path, runner_stall_report="1500ms", runner_stall_kill="4s") as site:
+    with Supervised(tmp_path, runner_stall_report="1s", runner_stall_kill="3s") as site:
         worker = site.start_ready()
-        jobs = site.enqueue(tasks.wait.call(600.0, "victim"), tasks.hold_gil.call(600.0))
+        jobs = site.enqueue(tasks.wait.call(600.0, "victim"))
         first = site.wait_lines("victim")[0]
+        jobs += site.enqueue(tasks.hold_gil.call(600.0))
         worker.wait_log("stood still", within_s=SOON_S)
         worker.wait_log("in hold_gil", within_s=SOON_S)
         for job in jobs:
@@ -58,9 +63,9 @@ def test_a_runner_that_locks_the_file_for_all_is_replaced_before_leases_run_out(
     tmp_path: Path,
 ) -> None:
     """A runner stopped inside a transaction is killed early; others keep their lease."""
-    with Supervised(tmp_path, runner_stall_report="3s", lease_ttl="12s") as site:
+    with Supervised(tmp_path, runner_stall_report="2s", lease_ttl="12s") as site:
         worker = site.start_ready("--processes", "2")
-        (job,) = site.enqueue(tasks.wait.call(12.0, "long"))
+        (job,) = site.enqueue(tasks.wait.call(8.0, "long"))
         busy = int(site.wait_lines("long")[0][2])
         health = site.wait_health(worker, lambda one: len(one.runners) == 2, "two runners")
         other = next(one.pid for one in health.runners if one.pid != busy)

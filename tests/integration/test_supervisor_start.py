@@ -82,6 +82,7 @@ def test_an_app_that_kills_its_process_on_import_is_told(tmp_path: Path) -> None
     [
         ({"url": "memory://"}, "memory"),
         ({"url": "nothing://somewhere"}, "nothing"),
+        ({"log_file": "/no/such/folder/log"}, "log_file"),
         ({"lease_ttl": "1s", "lease_extend": "900ms"}, "lease_extend"),
     ],
 )

@@ -24,6 +24,7 @@ from penstock.worker.cancels import Cancels
 from penstock.worker.identity import Identity
 from penstock.worker.leases import Leases, draw_lease
 from penstock.worker.link import BrokerLink
+from penstock.worker.maintenance import Maintenance
 from penstock.worker.reclaim import Reclaim
 from penstock.worker.runner_process import Attempt
 from penstock.worker.settling import Settler, Verdict
@@ -33,6 +34,7 @@ from tests.support.eventually import eventually
 TTL_MS = 12_000
 QUEUES = ("q",)
 RUNNER_PID = 4_000_000
+RULES = (r.Retention(state=State.COMPLETED, age_ms=60_000, count_max=1_000),)
 ERROR = StoredError("crashed", "it died")
 
 
@@ -98,11 +100,11 @@ class Bench:
         """Open the supervisor's lease."""
         await self.leases.open_own(self.identity.owner(os.getpid()), self.holder)
 
-    def enqueue(self, need: str = SHARED) -> JobId:
+    def enqueue(self, need: str = SHARED, delay_ms: int | None = None) -> JobId:
         """Enqueue a job."""
         job_id = self.ids.draw(self.clock.wall_ms(), self.tag, secrets.randbits(48))
         spec = JobSpec(task="t", payload=msgspec.Raw(b"{}"), need=need)
-        self.store.enqueue([r.EnqueueRequest(id=job_id, queue="q", spec=spec)])
+        self.store.enqueue([r.EnqueueRequest(id=job_id, queue="q", spec=spec, delay_ms=delay_ms)])
         return job_id
 
     def run_elsewhere(self, owner: r.Owner, need: str = SHARED) -> tuple[LeaseId, Claimed]:
@@ -193,7 +195,7 @@ def test_a_lease_that_ran_out_is_a_loss_without_a_witness(
         _, job = bench.run_elsewhere(stranger, need)
 
         def look() -> bool:
-            bench.clock.advance(50)
+            bench.clock.advance(500)
             bench.store.extend([bench.leases.own], ttl_ms=TTL_MS)
             return bench.state(job)[0] is not State.RUNNING
 
@@ -298,6 +300,46 @@ def test_no_settlement_is_lost_or_doubled(fault: Fault) -> None:
         assert record.attempts[0].pid == 5
         (counts,) = bench.store.counts()
         assert (counts.completed, counts.running) == (1, 0)
+        await bench.link.broker.close()
+
+    asyncio.run(main())
+
+
+def test_maintenance_works_in_bounded_batches() -> None:
+    """One tick promotes a backlog in several calls, but no more of it than its share."""
+
+    async def main() -> None:
+        bench = Bench()
+        for _ in range(2 * r.BATCH_MAX + 10):
+            bench.enqueue(delay_ms=1_000)
+        bench.clock.advance(1_000)
+        maintenance = Maintenance(bench.link, QUEUES, RULES)
+        for verb, _, call in maintenance.loops:
+            await maintenance.tick(verb, call)
+        assert maintenance.done == {"promote": 2 * r.BATCH_MAX + 10, "expire": 0, "prune": 0}
+        assert [one.verb for one in bench.faulty.calls].count("promote") == 3
+        (counts,) = bench.store.counts()
+        assert counts.queued == 2 * r.BATCH_MAX + 10
+        await bench.link.broker.close()
+
+    asyncio.run(main())
+
+
+def test_maintenance_forgets_what_is_older_than_its_retention() -> None:
+    """A completed job is gone after its time, and a younger one is kept."""
+
+    async def main() -> None:
+        bench = Bench()
+        old = bench.run_elsewhere(bench.owner(1))[1]
+        await bench.settler.settle([Verdict(old, Succeeded(b"1"))])
+        bench.clock.advance(RULES[0].age_ms)
+        young = bench.run_elsewhere(bench.owner(1))[1]
+        await bench.settler.settle([Verdict(young, Succeeded(b"1"))])
+        maintenance = Maintenance(bench.link, QUEUES, RULES)
+        for verb, _, call in maintenance.loops:
+            await maintenance.tick(verb, call)
+        assert bench.store.get(old.id) is None
+        assert bench.store.get(young.id) is not None
         await bench.link.broker.close()
 
     asyncio.run(main())

@@ -17,6 +17,7 @@ from typing import Any, Final, Protocol, TextIO
 import msgspec
 
 from penstock.broker.requests import ERROR_BYTES_MAX
+from penstock.errors import BadSetting
 
 #: Bytes of one value of a line: message, name, field (reliability page, S21).
 FIELD_BYTES_MAX: Final = 2_048
@@ -62,7 +63,12 @@ Current = Callable[[], AttemptFields | None]
 
 
 def install(
-    *, level: str = "info", form: str = "human", current: Current, stream: TextIO | None = None
+    *,
+    level: str = "info",
+    form: str = "human",
+    current: Current,
+    stream: TextIO | None = None,
+    file: str = "",
 ) -> logging.Handler:
     """Write all log lines of this process to `stream`, in place of the handlers of the root logger.
 
@@ -71,12 +77,27 @@ def install(
         form: "human" or "json".
         current: tells which job runs where a line is written.
         stream: standard error where none is given.
+        file: path of a file that every line is appended to as well; "": none. Several processes
+            may share it.
+
+    Raises:
+        BadSetting: the file cannot be opened; logging is left as it was.
     """
-    handler = logging.StreamHandler(sys.stderr if stream is None else stream)
-    handler.addFilter(_Marking(current))
-    handler.setFormatter(JsonFormatter() if form == "json" else HumanFormatter())
-    logging.basicConfig(handlers=[handler], level=level.upper(), force=True)
-    return handler
+    handlers: list[logging.Handler] = []
+    if file:
+        try:
+            handlers.append(logging.FileHandler(file, encoding="utf-8"))
+        except OSError as error:
+            raise BadSetting(
+                f"log_file {file!r} cannot be opened ({error}): name a file in a folder that this "
+                "user can write to"
+            ) from error
+    handlers.insert(0, logging.StreamHandler(sys.stderr if stream is None else stream))
+    for handler in handlers:
+        handler.addFilter(_Marking(current))
+        handler.setFormatter(JsonFormatter() if form == "json" else HumanFormatter())
+    logging.basicConfig(handlers=handlers, level=level.upper(), force=True)
+    return handlers[0]
 
 
 class _Marking(logging.Filter):

@@ -26,10 +26,15 @@ def main() -> int:
     try:
         plan = read_plan(int(descriptor))
         settings = plan.settings(environ)
+        logs.install(
+            level=settings.log_level,
+            form=settings.log_format,
+            current=lambda: None,
+            file=settings.log_file,
+        )
     except BadSetting as error:
         sys.stderr.write(f"{error}\n")
         return EXIT_REFUSED
-    logs.install(level=settings.log_level, form=settings.log_format, current=lambda: None)
     try:
         return asyncio.run(Supervisor(plan, environ).run())
     except StartFailed as failure:

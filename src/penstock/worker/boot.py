@@ -66,6 +66,7 @@ def set_up(environ: Mapping[str, str]) -> int:
     logs.install(
         level=environ.get("PENSTOCK_LOG_LEVEL", "info"),
         form=environ.get("PENSTOCK_LOG_FORMAT", "human"),
+        file=environ.get("PENSTOCK_LOG_FILE", ""),
         current=CURRENT.get,
     )
     if CHANNEL_FD_ENV not in environ:

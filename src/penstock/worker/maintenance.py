@@ -9,15 +9,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Final
 
-from penstock.broker.requests import BATCH_MAX
+from penstock.broker.requests import BATCH_MAX, Retention
 from penstock.errors import OutcomeUnknown, Unavailable
 
-from .parts import Parts
-from .plan import retention
+from .link import BrokerLink
 
 _log = logging.getLogger("penstock.worker")
 
@@ -36,15 +35,15 @@ class Maintenance:
 
     Attributes:
         done: jobs touched since the start, by verb.
+        loops: (verb, seconds between two ticks, its call).
     """
 
-    def __init__(self, parts: Parts) -> None:
-        """Look after the queues of the worker."""
-        self._link = parts.link
-        broker, queues = parts.link.broker, parts.settings.queues
-        rules = retention(parts.settings)
+    def __init__(self, link: BrokerLink, queues: Sequence[str], rules: Sequence[Retention]) -> None:
+        """Look after `queues`, and keep final jobs by `rules`."""
+        self._link = link
+        broker = link.broker
         self.done = {"promote": 0, "expire": 0, "prune": 0}
-        self._loops: tuple[tuple[str, float, Callable[[], Awaitable[int]]], ...] = (
+        self.loops: tuple[tuple[str, float, Callable[[], Awaitable[int]]], ...] = (
             ("promote", _PROMOTE_S, partial(broker.promote, queues, limit=BATCH_MAX)),
             ("expire", _EXPIRE_S, partial(broker.expire, queues, limit=BATCH_MAX)),
             ("prune", _PRUNE_S, partial(broker.prune, queues, rules, limit=BATCH_MAX)),
@@ -53,7 +52,7 @@ class Maintenance:
     async def run(self) -> None:
         """Run the loops, for ever."""
         async with asyncio.TaskGroup() as group:
-            for verb, interval_s, call in self._loops:
+            for verb, interval_s, call in self.loops:
                 group.create_task(self._loop(verb, interval_s, call), name=verb)
 
     async def _loop(self, verb: str, interval_s: float, call: Callable[[], Awaitable[int]]) -> None:
@@ -61,11 +60,11 @@ class Maintenance:
             # Jitter keeps the workers of a host apart.
             await asyncio.sleep(interval_s * random.uniform(0.8, 1.2))
             try:
-                await self._tick(verb, call)
+                await self.tick(verb, call)
             except (Unavailable, OutcomeUnknown) as error:
                 _log.debug("%s: %s; again later", verb, error)
 
-    async def _tick(self, verb: str, call: Callable[[], Awaitable[int]]) -> None:
+    async def tick(self, verb: str, call: Callable[[], Awaitable[int]]) -> None:
         """Call until a batch comes back short, or the tick's share is used up."""
         for _ in range(_CALLS_MAX):
             count = await self._link.ask(call())

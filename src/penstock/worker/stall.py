@@ -26,6 +26,8 @@ _log = logging.getLogger("penstock.worker")
 
 #: Seconds between two looks at the silence of runners.
 _TICK_S: Final = 0.5
+#: Milliseconds of silence that are worth a thought: two beats.
+_SILENT_MS: Final = 2 * BEAT_MS
 #: Seconds that a runner's faulthandler is given to write its stacks.
 _STACK_S: Final = 1.0
 #: State letters of /proc, in words.
@@ -53,11 +55,10 @@ class Stalls:
         self._crew = crew
         self._reported: set[RunnerProcess] = set()
         settings = parts.settings
-        # A locked file stops every worker on it, so it is not kept for as long as a mere stall is;
-        # but a job that holds the interpreter for two seconds is no reason yet.
-        self._block_ms = max(
-            2 * BEAT_MS, min(settings.runner_stall_report_ms, settings.lease_ttl_ms // 2)
-        )
+        # Less than two beats of silence mean nothing: a beat may be late on a busy machine.
+        self._report_ms = max(_SILENT_MS, settings.runner_stall_report_ms)
+        # A locked file stops every worker on it, so it is not kept for as long as a mere stall is.
+        self._block_ms = max(_SILENT_MS, min(self._report_ms, settings.lease_ttl_ms // 2))
 
     async def run(self) -> None:
         """Look every half second, for ever."""
@@ -79,7 +80,7 @@ class Stalls:
         if self._blocks_all(runner):
             self._kill(runner, "it keeps the broker's file locked, and no lease can be extended")
             return
-        if runner.silent_ms < settings.runner_stall_report_ms:
+        if runner.silent_ms < self._report_ms:
             if runner in self._reported:
                 self._reported.discard(runner)
                 _log.warning("runner %d moves again", runner.pid)
@@ -118,12 +119,12 @@ class Stalls:
             await asyncio.sleep(_STACK_S / 20)
             stack = runner.read_stack(start)
         _log.warning(
-            "runner %d has stood still for %.1f s with %d jobs running; its process is %s. They "
-            "keep their lease and do not run twice; it is replaced after %.0f s",
+            "runner %d has stood still for %.1f s; its process is %s. Its jobs (%d at its last "
+            "beat) keep their lease and do not run twice; it is replaced after %.0f s",
             runner.pid,
             silent_s,
-            runner.running,
             process_state(runner.pid),
+            runner.running,
             self._parts.settings.runner_stall_kill_ms / 1000,
             exc_info=StoodStill(stack or "no stack can be had from it in this state"),
         )

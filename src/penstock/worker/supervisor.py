@@ -38,7 +38,7 @@ from .maintenance import Maintenance
 from .notify import Notifier
 from .orphans import Orphans, become_subreaper
 from .parts import Parts
-from .plan import WorkerPlan
+from .plan import WorkerPlan, retention
 from .pulse import attach
 from .reclaim import Reclaim
 from .reload import Reload
@@ -187,7 +187,9 @@ class Supervisor:
             "stalls": Stalls(parts, runners, crew).run,
             "claims for children": children.run,
             "idle children": pool.run,
-            "maintenance": Maintenance(parts).run,
+            "maintenance": Maintenance(
+                parts.link, parts.settings.queues, retention(parts.settings)
+            ).run,
             "quiet": partial(self._follow_quiet, runners, children),
             "health": partial(health.run, folder),
             "watchdog": partial(self._notifier.keep_alive, health.is_moving),
