@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from penstock import App, Discard, Retry, Snooze, current_job
 from penstock.context import CurrentJob
 from penstock.core import outcome as o
+from penstock.worker.attempt import Attempt
 from tests.support.attempt_bench import Bench
 
 
@@ -206,3 +208,24 @@ def test_what_middleware_raises_counts_as_the_tasks(bench: Bench) -> None:
     outcome = bench.outcome_of(body)
     assert isinstance(outcome, o.Failed)
     assert outcome.error.kind == "PermissionError"
+
+
+@pytest.mark.parametrize("kind", ["coroutine", "thread"])
+def test_an_attempt_leaves_no_cycle_of_references(bench: Bench, kind: str) -> None:
+    """What an attempt held is given back when it ends, without the garbage collector."""
+
+    async def coroutine() -> str:
+        return current_job().id
+
+    def thread() -> str:
+        return current_job().id
+
+    task = bench.app.task(name="body")({"coroutine": coroutine, "thread": thread}[kind])
+    gc.collect()
+    gc.disable()
+    try:
+        bench.run(bench.claimed(task.name))
+        left = [one for one in gc.get_objects() if isinstance(one, Attempt | CurrentJob)]
+    finally:
+        gc.enable()
+    assert not left

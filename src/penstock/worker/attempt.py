@@ -15,6 +15,7 @@ from functools import partial
 from typing import Any, Final, Protocol
 
 from penstock.broker.requests import PAYLOAD_BYTES_MAX
+from penstock.context import CurrentJob
 from penstock.core import outcome as o
 from penstock.core.job import Claimed, StoredError
 from penstock.core.outcome import Outcome
@@ -36,20 +37,18 @@ class Attempt:
     Attributes:
         job: as claimed.
         registration: its task; looked up where it is not given, None where it is unknown.
-        current: what `current_job()` returns in the task; made by `AttemptPlan.enter`.
-        task: the asyncio task that runs it; found where it is not given.
-        run: the user code under way; None before.
+        task: the asyncio task that runs it; found where it is not given, None once it has ended.
+        run: the user code under way; None before and after.
         stop: the strongest interruption asked for so far.
         soft_ms: soft time limit; 0: none, or somebody else keeps it.
         hard_ms: hard time limit; the same.
     """
 
-    __slots__ = ("current", "hard_ms", "job", "registration", "run", "soft_ms", "stop", "task")
+    __slots__ = ("hard_ms", "job", "registration", "run", "soft_ms", "stop", "task")
 
     def __init__(self, job: Claimed, registration: Registration | None = None) -> None:
         self.job = job
         self.registration = registration
-        self.current: Any = None
         self.task: asyncio.Task[Any] | None = None
         self.run: CoroutineRun | ThreadRun | None = None
         self.stop = Stop.NONE
@@ -98,7 +97,7 @@ class AttemptPlan:
         self,
         *,
         find: Callable[[str], Registration | None],
-        enter: Callable[[Attempt], Any],
+        enter: Callable[[Attempt], CurrentJob],
         middleware: Sequence[Middleware] = (),
         call_plain: CallPlain = call_inline,
         limits: LimitKeeper | None = None,
@@ -131,11 +130,12 @@ async def run_attempt(plan: AttemptPlan, attempt: Attempt) -> Outcome:
     if attempt.task is None:
         attempt.task = asyncio.current_task()
     try:
-        attempt.current = plan.enter(attempt)
+        current = plan.enter(attempt)
         if limits is not None:
             limits.begin(attempt)
         if plan.middleware or attempt.stop or not task.is_async:
-            value = await _through_middleware(plan, attempt, task, args, kwargs)
+            function = partial(task.function, *args, **kwargs)
+            value = await _through_middleware(plan, attempt, task, current, function)
         else:
             # The common case, written out: it spares each job two calls and a coroutine.
             run = attempt.run = CoroutineRun(attempt.task)
@@ -145,6 +145,8 @@ async def run_attempt(plan: AttemptPlan, attempt: Attempt) -> Outcome:
     finally:
         if limits is not None:
             limits.end(attempt)
+        # No cycle of references is left behind: memory is given back without the collector.
+        attempt.task = attempt.run = None
     if attempt.stop is Stop.HARD:
         return timed_out()
     return _NOTHING if value is None else _encoded(plan, task, value)
@@ -164,12 +166,12 @@ async def _through_middleware(
     plan: AttemptPlan,
     attempt: Attempt,
     task: Registration,
-    args: tuple[Any, ...],
-    kwargs: dict[str, Any],
+    current: CurrentJob,
+    function: Callable[[], Any],
 ) -> Any:
-    call: CallNext = partial(_call, plan, attempt, task, partial(task.function, *args, **kwargs))
+    call: CallNext = partial(_call, plan, attempt, task, function)
     for middleware in plan.middleware:
-        call = partial(middleware, attempt.current, call)
+        call = partial(middleware, current, call)
     return await call()
 
 
