@@ -1,0 +1,75 @@
+"""How the command line writes values for people."""
+
+from __future__ import annotations
+
+import io
+import json
+
+import pytest
+
+from penstock.cli.output import Column, Output, printable
+from penstock.cli.times import instant, span
+
+
+@pytest.mark.parametrize(
+    ("ms", "text"),
+    [
+        (0, "0.00 s"),
+        (420, "0.42 s"),
+        (9_999, "10.00 s"),
+        (10_000, "10 s"),
+        (65_000, "1 min 5 s"),
+        (3_600_000, "1 h"),
+        (3_661_000, "1 h 1 min"),
+        (86_400_000 * 3 + 3_600_000 * 4 + 59_000, "3 d 4 h"),
+        (-1_500, "-1.50 s"),
+    ],
+)
+def test_a_span_is_told_in_its_two_largest_units(ms: int, text: str) -> None:
+    """Short spans have a fraction, long ones two units, and a unit of zero is left out."""
+    assert span(ms) == text
+
+
+def test_an_instant_is_utc_with_milliseconds() -> None:
+    """An instant is written as a date that sorts; None is a dash."""
+    assert instant(1_700_000_000_123) == "2023-11-14 22:13:20.123Z"
+    assert instant(None) == "-"
+
+
+def test_control_characters_are_shown_and_not_sent() -> None:
+    """Escape sequences, line ends and odd blanks of a job's text cannot drive a terminal."""
+    assert printable("plain äöü 漢字\tok") == "plain äöü 漢字\tok"
+    assert printable("a\x1b[2Jb\r\n\x07\u2028\x9b1m") == "a\\x1b[2Jb\\r\\n\\x07\\u2028\\x9b1m"
+    assert printable("\udcff") == "\\udcff"
+
+
+def test_json_is_one_line_and_remarks_are_silent() -> None:
+    """In JSON mode stdout has the document alone, and remarks and progress say nothing."""
+    out, err = io.StringIO(), io.StringIO()
+    output = Output(as_json=True, stdout=out, stderr=err)
+    output.note("remark")
+    output.progress("half")
+    output.document({"a": [1, None], "text": "ä\n"})
+    assert json.loads(out.getvalue()) == {"a": [1, None], "text": "ä\n"}
+    assert out.getvalue().count("\n") == 1
+    assert err.getvalue() == ""
+
+
+def test_fields_are_aligned_and_keep_their_lines() -> None:
+    """Names are padded to the longest; further lines of a value stand below its first."""
+    out = io.StringIO()
+    Output(as_json=False, stdout=out).fields([("id", "7"), ("longer", "one\ntwo"), ("none", "")])
+    assert out.getvalue() == "id      7\nlonger  one\n        two\nnone\n"
+
+
+def test_a_table_outside_a_terminal_is_never_cut() -> None:
+    """Cells of any length stand in one line each, without blanks at the ends of lines."""
+    out = io.StringIO()
+    Output(as_json=False, stdout=out).table(
+        [Column("id", whole=True), Column("error")], [["a", "word " * 500 + "end"], ["b", ""]]
+    )
+    header, long, short = out.getvalue().splitlines()
+    assert header == "id    error"
+    assert long.startswith("a     word word")
+    assert long.endswith("word end")
+    assert short == "b"
