@@ -22,8 +22,8 @@ _SIZE_BYTES: Final = {
     "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12,
     "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40,
 }  # fmt: skip
-_PART: Final = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|min|[smhd])\s*")
-_SIZE: Final = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]i?B|B)\Z")
+_PART: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(ms|min|[smhd])\s*")
+_SIZE: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([KMGT]i?B|B)\Z")
 
 #: A hundred years: beyond it a duration is a mistake in units, and sums stay inside 53 bits.
 DURATION_MS_MAX: Final = 100 * 365 * 86_400_000
