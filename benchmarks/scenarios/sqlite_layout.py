@@ -19,6 +19,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import apsw
 
@@ -56,7 +57,8 @@ class Layout:
     def edit(self, change: Callable[[str], str]) -> Layout:
         """Return the layout with `change` made in every text."""
         names = ("schema", "insert", "heads", "take", "held", "complete")
-        return replace(self, **{name: change(getattr(self, name)) for name in names})
+        changed: dict[str, Any] = {name: change(getattr(self, name)) for name in names}
+        return replace(self, **changed)
 
 
 def integer_states(text: str) -> str:
