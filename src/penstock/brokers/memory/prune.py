@@ -11,11 +11,12 @@ transitions:
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import islice
 
 from penstock.broker.requests import Retention
 
 from .delete import forget_keeping_key
-from .store import Store
+from .store import Job, Store
 
 
 def prune(store: Store, queues: Sequence[str], rules: Sequence[Retention], limit: int) -> int:
@@ -33,16 +34,17 @@ def prune(store: Store, queues: Sequence[str], rules: Sequence[Retention], limit
 
 def _prune_jobs(store: Store, queue: str, rule: Retention, limit: int, now: int) -> int:
     finished = store.finished[queue, rule.state]
-    dropped = 0
-    while finished and dropped < limit:  # Guard: bounded batch
-        finished_at, job_id = finished[0]
+    spare = len(finished) - rule.count_max
+    old: list[Job] = []
+    for finished_at, job_id in islice(finished, limit):
         too_old = now - finished_at >= rule.age_ms  # Guard: age
-        too_many = len(finished) > rule.count_max  # Guard: count
+        too_many = len(old) < spare  # Guard: count
         if not (too_old or too_many):
             break
-        forget_keeping_key(store, store.jobs[job_id], now)
-        dropped += 1
-    return dropped
+        old.append(store.jobs[job_id])
+    for job in old:
+        forget_keeping_key(store, job, now)
+    return len(old)
 
 
 def _prune_results(store: Store, queue: str, limit: int, now: int) -> int:
