@@ -162,7 +162,7 @@ class Desk:
         """
         if task.is_isolated:
             return task.need(memory_bytes=job.spec.memory_bytes, memory_auto=False)
-        if not task.is_async and self.free_threads() <= 0:
+        if not task.is_async and job.spec.need != THREAD and self.free_threads() <= 0:
             return THREAD
         return None
 

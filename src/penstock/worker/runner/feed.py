@@ -21,13 +21,14 @@ class Feed:
     """Claims for one kind of slot. Belongs to the loop's thread.
 
     Args:
-        need: the ready set it offers.
+        need: see below.
         queues: in the order in which their heads are offered.
         listener: its own, so that a claim of another feed does not take its token back.
         free: returns how many slots of this kind are free.
         kick: called when it has become hungry.
 
     Attributes:
+        need: the ready set it offers.
         is_hungry: there may be something to claim.
         due_in_ms: what the last empty claim said, None after any other.
         is_cut_off: the lease was not open at the last claim: it has to be extended or replaced.
@@ -42,6 +43,7 @@ class Feed:
         free: Callable[[], int],
         kick: Callable[[], None],
     ) -> None:
+        self.need = need
         self.is_hungry = True
         self.due_in_ms: int | None = None
         self.is_cut_off = False

@@ -65,6 +65,7 @@ class Pump:
     Attributes:
         lease: under which is claimed.
         feeds: set before `open`.
+        claims_for: the feed whose claim is under way; its jobs count before they are here.
         moved_at: when the broker last answered, or there was nothing to ask it; monotonic seconds.
     """
 
@@ -80,6 +81,7 @@ class Pump:
     ) -> None:
         self.lease = lease
         self.feeds: tuple[Feed, ...] = ()
+        self.claims_for: Feed | None = None
         self.moved_at = time.monotonic()
         self._carrier = carrier
         self._notes = notes
@@ -148,6 +150,7 @@ class Pump:
         batch = self._next_batch()
         if feed is not None or batch:
             self._carried = len(batch)
+            self.claims_for = feed
             self._round = self._loop.create_task(self._make_round(batch, feed))
         else:
             self._ends.rested()
@@ -186,6 +189,7 @@ class Pump:
                 [ended.settlement for ended in batch], request, first=first
             )
             self.moved_at = time.monotonic()
+            self.claims_for = None
             if feed is not None and answer is not None:
                 feed.answered(answer)
                 self._ends.take(answer.jobs)
@@ -198,7 +202,7 @@ class Pump:
         except Exception:  # noqa: BLE001 - a defect in one round must not end all claiming
             _log.exception("a round of %d settlements failed", len(batch))
         finally:
-            self._round = None
+            self._round = self.claims_for = None
             self._carried = 0
             self.kick()
 

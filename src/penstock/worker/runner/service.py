@@ -130,6 +130,7 @@ class Service:
             self.desk.start(jobs)
         else:
             self.desk.send_back(jobs)
+        self._thread_freed()
 
     def told(self, ended: Sequence[Ended], applied: Sequence[Applied]) -> None:
         """Take in what became of settlements."""
@@ -138,6 +139,7 @@ class Service:
     def rested(self) -> None:
         """Nothing is under way at the broker."""
         self._bell.ring()
+        self._thread_freed()
         if self._start.burst and self._stop is None and self._is_dry():
             self._end_by(wire.Drain(self._start.drain_grace_ms))
 
@@ -192,6 +194,10 @@ class Service:
         self.pump.add(ended)
 
     def _thread_freed(self) -> None:
+        claims_for = self.pump.claims_for
+        if claims_for is not None and claims_for.need == THREAD:
+            # What this claim brings was asked for under the old limit: it is run, then yielded.
+            return
         if self._yield_to is not None and self.desk.threads_busy <= self._yield_to:
             self._pipe.send(wire.Yielded(self._yield_to))
             self._yield_to = None
