@@ -6,19 +6,24 @@ the folder of its report, which asks for the large ones.
 
 from __future__ import annotations
 
+import gzip
 import os
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
+from tests.support.history import Event
 from tests.support.site import Site
-from tests.support.summary import Summary
+from tests.support.summary import Publish, Summary
 
 #: Environment variable: the folder of the proof's report; set only by the proof.
 PROOF_ENV = "CHAOS_PROOF"
+#: Bytes of one history that is kept with the report, before it is packed tenfold.
+HISTORY_BYTES_MAX = 8 * 2**20
 
 
 @pytest.fixture(scope="session")
@@ -50,12 +55,18 @@ def make_site(tmp_path: Path) -> Iterator[Callable[..., Site]]:
 
 
 @pytest.fixture(scope="session")
-def publish(proof_folder: Path | None) -> Callable[[Summary], None]:
-    """Keep a row of the report, in `make proof` only."""
+def publish(proof_folder: Path | None) -> Publish:
+    """Keep a row of the report, and the history behind it, in `make proof` only."""
 
-    def keep(row: Summary) -> None:
-        if proof_folder is not None:
-            file = proof_folder / f"{row.scenario}.json"
-            file.write_bytes(msgspec.json.format(msgspec.json.encode(row), indent=1) + b"\n")
+    def keep(row: Summary, events: Sequence[Event] = ()) -> None:
+        if proof_folder is None:
+            return
+        name = re.sub("[^a-z0-9]+", "-", row.scenario.lower())
+        (proof_folder / f"{name}.json").write_bytes(msgspec.json.encode(row) + b"\n")
+        lines = b"\n".join(map(msgspec.json.encode, events))
+        # Histories of the great races are left out: the row says what they came to.
+        if 0 < len(lines) <= HISTORY_BYTES_MAX:
+            packed = gzip.compress(lines, mtime=0)
+            (proof_folder / f"{name}.history.jsonl.gz").write_bytes(packed)
 
     return keep

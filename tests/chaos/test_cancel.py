@@ -17,16 +17,14 @@ from tests.chaos import tasks
 from tests.support import history as h
 from tests.support.eventually import eventually
 from tests.support.site import Site
-from tests.support.summary import Summary, summarise
+from tests.support.summary import Publish, summarise
 
 #: Longer than any test: what ends these jobs is their cancel.
 FOR_EVER_S = 600.0
 
 
 @pytest.mark.timeout(300)
-def test_cancel_in_every_state(
-    make_site: Callable[..., Site], publish: Callable[[Summary], None]
-) -> None:
+def test_cancel_in_every_state(make_site: Callable[..., Site], publish: Publish) -> None:
     """A waiting job never starts again, a running one is told, a final one keeps its state."""
     site = make_site("states")
     began = time.monotonic()
@@ -59,8 +57,8 @@ def test_cancel_in_every_state(
     site.wait_final([in_child.id], within_s=15)
     assert site.cancel(in_thread.id) == "requested"
     site.wait_final([in_thread.id], within_s=30)
-    _, dump = site.check(leftovers=site.drain(worker))
-    publish(summarise("F21 every state", site.events(), dump, time.monotonic() - began))
+    events, dump = site.check(leftovers=site.drain(worker))
+    publish(summarise("F21 every state", events, dump, time.monotonic() - began), events)
     for job in (*under_way, scheduled, queued, retrying):
         record = dump.jobs[job.id]
         assert (record.state, record.reason) == (State.CANCELLED, Reason.BY_OPERATOR), record
@@ -78,7 +76,7 @@ def wait_state(site: Site, job: Job[object], state: State) -> None:
 def test_cancels_that_race_end_in_one_state(
     make_site: Callable[..., Site],
     count: Callable[[int, int], int],
-    publish: Callable[[Summary], None],
+    publish: Publish,
 ) -> None:
     """1,000 cancels against claims, ends and retries: one final state each, and no later start."""
     site = make_site("races")
@@ -106,7 +104,7 @@ def test_cancels_that_race_end_in_one_state(
                 )
     site.wait_final(everything, within_s=60)
     events, dump = site.check(leftovers=site.drain(worker))
-    publish(summarise("F21 races", events, dump, time.monotonic() - began))
+    publish(summarise("F21 races", events, dump, time.monotonic() - began), events)
     # All three answers were given, or these were no races.
     assert {"cancelled", "requested", "too_late"} <= set(answers), answers
     started = {start.job for start in h.of_type(h.Started, events)}

@@ -15,7 +15,7 @@ from tests.chaos import tasks
 from tests.support import history as h
 from tests.support.dump import Dump
 from tests.support.site import GONE_S, Site
-from tests.support.summary import Summary, summarise
+from tests.support.summary import Publish, Summary, summarise
 from tests.support.worker_process import WorkerProcess
 
 #: Grace of these workers, and by how much a drained worker may outlast it, in seconds.
@@ -115,7 +115,7 @@ def drain_under_load(site: Site, after_jobs: int) -> Summary:
 def test_drains_are_in_time_and_cost_nothing(
     make_site: Callable[..., Site],
     count: Callable[[int, int], int],
-    publish: Callable[[Summary], None],
+    publish: Publish,
 ) -> None:
     """Exit 0 within the grace plus 2 s; short jobs finish once, long ones are released free."""
     began = time.monotonic()

@@ -19,7 +19,7 @@ from tests.support import history as h
 from tests.support import processes
 from tests.support.eventually import eventually
 from tests.support.site import Site
-from tests.support.summary import Summary, summarise
+from tests.support.summary import Publish, summarise
 from tests.support.worker_process import WorkerProcess
 
 #: Workers at once, and seconds between two kills, as the fault plan has them.
@@ -78,7 +78,7 @@ class Killer:
 def test_random_kills_lose_nothing(
     make_site: Callable[..., Site],
     count: Callable[[int, int], int],
-    publish: Callable[[Summary], None],
+    publish: Publish,
 ) -> None:
     """F01: under kills of supervisors and runners every job ends, and each rerun has its cause."""
     seed = int(os.environ.get("CHAOS_SEED", "1"))
@@ -95,7 +95,7 @@ def test_random_kills_lose_nothing(
         killer.kill()
     site.wait_final(jobs, within_s=60)
     events, dump = site.check(leftovers=site.drain(*killer.workers))
-    publish(summarise("F01 random kills", events, dump, time.monotonic() - began))
+    publish(summarise("F01 random kills", events, dump, time.monotonic() - began), events)
     for record in dump.jobs.values():
         # Three kills while alone in a process are what poison means; nothing else may end a job.
         fate = (record.state, record.reason)
@@ -106,7 +106,7 @@ def test_random_kills_lose_nothing(
 def test_killed_children_are_charged_and_the_worker_lives(
     make_site: Callable[..., Site],
     count: Callable[[int, int], int],
-    publish: Callable[[Summary], None],
+    publish: Publish,
 ) -> None:
     """F02: SIGKILL of a child is one crash for its job alone, and the same worker runs it again."""
     site = make_site("f02")
@@ -128,7 +128,7 @@ def test_killed_children_are_charged_and_the_worker_lives(
     site.wait_final(list(jobs), within_s=60)
     assert worker.exit_code is None, worker.report()
     events, dump = site.check(leftovers=site.drain(worker))
-    publish(summarise("F02 killed children", events, dump, time.monotonic() - began))
+    publish(summarise("F02 killed children", events, dump, time.monotonic() - began), events)
     for record in dump.jobs.values():
         outcomes = [attempt.outcome for attempt in record.attempts]
         assert (outcomes, record.charges.crashes) == (["crashed", "succeeded"], 1), record

@@ -25,7 +25,7 @@ from penstock.testing import faulty as f
 from tests.chaos import tasks
 from tests.support import history as h
 from tests.support.site import Site, key_of
-from tests.support.summary import Summary, summarise
+from tests.support.summary import Publish, Summary, summarise
 
 FAULTS = (Fault.REFUSE, Fault.LOSE_REPLY, Fault.TWICE)
 ROLES = ("supervisor", "runner")
@@ -107,7 +107,7 @@ def live(site: Site, faults: str) -> Summary:
 def test_failing_calls_lose_and_repeat_nothing(
     make_site: Callable[..., Site],
     count: Callable[[int, int], int],
-    publish: Callable[[Summary], None],
+    publish: Publish,
 ) -> None:
     """Refused calls, lost replies and calls made twice excuse no lost attempt, at any call."""
     began = time.monotonic()

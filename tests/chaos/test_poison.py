@@ -15,7 +15,7 @@ from penstock.errors import BadArguments, PayloadTooLarge, SerializationError
 from tests.chaos import tasks
 from tests.chaos.poison import HARMLESS, PAYLOADS, RECORDS, TASK, UNKNOWN
 from tests.support.site import Site
-from tests.support.summary import Summary, summarise
+from tests.support.summary import Publish, summarise
 
 #: Where a job runs: the record goes another way to each.
 KINDS = (tasks.measure, tasks.measure_in_loop, tasks.measure_alone)
@@ -42,7 +42,7 @@ def poison(site: Site, written: dict[str, bytes]) -> None:
 
 @pytest.mark.timeout(300)
 def test_poison_in_the_file_is_buried_and_blocks_nothing(
-    make_site: Callable[..., Site], publish: Callable[[Summary], None]
+    make_site: Callable[..., Site], publish: Publish
 ) -> None:
     """What cannot be read or does not fit dies in one attempt; every good job behind completes."""
     site = make_site("f23")
@@ -69,7 +69,7 @@ def test_poison_in_the_file_is_buried_and_blocks_nothing(
         site.cancel(job_id)
     assert "has ended after" not in worker.log(), worker.report()
     events, dump = site.check(leftovers=site.drain(worker))
-    publish(summarise("F23 poison in the file", events, dump, time.monotonic() - began))
+    publish(summarise("F23 poison in the file", events, dump, time.monotonic() - began), events)
     for job_id, name in names.items():
         found = dump.jobs[job_id]
         fate = (found.state, found.reason)

@@ -23,7 +23,7 @@ from penstock.core.lifecycle import State
 from tests.chaos import tasks
 from tests.support import history as h
 from tests.support.site import Site
-from tests.support.summary import Summary
+from tests.support.summary import Publish, Summary
 
 #: The promises, in seconds from the start of the new worker.
 SAME_HOST_S = 2.0
@@ -114,7 +114,7 @@ def table_row(name: str, seconds: list[float], began: float) -> Summary:
 def test_killed_job_runs_again_soon(
     make_site: Callable[..., Site],
     count: Callable[[int, int], int],
-    publish: Callable[[Summary], None],
+    publish: Publish,
 ) -> None:
     """On the same host each killed job runs again within 2 s, of a lost host within 15 s."""
     began = time.monotonic()

@@ -17,7 +17,7 @@ from tests.support import processes
 from tests.support.eventually import eventually
 from tests.support.side_by_side import SideBySide
 from tests.support.site import Site
-from tests.support.summary import Summary, summarise
+from tests.support.summary import Publish, summarise
 from tests.support.worker_process import WorkerProcess
 
 #: Leases are 2 s here; a worker stands still for two and a half.
@@ -34,9 +34,7 @@ def stop(site: Site, worker: WorkerProcess) -> list[int]:
     return stopped
 
 
-def worker_comes_back(
-    site: Site, count: Callable[[int, int], int], publish: Callable[[Summary], None]
-) -> None:
+def worker_comes_back(site: Site, count: Callable[[int, int], int], publish: Publish) -> None:
     """Stop a whole worker past its lease, let another run its jobs, and let it go on."""
     began = time.monotonic()
     stalled = site.start_ready("stalled")
@@ -65,7 +63,7 @@ def worker_comes_back(
     eventually(first_runs_ended, within_s=30, what=what, state=site.report)
     site.wait_final([job.id for job in jobs], within_s=60)
     events, dump = site.check(leftovers=site.drain(*site.workers))
-    publish(summarise("F08 stopped workers", events, dump, time.monotonic() - began))
+    publish(summarise("F08 stopped workers", events, dump, time.monotonic() - began), events)
     for job in jobs:
         record = dump.jobs[job.id]
         outcomes = [(attempt.outcome, attempt.pid) for attempt in record.attempts]
@@ -76,7 +74,7 @@ def worker_comes_back(
     assert "lease lost" in stalled.log(), stalled.log()
 
 
-def runner_stands_still(site: Site, publish: Callable[[Summary], None]) -> None:
+def runner_stands_still(site: Site, publish: Publish) -> None:
     """Stop one runner for good, beside an idle worker that would take its jobs."""
     began = time.monotonic()
     worker, _ = site.start_ready("stalling"), site.start_ready("idle")
@@ -91,7 +89,7 @@ def runner_stands_still(site: Site, publish: Callable[[Summary], None]) -> None:
     hit = {start.job for start in starts if start.pid == victim}
     site.wait_final([job.id for job in jobs], within_s=60)
     events, dump = site.check(leftovers=site.drain(*site.workers))
-    publish(summarise("F08 stopped runner", events, dump, time.monotonic() - began))
+    publish(summarise("F08 stopped runner", events, dump, time.monotonic() - began), events)
     for job in jobs:
         record = dump.jobs[job.id]
         assert record.state is State.COMPLETED, record
@@ -107,7 +105,7 @@ def runner_stands_still(site: Site, publish: Callable[[Summary], None]) -> None:
     assert f"runner {victim} has stood still" in owner.log(), owner.log()
 
 
-def ten_leases(site: Site, long: int, publish: Callable[[Summary], None]) -> None:
+def ten_leases(site: Site, long: int, publish: Publish) -> None:
     """Run jobs that outlast ten leases, and jobs that become due after ten leases."""
     began = time.monotonic()
     workers = [site.start_ready() for _ in range(2)]
@@ -119,7 +117,7 @@ def ten_leases(site: Site, long: int, publish: Callable[[Summary], None]) -> Non
     )
     site.wait_final([job.id for job in jobs], within_s=60)
     events, dump = site.check(leftovers=site.drain(*workers))
-    publish(summarise("F09 ten leases", events, dump, time.monotonic() - began))
+    publish(summarise("F09 ten leases", events, dump, time.monotonic() - began), events)
     starts = [(start.job, start.attempt) for start in h.of_type(h.Started, events)]
     assert sorted(starts) == sorted((job.id, 1) for job in jobs)
 
@@ -128,7 +126,7 @@ def ten_leases(site: Site, long: int, publish: Callable[[Summary], None]) -> Non
 def running(
     tmp_path_factory: pytest.TempPathFactory,
     count: Callable[[int, int], int],
-    publish: Callable[[Summary], None],
+    publish: Publish,
 ) -> Iterator[SideBySide]:
     """Start the scenarios of this module together: all of them wait most of the time."""
     folder, long = tmp_path_factory.mktemp("stop"), count(10, 50)

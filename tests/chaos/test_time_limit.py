@@ -15,7 +15,7 @@ from tests.support import history as h
 from tests.support import processes
 from tests.support.eventually import eventually
 from tests.support.site import Site
-from tests.support.summary import Summary, summarise
+from tests.support.summary import Publish, summarise
 
 #: Limits of this file's jobs, in seconds.
 SOFT_S, HARD_S = 0.5, 1.0
@@ -29,7 +29,7 @@ FOR_EVER_S = 600.0
 def test_soft_limit_is_raised_once_and_in_time(
     make_site: Callable[..., Site],
     count: Callable[[int, int], int],
-    publish: Callable[[Summary], None],
+    publish: Publish,
 ) -> None:
     """SoftTimeLimit comes once, within 0.2 s, in a thread, in a coroutine and alone in a child."""
     site = make_site("soft")
@@ -41,7 +41,7 @@ def test_soft_limit_is_raised_once_and_in_time(
     )
     site.wait_final([job.id for job in jobs], within_s=60)
     events, dump = site.check(leftovers=site.drain(worker))
-    publish(summarise("F20 soft limits", events, dump, time.monotonic() - began))
+    publish(summarise("F20 soft limits", events, dump, time.monotonic() - began), events)
     for job in jobs:
         limits = job.result()["limits_s"]
         assert len(limits) == 1, (dump.jobs[job.id].spec.task, limits)
@@ -52,7 +52,7 @@ def test_soft_limit_is_raised_once_and_in_time(
 def test_hard_limit_ends_what_will_not_end(
     make_site: Callable[..., Site],
     count: Callable[[int, int], int],
-    publish: Callable[[Summary], None],
+    publish: Publish,
 ) -> None:
     """A second after its hard limit an attempt is over; its neighbours finish uncharged."""
     site = make_site("hard", kill_grace="500ms", concurrency="6")
@@ -77,7 +77,7 @@ def test_hard_limit_ends_what_will_not_end(
     site.wait_final(everything, within_s=60)
     assert worker.exit_code is None, worker.report()
     events, dump = site.check(leftovers=site.drain(worker))
-    publish(summarise("F20 hard limits", events, dump, time.monotonic() - began))
+    publish(summarise("F20 hard limits", events, dump, time.monotonic() - began), events)
     for job in jobs:
         record = dump.jobs[job.id]
         assert (record.state, record.reason) == (State.DEAD, Reason.RETRIES_EXHAUSTED), record
