@@ -40,11 +40,19 @@ class MainThreadExecutor:
 
     def serve(self, after: Callable[[], None]) -> None:
         """Make the calls that come until `stop`, in the main thread; `after` follows each."""
-        while (came := self._waiting.get()) is not None:
-            call, loop = came
-            self._lane.run(call)
-            after()
-            loop.call_soon_threadsafe(call.end)
+        while self._serve_once(after):
+            pass
+
+    def _serve_once(self, after: Callable[[], None]) -> bool:
+        """Make one call; return False once stopped. What the call held is let go of at the end."""
+        came = self._waiting.get()
+        if came is None:
+            return False
+        call, loop = came
+        self._lane.run(call)
+        after()
+        loop.call_soon_threadsafe(call.end)
+        return True
 
     def stop(self) -> None:
         """Let `serve` return; callable from any thread."""

@@ -64,17 +64,26 @@ class ThreadExecutor:
 
     def _work(self) -> None:
         lane = _ThreadLane()
-        while (call := self._waiting.get()) is not None:
-            lane.run(call)
-            self._ended.append(call)
-            # Race: `_deliver` clears the flag before it looks, so that no end is overlooked; under
-            # load one wake-up of the loop serves many ends.
-            if not self._called_back:
-                self._called_back = True
-                try:
-                    self._loop.call_soon_threadsafe(self._deliver)
-                except RuntimeError:  # The loop is closed: nobody waits any more.
-                    return
+        try:
+            while self._work_once(lane):
+                pass
+        except RuntimeError:
+            # The loop is closed: nobody waits any more.
+            return
+
+    def _work_once(self, lane: _ThreadLane) -> bool:
+        """Make one call; return False once closed. What the call held is let go of at the end."""
+        call = self._waiting.get()
+        if call is None:
+            return False
+        lane.run(call)
+        self._ended.append(call)
+        # Race: `_deliver` clears the flag before it looks, so that no end is overlooked; under load
+        # one wake-up of the loop serves many ends.
+        if not self._called_back:
+            self._called_back = True
+            self._loop.call_soon_threadsafe(self._deliver)
+        return True
 
     def _deliver(self) -> None:
         self._called_back = False
