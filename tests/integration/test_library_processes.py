@@ -220,6 +220,27 @@ print(double.enqueue(2).durability)
     assert payloads(file) == [2]
 
 
+def test_memory_broker_does_not_follow_a_fork(file: Path) -> None:
+    """A fork would enqueue into a memory that nobody looks at: it is told so."""
+    run(
+        """
+from penstock.errors import WrongContext
+memory = App("memory://")
+task = memory.task(name="double")(lambda: None)
+task.enqueue()
+if os.fork() == 0:
+    try:
+        task.enqueue()
+    except WrongContext as error:
+        os._exit(0 if "sqlite:///FILE" in str(error) else 1)
+    os._exit(2)
+assert os.wait()[1] == 0
+assert [counts.queued for counts in memory.broker.counts()] == [1]
+""",
+        file,
+    )
+
+
 class Worker:
     """Runs the jobs of an app in a thread, as long as the test lasts."""
 

@@ -318,6 +318,18 @@ def test_unknown_job_is_told(verb: str) -> None:
         asyncio.run(awaited(job))
 
 
+def test_blocking_wait_in_an_event_loop_is_refused() -> None:
+    """result() inside a running loop would block it; the error names aresult."""
+    site = Site()
+    job = site.double.enqueue(1)
+
+    async def main() -> None:
+        job.result()
+
+    with pytest.raises(WrongContext, match=r"await job\.aresult"):
+        asyncio.run(main())
+
+
 def test_enqueuer_without_reads_says_where_to_look() -> None:
     """A pipe to a supervisor can enqueue, sync and async; looking raises WrongContext."""
     site = Site()

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any, Final, Self, TypeVar
+from typing import Any, Final, Literal, Self, TypeVar
 
 from penstock.app import App
 from penstock.brokers.memory import MemoryBroker
@@ -94,11 +94,13 @@ class Sandbox:
         """Let virtual time pass: seconds, timedelta or "30s". Due jobs run at the next drain."""
         self.clock.advance(duration_ms(duration))
 
-    def drain(self, *, until: Job[Any] | None = None, advance: bool = True) -> list[Ran]:
+    def drain(
+        self, *, until: Job[Any] | Literal["idle"] = "idle", advance: bool = True
+    ) -> list[Ran]:
         """Run jobs, one after the other, until nothing is left to run.
 
         Args:
-            until: stop as soon as this job is final.
+            until: "idle", or a job: then stop as soon as it is final.
             advance: move the clock to the next due job whenever none can run now, so that delays
                 and retries pass at once; False: run only what can run now.
 
@@ -119,7 +121,9 @@ class Sandbox:
             self._check(ran)
         return ran
 
-    async def adrain(self, *, until: Job[Any] | None = None, advance: bool = True) -> list[Ran]:
+    async def adrain(
+        self, *, until: Job[Any] | Literal["idle"] = "idle", advance: bool = True
+    ) -> list[Ran]:
         """Run jobs as `drain` does, in the running event loop."""
         ran: list[Ran] = []
         worker = self._worker(_call_in_thread)
@@ -143,8 +147,10 @@ class Sandbox:
             self._is_started = True
             await run_hooks(self._app.start_hooks)
 
-    def _next(self, worker: SandboxWorker, until: Job[Any] | None, *, advance: bool) -> Any:
-        while until is None or not self._is_final(until):
+    def _next(
+        self, worker: SandboxWorker, until: Job[Any] | Literal["idle"], *, advance: bool
+    ) -> Any:
+        while until == "idle" or not self._is_final(until):
             job, due_in_ms = worker.claim()
             if job is not None:
                 return job
