@@ -17,6 +17,8 @@ from penstock.core.job import NO_CHARGES, Reason
 from penstock.core.lifecycle import State
 from penstock.core.settlement import Applied, Complete, Settlement
 from penstock.errors import LeaseLost, UsageError
+from penstock.telemetry.events import AttemptFinished, AttemptStarted
+from penstock.telemetry.events import LeaseLost as EventLeaseLost
 from penstock.testing.faulty import Call, Fault, FaultyBroker, fail_nth
 from penstock.worker import wire
 from penstock.worker.runner.service import Service
@@ -197,6 +199,7 @@ def test_a_lost_lease_ends_no_job_and_counts_for_none(
     record = bench.record(job.id)
     assert (record.state, record.result, record.checkpoint) == (State.RUNNING, None, None)
     assert len(seen) == 1
+    assert [type(event) for event in bench.events] == [AttemptStarted, EventLeaseLost]
     [warning] = [line for line in caplog.records if "lease lost" in line.getMessage()]
     assert getattr(warning, "job", None) == job.id
 
@@ -219,6 +222,20 @@ def test_a_closed_lease_claims_nothing_until_it_is_renewed(bench: ServiceBench) 
         service.take_in(wire.Drain(0))
 
     assert bench.run(beside)
+
+
+def test_sinks_are_told_of_starts_and_ends(bench: ServiceBench) -> None:
+    """Each attempt is told twice: when it starts, and when its end is written."""
+    made = five_jobs(bench, [])
+    assert bench.run()
+    started = [one for one in bench.events if isinstance(one, AttemptStarted)]
+    finished = [one for one in bench.events if isinstance(one, AttemptFinished)]
+    assert len(started) == len(finished) == 6
+    assert {one.id for one in started} == {job.id for job in made}
+    assert [(one.outcome, one.settlement) for one in finished if one.id == made[0].id] == [
+        ("failed", "retry"),
+        ("succeeded", "complete"),
+    ]
 
 
 def test_jobs_that_come_too_late_go_back(bench: ServiceBench) -> None:

@@ -160,9 +160,9 @@ def test_wake_ups_come_without_polling(bench: RunnerBench) -> None:
 
 
 def test_due_jobs_come_without_polling(bench: RunnerBench) -> None:
-    """A delayed job starts when it is due, long before the slow poll."""
+    """A delayed job that an empty claim told of starts when it is due, long before the poll."""
+    job = jobs.add.using(delay=1.5).enqueue(2, 2)
     bench.started(poll_ms=600_000)
-    job = jobs.add.using(delay=0.3).enqueue(2, 2)
     assert bench.wait_result(job.id) == 4
 
 

@@ -18,6 +18,7 @@ from penstock.broker.threaded import ThreadedBroker
 from penstock.brokers.memory import MemoryBroker
 from penstock.core.ids import JobId, LeaseId
 from penstock.core.job import JobRecord
+from penstock.telemetry.events import Event
 from penstock.worker import wire
 from penstock.worker.pipe import Pipe
 from penstock.worker.runner.service import Service
@@ -27,14 +28,18 @@ SOON_S = 30.0
 
 
 class ServiceBench:
-    """One app, one broker in memory, and a service that meets it through `faulty`."""
+    """One app, one broker in memory, and a service that meets it through `faulty`.
+
+    Attributes:
+        events: what the service told its sink.
+    """
 
     def __init__(self) -> None:
         """Make an app without tasks and an empty broker."""
         self.app = App("memory://")
         self.memory = MemoryBroker(SystemClock())
         self.app.install_enqueuer(self.memory)
-        self.heard = bytearray()
+        self.events: list[Event] = []
 
     def run(
         self,
@@ -74,7 +79,11 @@ class ServiceBench:
         pipe: Pipe[wire.ToRunner] = Pipe(theirs.detach(), wire.ToRunner, _hang_up)
         with ours:
             service = Service(
-                self.app, msgspec.structs.replace(order, **changes), ThreadedBroker(broker), pipe
+                self.app,
+                msgspec.structs.replace(order, **changes),
+                ThreadedBroker(broker),
+                pipe,
+                [self.events.append],
             )
             running = asyncio.create_task(service.run())
             if beside is not None:

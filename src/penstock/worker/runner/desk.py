@@ -6,7 +6,6 @@ Invariant: an attempt is in `running` from its claim until its settlement is han
 from __future__ import annotations
 
 import asyncio
-import logging
 import random
 from collections.abc import Callable, Iterable, Sequence
 
@@ -20,12 +19,11 @@ from penstock.core.settlement import Applied, Complete, Release
 from penstock.executors.stop import Stop
 from penstock.registry import Registration
 from penstock.worker.attempt import AttemptPlan, run_attempt
-from penstock.worker.runner.attempts import Key, RunnerAttempt, fields_of
+from penstock.worker.runner.attempts import Key, RunnerAttempt
 from penstock.worker.runner.limits import Limits, set_limits
 from penstock.worker.runner.notes import NoteBook
 from penstock.worker.runner.pump import Ended
-
-_log = logging.getLogger("penstock.runner")
+from penstock.worker.runner.witness import Witness
 
 
 class Desk:
@@ -37,6 +35,7 @@ class Desk:
         limits: told of hard limits before the attempts start.
         hand_over: takes ended attempts: the pump.
         thread_freed: called when a plain attempt has ended.
+        witness: told of starts and ends.
 
     Attributes:
         running: attempts under way.
@@ -55,6 +54,7 @@ class Desk:
         limits: Limits,
         hand_over: Callable[[Ended], None],
         thread_freed: Callable[[], None],
+        witness: Witness,
     ) -> None:
         self.running: dict[Key, RunnerAttempt] = {}
         self.coroutines_max = 0
@@ -68,6 +68,7 @@ class Desk:
         self._limits = limits
         self._hand_over = hand_over
         self._thread_freed = thread_freed
+        self._witness = witness
         self._loop = asyncio.get_running_loop()
 
     def free_coroutines(self) -> int:
@@ -101,6 +102,7 @@ class Desk:
         create_task = self._loop.create_task
         for attempt in attempts:
             attempt.task = create_task(self._run(attempt))
+        self._witness.started(attempts)
 
     def interrupt(self, keys: Iterable[Key], stop: Stop) -> None:
         """Interrupt those of these attempts that still run here."""
@@ -130,13 +132,11 @@ class Desk:
     def told(self, ended: Sequence[Ended], applied: Sequence[Applied]) -> None:
         """Take in what became of settlements."""
         self.settled += len(ended)
-        is_debug = _log.isEnabledFor(logging.DEBUG)
-        for one, answer in zip(ended, applied, strict=True):
-            is_good = answer is Applied.APPLIED and type(one.settlement) is Complete
-            if not is_good:
+        settled = self._witness.settled
+        for (attempt, settlement), answer in zip(ended, applied, strict=True):
+            if type(settlement) is not Complete:
                 self.failed += 1
-            if is_debug or not is_good:
-                _tell(one, answer)
+            settled(attempt, settlement, answer)
 
     async def _run(self, attempt: RunnerAttempt) -> None:
         outcome = await run_attempt(self._plan, attempt)
@@ -173,23 +173,3 @@ class Desk:
             id=job.id, fence=job.fence, outcome="interrupted", charges=job.charges, need=need
         )
         self._hand_over(Ended(attempt, release))
-
-
-def _tell(ended: Ended, answer: Applied) -> None:
-    if answer is Applied.STALE:
-        ended.attempt.lose("its settlement was refused")
-        return
-    job, settlement = ended.attempt.job, ended.settlement
-    became = str(settlement.__struct_config__.tag) if answer is Applied.APPLIED else answer.value
-    error = settlement.error
-    _log.log(
-        logging.DEBUG if type(settlement) is Complete else logging.INFO,
-        "job %s (%s, attempt %d): %s -> %s%s",
-        job.id,
-        job.spec.task,
-        job.claim_number,
-        settlement.outcome,
-        became,
-        "" if error is None else f": {error.kind}: {error.message}",
-        extra=fields_of(job) | {"outcome": settlement.outcome},
-    )

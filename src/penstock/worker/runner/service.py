@@ -12,6 +12,7 @@ from penstock.core.job import SHARED, THREAD, Claimed
 from penstock.core.settlement import Applied
 from penstock.executors.stop import Stop
 from penstock.executors.thread import ThreadExecutor
+from penstock.telemetry.events import EventSink
 from penstock.worker import wire
 from penstock.worker.attempt import AttemptPlan
 from penstock.worker.dead_notices import DeadNotices
@@ -24,6 +25,7 @@ from penstock.worker.runner.feed import Feed
 from penstock.worker.runner.limits import Limits
 from penstock.worker.runner.notes import NoteBook
 from penstock.worker.runner.pump import Ended, Pump
+from penstock.worker.runner.witness import Witness
 
 #: Milliseconds: a burst waits for a job that becomes due this soon, such as an early retry (the
 #: default backoff begins at 2 s and doubles); what is due later is for the next worker.
@@ -43,6 +45,7 @@ class Service:
         start: what the supervisor asks for.
         broker: async face.
         pipe: to the supervisor.
+        sinks: told of attempts that start and end.
 
     Attributes:
         desk: the attempts.
@@ -50,7 +53,12 @@ class Service:
     """
 
     def __init__(
-        self, app: App, start: wire.Start, broker: AsyncBroker, pipe: Pipe[wire.ToRunner]
+        self,
+        app: App,
+        start: wire.Start,
+        broker: AsyncBroker,
+        pipe: Pipe[wire.ToRunner],
+        sinks: Sequence[EventSink] = (),
     ) -> None:
         self._start = start
         self._broker = broker
@@ -68,7 +76,9 @@ class Service:
             limits=limits,
             result_bytes_max=start.result_bytes_max,
         )
-        self.desk = Desk(plan, self._notes, limits, self._hand_over, self._thread_freed)
+        self.desk = Desk(
+            plan, self._notes, limits, self._hand_over, self._thread_freed, Witness(sinks)
+        )
         self.desk.coroutines_max = start.coroutines
         self.desk.threads_max = start.threads
         carrier = Carrier(broker, lambda lease: lease == self.pump.lease)
