@@ -129,7 +129,7 @@ Samples = dict[str, list[float]]
 
 def live(layout: Layout, path: Path, samples: Samples) -> None:
     """Insert, claim and complete all jobs on a fresh file, and note the time of each step."""
-    connection = connect(str(path), busy_timeout_s=1)
+    connection = connect(str(path), busy_timeout_s=1, creates=True)
     connection.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, int(not layout.peeks))
     for pragma in (*layout.pragmas, "journal_mode = wal", "synchronous = NORMAL"):
         connection.execute(f"PRAGMA {pragma}").fetchall()

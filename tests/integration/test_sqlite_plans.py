@@ -132,7 +132,7 @@ def test_an_offer_with_a_limit_sorts_only_what_it_takes(database: apsw.Connectio
 
 def test_statements_are_prepared_once(tmp_path: Path) -> None:
     """A new value does not make SQLite prepare again, which costs ten times the statement."""
-    connection = connect(str(tmp_path / "jobs.db"), busy_timeout_s=1)
+    connection = connect(str(tmp_path / "jobs.db"), busy_timeout_s=1, creates=True)
     connection.execute(read_sql("schema"))
     sql = heads_statement((Offer("a", ("shared",)),))
     assert not is_prepared_again(connection, sql)

@@ -39,7 +39,7 @@ class Bench:
         self._connect().close()
 
     def _connect(self) -> apsw.Connection:
-        connection = connect(str(self.path), busy_timeout_s=1)
+        connection = connect(str(self.path), busy_timeout_s=1, creates=True)
         connection.execute("PRAGMA journal_mode = wal").fetchall()
         connection.execute("CREATE TABLE IF NOT EXISTS item (name TEXT CHECK (name <> 'bad'))")
         connection.set_commit_hook(self._count)
@@ -76,7 +76,7 @@ class Bench:
         for place, call in enumerate(calls, start=1):
             waiting.append(self.pool.submit(call))
             eventually(
-                lambda place=place: len(self.writer._line) == place,  # type: ignore[misc]
+                lambda place=place: len(self.writer._line) == 1 + place,  # type: ignore[misc]
                 within_s=10,
                 what=f"{place} calls in line",
             )

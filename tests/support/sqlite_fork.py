@@ -60,16 +60,20 @@ def child_closes(path: str) -> None:
 
 
 def locks(path: str) -> None:
-    """The child prints how many locks it holds on the file and its shared memory."""
+    """The child prints on how many of the file and its shared memory it holds a lock."""
     actor = Actor(path)
     actor.put()
-    files = {Path(path + part).stat().st_ino for part in ("", "-shm")}
 
     def child() -> None:
         actor.broker.counts()
-        lines = [line.split() for line in Path("/proc/locks").read_text().splitlines()]
-        mine = [line for line in lines if line[4] == str(os.getpid())]
-        say(len({int(line[5].split(":")[2]) for line in mine} & files))
+        files = {Path(path + part).stat().st_ino for part in ("", "-shm")}
+        held: set[int] = set()
+        # The kernel writes the list piece by piece: a lock that goes meanwhile can hide another.
+        for _ in range(20):
+            lines = [line.split() for line in Path("/proc/locks").read_text().splitlines()]
+            mine = [line for line in lines if line[4] == str(os.getpid())]
+            held |= {int(line[5].split(":")[2]) for line in mine} & files
+        say(len(held))
 
     os.waitpid(in_child(child), 0)
 

@@ -41,18 +41,21 @@ def check_sqlite_version(version: str) -> None:
         )
 
 
-def connect(path: str, *, busy_timeout_s: float, reads_only: bool = False) -> apsw.Connection:
-    """Open a connection to an existing file, or make the file.
+def connect(
+    path: str, *, busy_timeout_s: float, creates: bool = False, reads_only: bool = False
+) -> apsw.Connection:
+    """Open a connection to a file.
 
     Args:
         path: absolute path.
         busy_timeout_s: give up on a lock after this long.
+        creates: make the file if it is not there.
         reads_only: refuse writes, so that a mistake in a read cannot change anything.
 
     Raises:
         apsw.Error: the file cannot be opened.
     """
-    flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
+    flags = apsw.SQLITE_OPEN_READWRITE | (apsw.SQLITE_OPEN_CREATE if creates else 0)
     connection = apsw.Connection(path, flags=flags, statementcachesize=_STATEMENT_CACHE)
     # Plans must not depend on bound values: SQLite with STAT4 would prepare a statement anew at
     # every call wherever a value might decide on a partial index, at ten times its cost.

@@ -70,7 +70,10 @@ class SqliteFile:
     ) -> tuple[Answer, Transaction]:
         """Run and commit one operation. See `Writer.run`."""
         self.check_open()
-        self._check_in_place()
+        now = time.monotonic()
+        if now >= self._look_at:
+            self._check_in_place()
+            self._look_at = now + _LOOK_EVERY_S
         return self._writer.run(work, fsync=fsync)
 
     def read(self, read: Callable[[Snapshot], Answer]) -> Answer:
@@ -137,11 +140,7 @@ class SqliteFile:
         Raises:
             Unavailable: it was removed or replaced.
         """
-        now = time.monotonic()
-        if self._identity is None or now < self._look_at:
-            return
-        self._look_at = now + _LOOK_EVERY_S
-        if _identity_of(self.path) != self._identity:
+        if self._identity is not None and _identity_of(self.path) != self._identity:
             raise Unavailable(
                 f"{self.path} was removed or replaced while it was open, so that nobody would find "
                 "what is written: put it back, or start this process again"
@@ -150,7 +149,8 @@ class SqliteFile:
     def _connect_for_writing(self) -> apsw.Connection:
         # Race: a call that waited for the lock while the broker was closed must not open it again.
         self.check_open()
-        connection = connect(str(self.path), busy_timeout_s=self._busy_timeout_s)
+        self._check_in_place()
+        connection = connect(str(self.path), busy_timeout_s=self._busy_timeout_s, creates=True)
         try:
             prepare(connection, self.path, busy_timeout_s=self._busy_timeout_s)
         except BaseException as error:

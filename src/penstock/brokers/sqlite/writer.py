@@ -86,9 +86,14 @@ class Writer:
         """
         call = _Call(work, fsync=fsync)
         self._line.append(call)
-        with self._lock:
-            while not call.done:
-                self._commit_line(call)
+        try:
+            with self._lock:
+                while not call.done:
+                    self._commit_line()
+        except BaseException:
+            # Only an interrupt comes here: nobody is to run what its caller has given up.
+            call.done = True
+            raise
         if call.error is not None:
             raise call.error
         assert call.transaction is not None  # noqa: S101 - narrows the type; done without error
@@ -107,14 +112,18 @@ class Writer:
         """Forget the calls in line: in a forked child they are the parent's threads'."""
         self._line.clear()
 
-    def _commit_line(self, own: _Call) -> None:
-        """Commit what is in line. `own` is the call of this thread."""
-        calls = [self._line.popleft() for _ in range(min(len(self._line), _GROUP_MAX))]
-        try:
-            self._commit_together(calls)
-        finally:
-            # Only where this thread was interrupted: the others run theirs when the lock is free.
-            self._line.extendleft(c for c in reversed(calls) if not c.done and c is not own)
+    def _commit_line(self) -> None:
+        """Commit what is in line, in order, as much as one transaction takes.
+
+        A call leaves the line only when it is done: where this thread is interrupted, the others
+        find theirs in it and run them.
+        """
+        first = [self._line[place] for place in range(min(len(self._line), _GROUP_MAX))]
+        waiting = [call for call in first if not call.done]
+        if waiting:
+            self._commit_together(waiting)
+        while self._line and self._line[0].done:
+            self._line.popleft()
 
     def _commit_together(self, calls: list[_Call]) -> None:
         cursor: apsw.Cursor | None = None
@@ -132,6 +141,7 @@ class Writer:
                 self._commit_together([call])
             return
         except Exception as error:  # noqa: BLE001 - the file was refused; its callers are told
+            self._disconnect()
             for call in calls:
                 call.error, call.done = error, True
             return
@@ -155,8 +165,8 @@ class Writer:
         """Run one operation. A refusal by its own rules undoes it alone."""
         if not is_alone:
             cursor.execute("SAVEPOINT one")
-        transaction = Transaction(cursor, self._clock)
         try:
+            transaction = Transaction(cursor, self._clock)
             call.answer = call.work(transaction)
             transaction.flush_counts()
             call.transaction, call.error = transaction, None
