@@ -25,8 +25,8 @@ EVENTS: Final[dict[str, Collection[Event]]] = {
     "promote": {Event.DUE},
     "expire": {Event.EXPIRE} | _FAMILY,
     "reclaim": {Event.RECLAIM},
-    "prune": {Event.PRUNE, Event.PARENT_FAILED},
-    "delete": {Event.PRUNE, Event.PARENT_FAILED},
+    "prune": {Event.PRUNE} | _FAMILY,
+    "delete": {Event.PRUNE} | _FAMILY,
     "cancel": {Event.CANCEL} | _FAMILY,
     "requeue": {Event.REQUEUE},
 }

@@ -6,6 +6,8 @@ transitions:
     cancelled --prune--> (none)
     expired --prune--> (none)
     blocked --parent_failed--> cancelled
+    blocked --unblock--> queued
+    blocked --unblock--> scheduled
 """
 
 from __future__ import annotations

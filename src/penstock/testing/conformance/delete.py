@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from penstock.broker import requests as r
-from penstock.core.job import Reason
+from penstock.core.job import Parent, Reason
 from penstock.core.lifecycle import FINAL, State
 from penstock.errors import UsageError
 
@@ -78,9 +78,13 @@ def test_a_child_that_waits_for_a_requeue_ends_with_its_parent(scene: Scene) -> 
     parent = scene.put()
     child = scene.put(OTHER, after=(parent,))
     grandchild = scene.put(OTHER, after=(child,))
+    spared = scene.put(OTHER, after=(Parent(child, ignore_failure=True),))
     scene.bury(scene.run(parent))
+    scene.broker.cancel([spared])
     scene.broker.requeue([child])
+    waiting = scene.put(OTHER, after=(Parent(child, ignore_failure=True),))
     scene.broker.delete([parent])
+    assert scene.states(spared, waiting) == [State.CANCELLED, State.QUEUED]
     for job_id in (child, grandchild):
         record = scene.record(job_id)
         assert (record.state, record.reason) == (State.CANCELLED, Reason.PARENT_FAILED)
