@@ -12,6 +12,7 @@ from .child_process import ChildFailed, ChildProcess
 from .crew import Crew
 from .environment import child_environment
 from .parts import Parts
+from .pulse import Bell, backoff_ms
 from .wire import Prepare
 
 _log = logging.getLogger("penstock.worker")
@@ -31,18 +32,24 @@ class ChildPool:
         started: children since the start.
     """
 
-    def __init__(self, parts: Parts, crew: Crew) -> None:
-        """Start with no child."""
+    def __init__(self, parts: Parts, crew: Crew, bell: Bell) -> None:
+        """Start with no child; `bell` is rung when one is ready."""
         self._parts = parts
         self._crew = crew
+        self._bell = bell
         self._idle: list[tuple[ChildProcess, float]] = []
+        self._making = 0
+        self._failures = 0
+        self._not_before_s = 0.0
         self._outdated: set[ChildProcess] = set()
         self.all: list[ChildProcess] = []
         self.tags: dict[str, int] = {}
         self.started = 0
 
     async def take(self) -> ChildProcess:
-        """Return a child that is ready for a job: the one idle for the shortest time, or a new one.
+        """Return a child that is ready for a job: the one idle for the shortest time.
+
+        If the last idle one has died meanwhile, a new one is made.
 
         Raises:
             ChildFailed: a new one could not be made; it is gone again.
@@ -54,14 +61,16 @@ class ChildPool:
             await self._bury(child)
         return await self._make()
 
-    async def is_able(self) -> bool:
-        """Make sure that there is an idle child; False: none can be made, and the log says why."""
-        try:
-            await self.put_back(await self.take())
-        except ChildFailed as failure:
-            _log.error("no child can be made: %s", failure.error.message)
-            return False
-        return True
+    def prepare(self, count: int) -> None:
+        """See to it that `count` children are ready, or will be soon; the bell tells when.
+
+        After a failure nothing is made for a while, twice as long after each further one.
+        """
+        if asyncio.get_running_loop().time() < self._not_before_s:
+            return
+        while len(self._idle) + self._making < count:
+            self._making += 1
+            self._crew.send("making a child", self._make_idle())
 
     async def put_back(self, child: ChildProcess) -> None:
         """Keep a child for the next job, or end it: after many jobs, or after a reload."""
@@ -108,6 +117,21 @@ class ChildPool:
     def idle(self) -> int:
         """Children waiting for a job."""
         return len(self._idle)
+
+    async def _make_idle(self) -> None:
+        try:
+            await self.put_back(await self._make())
+            self._failures = 0
+        except ChildFailed as failure:
+            self._failures += 1
+            wait_ms = backoff_ms(self._failures)
+            self._not_before_s = asyncio.get_running_loop().time() + wait_ms / 1000
+            asyncio.get_running_loop().call_later(wait_ms / 1000, self._bell.ring)
+            text = failure.error.traceback or failure.error.message
+            _log.error("no child can be made, again in %.1f s: %s", wait_ms / 1000, text)
+        finally:
+            self._making -= 1
+            self._bell.ring()
 
     async def _make(self) -> ChildProcess:
         env, mark = child_environment(self._parts.environ, self._parts.settings)

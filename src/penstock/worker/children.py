@@ -18,7 +18,7 @@ from .crew import Crew
 from .lone_attempt import Halt, LoneAttempt
 from .offers import Offers
 from .parts import Parts
-from .pulse import backoff_ms, retry_wait_s
+from .pulse import retry_wait_s
 from .runner_process import Attempt
 from .runners import Runners
 
@@ -48,7 +48,6 @@ class Children:
         self._offers = Offers(parts.settings.queues)
         self._calls = ChildCalls(parts.link)
         self._unanswered: ClaimRequest | None = None
-        self._failed_starts = 0
         self.bell = runners.yielded_bell
         self.moved_at_ms = parts.link.clock.boot_ms()
         self.attempts: dict[JobId, LoneAttempt] = {}
@@ -83,13 +82,12 @@ class Children:
                 self._runners.want_children(slots.children)
                 return poll_ms if due_ms is None else min(poll_ms, due_ms + 1)
             self._runners.want_children(slots.children + max(1, slots.children))
-            if slots.free() == 0:
+            # A job is claimed only once there is a child for it: until then any worker may have it.
+            self._pool.prepare(slots.free())
+            if min(slots.free(), self._pool.idle) == 0:
                 return poll_ms
-            if self._failed_starts and not await self._pool.is_able():
-                # Claimed jobs would only go back, one attempt after the other.
-                self._failed_starts += 1
-                return backoff_ms(self._failed_starts)
-        answer = await self._claim(self._offers.waiting(), min(slots.free(), BATCH_MAX))
+        limit = min(slots.free(), self._pool.idle, BATCH_MAX)
+        answer = await self._claim(self._offers.waiting(), limit)
         for job in answer.jobs:
             self._begin(job)
         if not answer.lease_open:
@@ -119,7 +117,7 @@ class Children:
         # Fence: a call whose reply was lost is repeated as it was, else what it took would run
         # under this lease with a fence that nobody knows.
         request = self._unanswered
-        if request is None or request.lease != self._parts.leases.own:
+        if request is None:
             request = ClaimRequest(
                 lease=self._parts.leases.own,
                 offers=offers,
@@ -140,7 +138,6 @@ class Children:
     async def _run(self, attempt: LoneAttempt) -> None:
         try:
             await attempt.run()
-            self._failed_starts = 1 if attempt.failed_to_start else 0
         finally:
             self._parts.slots.give_back()
             self.attempts.pop(attempt.job.id, None)
@@ -149,6 +146,7 @@ class Children:
     def renewed(self, lease: LeaseId, lost: LeaseId) -> None:
         """Drop what runs under the lost lease; the next claims are made under the new one."""
         _log.debug("lone jobs are claimed under lease %s now", lease)
+        self._unanswered = None
         for attempt in self.attempts.values():
             if attempt.job.lease == lost:
                 attempt.halt(Halt.LOST)

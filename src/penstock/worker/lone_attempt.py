@@ -38,14 +38,12 @@ class LoneAttempt:
     Attributes:
         job: as claimed.
         child: where it runs; None while a child is being made.
-        failed_to_start: no child could be made ready for it.
     """
 
     def __init__(self, job: Claimed, parts: Parts, pool: ChildPool, calls: ChildCalls) -> None:
         """Prepare to run `job`."""
         self.job = job
         self.child: ChildProcess | None = None
-        self.failed_to_start = False
         self._parts = parts
         self._pool = pool
         self._calls = calls
@@ -84,8 +82,7 @@ class LoneAttempt:
         try:
             child = await self._pool.take()
         except ChildFailed as failure:
-            # Not the job's doing: it goes back, and the claim loop waits before it tries again.
-            self.failed_to_start = True
+            # Not the job's doing: it goes back.
             _log.error("no child for job %s: %s", self.job.id, failure.error.message)
             return o.Interrupted(failure.error), None
         if self._halt is not Halt.NONE:

@@ -97,7 +97,7 @@ class Supervisor:
         job_listener = await start.broker.listen()
         parts = self._parts(start, link, facts, cancel_listener.token)
         runners = Runners(parts, crew)
-        pool = ChildPool(parts, crew)
+        pool = ChildPool(parts, crew, runners.yielded_bell)
         children = Children(parts, runners, pool, crew, wake_token=job_listener.token)
         detach = (attach(cancel_listener, parts.leases.bell), attach(job_listener, children.bell))
         health = HealthServer(parts, runners, children, pool)
