@@ -1,11 +1,12 @@
 """Every guard of every verb is needed: without it the verb's own cases turn red.
 
-`PENSTOCK_TEST_ALL_CASES=1` (make proof) runs the whole suite on each mutant that the verb's own
-cases let live; without it such a mutant fails the test, as it should.
+With PROOF=1 in the environment (make proof) the whole suite runs on each mutant, and how many cases
+see it is printed (`pytest -rP` shows it).
 """
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,6 +26,9 @@ ADAPTERS: Final[dict[str, tuple[Path, MakeHarness]]] = {
     "memory": (Path(memory.__file__).parent, MemoryHarness),
     "sqlite": (Path(sqlite.__file__).parent, SqliteHarness),
 }
+
+#: Whether to count every case that sees a mutant, which takes minutes.
+IS_PROOF: Final = bool(os.environ.get("PROOF"))
 
 #: File that serves several verbs -> the verbs whose cases must see its guards.
 SHARED_FILES: Final = {
@@ -93,7 +97,11 @@ def test_without_a_guard_the_suite_is_red(adapter: str, mutant: Mutant, tmp_path
     package, make = ADAPTERS[adapter]
     with imported_copy(package, tmp_path, mutant) as module:
         failure = first_failure(module, make, cases_of(mutant.guard), tmp_path)
-    assert failure is not None, f"{mutant.guard}: {mutant.how}, and every case passes"
+        assert failure is not None, f"{mutant.guard}: {mutant.how}, and every case passes"
+        if IS_PROOF:
+            alone = [[case] for case in cases()]
+            red = [case for case in alone if first_failure(module, make, case, tmp_path)]
+            print(f"{adapter} {mutant.guard}: {len(red)} cases are red")  # noqa: T201 - the report
 
 
 @pytest.mark.parametrize("adapter", ADAPTERS)

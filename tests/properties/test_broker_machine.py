@@ -12,9 +12,13 @@ from hypothesis.stateful import run_state_machine_as_test
 from tests.conformance.harnesses import MemoryHarness, SqliteHarness
 from tests.properties.broker_machine import BrokerMachine
 
-#: Lives of one broker, and steps of one life; PROOF=1 is `make proof`.
-LIVES: Final = 3_000 if os.environ.get("PROOF") else 100
-STEPS: Final = 60 if os.environ.get("PROOF") else 40
+#: Whether this is `make proof` (PROOF=1 in the environment).
+IS_PROOF: Final = bool(os.environ.get("PROOF"))
+#: Lives of one broker, and steps of one life.
+LIVES: Final = 3_000 if IS_PROOF else 100
+STEPS: Final = 60 if IS_PROOF else 40
+#: Seconds; a failure is made small before it is shown, which takes a while.
+TIME_LIMIT_S: Final = 3_000 if IS_PROOF else 300
 
 
 class MemoryMachine(BrokerMachine):
@@ -29,7 +33,7 @@ class SqliteMachine(BrokerMachine):
     make_subject = SqliteHarness
 
 
-@pytest.mark.timeout(3_000 if os.environ.get("PROOF") else 300)
+@pytest.mark.timeout(TIME_LIMIT_S)
 @pytest.mark.parametrize("machine", [MemoryMachine, SqliteMachine], ids=["memory", "sqlite"])
 def test_broker_machine(machine: type[BrokerMachine]) -> None:
     """Whatever clients, workers, reapers, people and clocks do, the contract holds."""
