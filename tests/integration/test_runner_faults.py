@@ -224,6 +224,49 @@ def test_a_closed_lease_claims_nothing_until_it_is_renewed(bench: ServiceBench) 
     assert bench.run(beside)
 
 
+class Slow:
+    """A broker that makes a claim and holds its answer up until told."""
+
+    def __init__(self, bench: ServiceBench) -> None:
+        self._memory = bench.memory
+        self.made: list[r.ClaimAnswer] = []
+        self.go_on = threading.Event()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._memory, name)
+
+    def claim(self, request: r.ClaimRequest, /) -> r.ClaimAnswer:
+        """Claim, and answer late if there was anything."""
+        answer = self._memory.claim(request)
+        if answer.jobs:
+            self.made.append(answer)
+            self.go_on.wait(30)
+        return answer
+
+
+def test_a_cancel_that_overtakes_its_claim_is_not_lost(bench: ServiceBench) -> None:
+    """A job that is cancelled while the claim that took it is on its way never starts."""
+    slow = Slow(bench)
+    ran: list[int] = []
+
+    @bench.app.task(name="one")
+    async def one() -> None:
+        ran.append(1)
+
+    async def beside(service: Service) -> None:
+        await until(lambda: slow.made)
+        job.cancel()
+        [claimed] = slow.made[0].jobs
+        service.take_in(wire.CancelJobs(((claimed.id, claimed.fence),)))
+        slow.go_on.set()
+        await until(lambda: bench.record(job.id).state is State.CANCELLED)
+        service.take_in(wire.Drain(0))
+
+    job = one.enqueue()
+    assert bench.run(beside, faulty=slow)
+    assert not ran
+
+
 def test_sinks_are_told_of_starts_and_ends(bench: ServiceBench) -> None:
     """Each attempt is told twice: when it starts, and when its end is written."""
     made = five_jobs(bench, [])

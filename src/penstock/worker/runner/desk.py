@@ -104,12 +104,16 @@ class Desk:
             attempt.task = create_task(self._run(attempt))
         self._witness.started(attempts)
 
-    def interrupt(self, keys: Iterable[Key], stop: Stop) -> None:
-        """Interrupt those of these attempts that still run here."""
+    def interrupt(self, keys: Iterable[Key], stop: Stop) -> set[Key]:
+        """Interrupt those of these attempts that run here; return those that do not."""
+        absent: set[Key] = set()
         for key in keys:
             attempt = self.running.get(key)
-            if attempt is not None:
+            if attempt is None:
+                absent.add(key)
+            else:
                 attempt.interrupt(stop)
+        return absent
 
     def lose(self, lease: LeaseId) -> None:
         """Note that all attempts under this lease belong to others now; they run on, unheard."""

@@ -18,7 +18,7 @@ from penstock.worker.attempt import AttemptPlan
 from penstock.worker.dead_notices import DeadNotices
 from penstock.worker.pipe import Pipe
 from penstock.worker.pulse import Bell
-from penstock.worker.runner.attempts import RunnerAttempt, enter
+from penstock.worker.runner.attempts import Key, RunnerAttempt, enter
 from penstock.worker.runner.carrier import Carrier
 from penstock.worker.runner.desk import Desk
 from penstock.worker.runner.feed import Feed
@@ -66,6 +66,7 @@ class Service:
         self._bell = Bell()
         self._stop: wire.Drain | wire.ReleaseNow | None = None
         self._yield_to: int | None = None
+        self._early_cancels: set[Key] = set()
         self._notes = NoteBook(broker)
         limits = Limits(pipe)
         plan = AttemptPlan(
@@ -120,7 +121,7 @@ class Service:
                 self.desk.lose(message.lost)
                 self.pump.renew(message.lease)
             case wire.CancelJobs():
-                self.desk.interrupt(message.jobs, Stop.CANCEL)
+                self._early_cancels |= self.desk.interrupt(message.jobs, Stop.CANCEL)
             case wire.Slots():
                 self.desk.threads_max = self._yield_to = message.threads
                 self._thread_freed()
@@ -140,6 +141,10 @@ class Service:
             self.desk.start(jobs)
         else:
             self.desk.send_back(jobs)
+        # Race: a job can be cancelled after the broker gave it away and before it is here. What
+        # matches no job of the claim that was under way was for one that has ended.
+        self.desk.interrupt(self._early_cancels, Stop.CANCEL)
+        self._early_cancels.clear()
         self._thread_freed()
 
     def told(self, ended: Sequence[Ended], applied: Sequence[Applied]) -> None:
@@ -149,6 +154,7 @@ class Service:
     def rested(self) -> None:
         """Nothing is under way at the broker."""
         self._bell.ring()
+        self._early_cancels.clear()
         self._thread_freed()
         if self._start.burst and self._stop is None and self._is_dry():
             self._end_by(wire.Drain(self._start.drain_grace_ms))
