@@ -129,6 +129,15 @@ def test_a_signal_before_the_app_is_imported_ends_the_worker_with_success(tmp_pa
         assert not any(processes.is_alive(pid) for pid in tree), worker.report()
 
 
+def test_a_signal_while_the_broker_does_not_answer_ends_the_worker(tmp_path: Path) -> None:
+    """A worker that cannot open its lease yet has nothing to drain: it ends with success."""
+    with Supervised(tmp_path) as site, site.locked_file():
+        worker = site.start()
+        worker.wait_log("cannot be reached", within_s=SOON_S)
+        worker.signal(signal.SIGTERM)
+        assert worker.wait_exit(SOON_S) == 0, worker.report()
+
+
 def test_the_command_line_of_no_process_holds_the_url(tmp_path: Path) -> None:
     """A URL may hold a password, and everyone on the host can read command lines."""
     with Supervised(tmp_path) as site:

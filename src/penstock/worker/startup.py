@@ -82,7 +82,7 @@ async def start_up(
         settings = _settings(plan, environ, manifest)
         broker = await _open_broker(settings, stopping)
     except BaseException:
-        await _end(runners)
+        await end_runners(runners)
         raise
     return Start(settings, manifest, runners, broker)
 
@@ -144,7 +144,8 @@ async def _open_broker(settings: Settings, stopping: Stopping) -> AsyncBroker:
         return ThreadedBroker(broker)
 
 
-async def _end(runners: list[RunnerProcess]) -> None:
+async def end_runners(runners: list[RunnerProcess]) -> None:
+    """Kill runners that were not introduced to the broker yet: they have no jobs."""
     for runner in runners:
         runner.kill(End.STOPPED)
     for runner in runners:

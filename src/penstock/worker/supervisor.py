@@ -11,7 +11,8 @@ import asyncio
 import contextlib
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -39,18 +40,32 @@ from .notify import Notifier
 from .orphans import Orphans, become_subreaper
 from .parts import Parts
 from .plan import WorkerPlan, retention
-from .pulse import attach
+from .pulse import attach, first_of
 from .reclaim import Reclaim
 from .reload import Reload
 from .runners import Runners
 from .settling import Settler
 from .slots import Slots
 from .stall import Stalls
-from .startup import EXIT_DRAINED, EXIT_FAILED, Start, StopAsked, start_up
+from .startup import EXIT_DRAINED, EXIT_FAILED, Start, StopAsked, end_runners, start_up
 from .stopping import Stopping
 from .task_facts import Tasks
 
 _log = logging.getLogger("penstock.worker")
+
+#: Seconds that the broker is given to close leases at the end; they run out anyway.
+_CLOSE_S: Final = 0.5
+
+
+@dataclass(frozen=True)
+class _Duties:
+    """What is made once the broker has answered; `detach` undoes the listening."""
+
+    parts: Parts
+    runners: Runners
+    pool: ChildPool
+    children: Children
+    detach: tuple[Callable[[], None], ...]
 
 
 class Supervisor:
@@ -89,18 +104,40 @@ class Supervisor:
 
     async def _serve(self, start: Start, crew: Crew) -> int:
         """Start every duty, wait for the end, and see to it that it is a tidy one."""
-        link = BrokerLink(start.broker, self._clock)
-        facts = await link.insist(start.broker.describe, what="asking what the broker is")
+        preparing = asyncio.create_task(self._prepare(start, crew))
+        await first_of(preparing, self._stopping.drain.wait())
+        if not preparing.done():
+            # The broker did not answer yet, so nothing was claimed.
+            preparing.cancel()
+            await end_runners(start.runners)
+            return EXIT_DRAINED
+        duties = preparing.result()
+        self._start_duties(duties, crew)
+        for runner in start.runners:
+            duties.runners.adopt(runner)
+        await self._stopping.drain.wait()
+        self._notifier.send(STOPPING=1)
+        is_tidy = await Drain(duties.parts, duties.runners, duties.children).run()
+        crew.dismiss()
+        for detach in duties.detach:
+            detach()
+        await duties.pool.destroy()
+        await _close_leases(duties.parts)
+        _log.info("worker %s has ended", duties.parts.identity.worker)
+        return EXIT_DRAINED if is_tidy else EXIT_FAILED
+
+    async def _prepare(self, start: Start, crew: Crew) -> _Duties:
+        """Make the parts; returns once the broker has opened the supervisor's lease."""
+        link, broker = BrokerLink(start.broker, self._clock), start.broker
+        facts = await link.insist(broker.describe, what="asking what the broker is")
         for warning in facts.warnings:
             _log.warning("%s", warning)
-        cancel_listener = await start.broker.listen()
-        job_listener = await start.broker.listen()
+        cancel_listener = await link.insist(broker.listen, what="listening for cancels")
+        job_listener = await link.insist(broker.listen, what="listening for jobs")
         parts = self._parts(start, link, facts, cancel_listener.token)
         runners = Runners(parts, crew)
         pool = ChildPool(parts, crew, runners.yielded_bell)
         children = Children(parts, runners, pool, crew, wake_token=job_listener.token)
-        detach = (attach(cancel_listener, parts.leases.bell), attach(job_listener, children.bell))
-        health = HealthServer(parts, runners, children, pool)
         await parts.leases.open_own(parts.identity.owner(os.getpid()), children)
         _log.info(
             "worker %s serves %s on %s",
@@ -108,19 +145,16 @@ class Supervisor:
             ", ".join(parts.settings.queues),
             facts.location,
         )
-        self._start_duties(parts, runners, pool, children, health, crew)
-        for runner in start.runners:
-            runners.adopt(runner)
-        await self._stopping.drain.wait()
-        self._notifier.send(STOPPING=1)
-        is_tidy = await Drain(parts, runners, children).run()
-        crew.dismiss()
-        for undo in detach:
-            undo()
-        await pool.destroy()
-        await self._close_leases(parts)
-        _log.info("worker %s has ended", parts.identity.worker)
-        return EXIT_DRAINED if is_tidy else EXIT_FAILED
+        return _Duties(
+            parts=parts,
+            runners=runners,
+            pool=pool,
+            children=children,
+            detach=(
+                attach(cancel_listener, parts.leases.bell),
+                attach(job_listener, children.bell),
+            ),
+        )
 
     def _parts(
         self, start: Start, link: BrokerLink, facts: BrokerFacts, cancel_token: str
@@ -161,15 +195,9 @@ class Supervisor:
             slots=Slots(settings.concurrency),
         )
 
-    def _start_duties(
-        self,
-        parts: Parts,
-        runners: Runners,
-        pool: ChildPool,
-        children: Children,
-        health: HealthServer,
-        crew: Crew,
-    ) -> None:
+    def _start_duties(self, made: _Duties, crew: Crew) -> None:
+        parts, runners, pool, children = made.parts, made.runners, made.pool, made.children
+        health = HealthServer(parts, runners, children, pool)
         limits = Limits(
             runners,
             Evictions(runners, crew),
@@ -208,13 +236,10 @@ class Supervisor:
             runners.set_quiet(on=self._stopping.is_quiet)
             children.bell.ring()
 
-    async def _close_leases(self, parts: Parts) -> None:
-        """Close what is still open, so that nobody has to wait until it runs out."""
-        leases = parts.leases.forget_all()
-        with contextlib.suppress(PenstockError, TimeoutError):
-            async with asyncio.timeout(_CLOSE_S):
-                await parts.link.broker.close_leases(leases)
 
-
-#: Seconds that the broker is given to close leases at the end; they run out anyway.
-_CLOSE_S: Final = 0.5
+async def _close_leases(parts: Parts) -> None:
+    """Close what is still open, so that nobody has to wait until it runs out."""
+    leases = parts.leases.forget_all()
+    with contextlib.suppress(PenstockError, TimeoutError):
+        async with asyncio.timeout(_CLOSE_S):
+            await parts.link.broker.close_leases(leases)
