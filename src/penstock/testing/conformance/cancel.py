@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from penstock.broker import requests as r
@@ -9,7 +11,9 @@ from penstock.core.job import Parent, Reason
 from penstock.core.lifecycle import FINAL, WAITING, State
 from penstock.errors import UsageError
 
-from .scene import QUEUE, Scene, retry
+from .cases import requires
+from .harness import Capability
+from .scene import DEADLINE_S, QUEUE, Scene, retry
 
 
 def test_a_waiting_job_is_cancelled(scene: Scene) -> None:
@@ -92,6 +96,22 @@ def test_a_cancelled_job_leaves_its_ready_set(scene: Scene) -> None:
     scene.broker.cancel([scene.put()])
     assert scene.broker.needs([QUEUE])[QUEUE] == []
     assert scene.counts().oldest_queued_ms is None
+
+
+@requires(Capability.THREADS)
+def test_a_cancelled_job_never_starts(scene: Scene) -> None:
+    """Cancels that race claims: what answered cancelled is not handed out, the rest was."""
+    jobs = scene.put_many(200)
+    claimer, canceller = scene.harness.open(), scene.harness.open()
+    lease = scene.lease()
+    requests = [scene.request(lease, limit=1) for _ in jobs]
+    with ThreadPoolExecutor(2) as pool:
+        claims = pool.submit(lambda: [claimer.claim(request).jobs for request in requests])
+        cancels = pool.submit(lambda: [canceller.cancel([job_id])[0] for job_id in reversed(jobs)])
+        started = {job.id for taken in claims.result(DEADLINE_S) for job in taken}
+        answers = dict(zip(reversed(jobs), cancels.result(DEADLINE_S), strict=True))
+    assert started == {job_id for job_id in jobs if answers[job_id] == "requested"}
+    assert set(answers.values()) <= {"cancelled", "requested"}
 
 
 def test_a_batch_has_at_most_batch_max_jobs(scene: Scene) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 from penstock.broker import requests as r
 from penstock.core.ids import LeaseId
 from penstock.core.job import SHARED
@@ -9,7 +12,7 @@ from penstock.core.lifecycle import State
 
 from .cases import requires
 from .harness import Capability
-from .scene import LEASE_MS, OTHER, QUEUE, Scene
+from .scene import DEADLINE_S, LEASE_MS, OTHER, QUEUE, Scene
 
 
 def gives_nothing(scene: Scene, lease: LeaseId) -> bool:
@@ -44,6 +47,32 @@ def test_a_claim_needs_an_unexpired_lease(scene: Scene) -> None:
     scene.harness.advance(1)
     answer = scene.broker.claim(scene.request(lease))
     assert (answer.jobs, answer.lease_open) == ((), False)
+
+
+@requires(Capability.THREADS)
+def test_no_claim_wins_against_a_close(scene: Scene) -> None:
+    """Claims that race a close take jobs before it or none at all: after it, never again."""
+    scene.put_many(300)
+    lease = scene.lease()
+    requests = [scene.request(lease, limit=1) for _ in range(300)]
+    has_begun = threading.Event()
+    answers: list[r.ClaimAnswer] = []
+
+    def claim_on() -> None:
+        broker = scene.harness.open()
+        for request in requests:
+            answers.append(broker.claim(request))
+            has_begun.set()
+
+    with ThreadPoolExecutor(1) as pool:
+        claiming = pool.submit(claim_on)
+        assert has_begun.wait(DEADLINE_S)
+        scene.broker.close_leases([lease])
+        taken_by_then = scene.counts().running
+        claiming.result(DEADLINE_S)
+    is_open = [answer.lease_open for answer in answers]
+    assert is_open == sorted(is_open, reverse=True), "a closed lease was open again"
+    assert sum(len(answer.jobs) for answer in answers) == taken_by_then == scene.counts().running
 
 
 @requires(Capability.BOOT_ID)

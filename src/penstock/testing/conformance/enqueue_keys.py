@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 from penstock.broker import requests as r
 from penstock.core.lifecycle import State
 from penstock.errors import DuplicateKey, JobNotFound
 
+from .cases import requires
+from .harness import Capability
 from .scene import OTHER, Scene
 
 HOUR_MS = 3_600_000
@@ -124,3 +128,19 @@ def test_a_duplicate_key_is_told_before_a_missing_parent(scene: Scene) -> None:
     scene.broker.delete([parent])
     (answer,) = scene.accept(keyed(scene, after=(parent,)))
     assert answer.id == first.id
+
+
+@requires(Capability.THREADS)
+def test_many_callers_with_one_key_make_one_job(scene: Scene) -> None:
+    """Of callers that race under one key one stores its job, and all are told the same id."""
+    batches = [[keyed(scene)] for _ in range(40)]
+    handles = [scene.harness.open() for _ in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(
+            pool.map(lambda at: handles[at % 4].enqueue(batches[at])[0], range(len(batches)))
+        )
+    accepted = [answer for answer in answers if isinstance(answer, r.Accepted)]
+    assert len(accepted) == len(batches)
+    assert len({answer.id for answer in accepted}) == 1
+    assert [answer.duplicate for answer in accepted].count(False) == 1
+    assert len(scene.all_jobs()) == 1

@@ -12,10 +12,7 @@ from penstock.core.job import ALONE, SHARED
 
 from .cases import requires
 from .harness import Capability
-from .scene import OTHER, QUEUE, Scene, complete, release, retry, snooze
-
-#: Seconds until a wake-up that must come counts as lost.
-DEADLINE_S = 10.0
+from .scene import DEADLINE_S, OTHER, QUEUE, Scene, complete, release, retry, snooze
 
 
 def sleeper(scene: Scene, *offers: r.Offer) -> Listener:

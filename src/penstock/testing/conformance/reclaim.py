@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import msgspec
 import pytest
 
@@ -11,8 +13,10 @@ from penstock.core.job import Charges
 from penstock.core.lifecycle import State
 from penstock.errors import UsageError
 
+from .cases import requires
+from .harness import Capability
 from .reaper import Reaper
-from .scene import LEASE_MS, OTHER, QUEUE, Scene, bury, complete, release, retry
+from .scene import DEADLINE_S, LEASE_MS, OTHER, QUEUE, Scene, bury, complete, release, retry
 
 
 def test_jobs_of_a_closed_lease_are_taken_at_once(scene: Scene) -> None:
@@ -231,6 +235,26 @@ def test_a_spec_that_cannot_be_read_is_taken_with_its_flaw(scene: Scene) -> None
     flaws = {job.id: job.flaw for job in Reaper(scene).tick().jobs}
     assert flaws[poisoned]
     assert flaws[good] is None
+
+
+@requires(Capability.THREADS)
+def test_a_settlement_and_a_takeover_never_both_win(scene: Scene) -> None:
+    """Settlements that race a reaper: each job is settled by its owner or taken, never both."""
+    lease = scene.lease()
+    scene.put_many(200)
+    jobs = scene.claim(lease, limit=200)
+    scene.broker.close_leases([lease])
+    owner, reaper = scene.harness.open(), Reaper(scene)
+    requests = [reaper.request(limit=2) for _ in jobs]
+    with ThreadPoolExecutor(2) as pool:
+        settling = pool.submit(lambda: [owner.settle([complete(job)])[0] for job in reversed(jobs)])
+        taking = pool.submit(lambda: [scene.broker.reclaim(request).jobs for request in requests])
+        taken = {job.id for part in taking.result(DEADLINE_S) for job in part}
+        answers = list(zip(reversed(jobs), settling.result(DEADLINE_S), strict=True))
+    settled = {job.id for job, applied in answers if applied is s.Applied.APPLIED}
+    assert not settled & taken
+    assert settled | taken == {job.id for job in jobs}
+    assert (scene.counts().completed, scene.counts().running) == (len(settled), len(taken))
 
 
 def test_a_limit_keeps_to_the_bounds_of_the_port(scene: Scene) -> None:

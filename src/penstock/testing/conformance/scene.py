@@ -22,6 +22,8 @@ from .snapshot import every_job
 LEASE_MS: Final = 12_000
 #: How often the reaper of the cases looks, in milliseconds: a quarter of a lease.
 TICK_MS: Final = 3_000
+#: Seconds until something that another thread must do counts as not done.
+DEADLINE_S: Final = 30.0
 
 QUEUE: Final = "q"
 """The queue of cases that need only one."""
