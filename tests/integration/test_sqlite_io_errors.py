@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import pytest
 from penstock.broker import requests as r
 from penstock.brokers.sqlite import SqliteBroker
 from penstock.errors import OutcomeUnknown, Unavailable
-from tests.support.sqlite_actor import Actor
+from tests.support.sqlite_actor import Actor, completions
 from tests.support.sqlite_file import check_whole, job_ids
 
 #: Name under which SQLite knows the file system of these tests.
@@ -29,9 +30,11 @@ class Faults:
         kind: "write" or "sync".
         left: calls of this kind until one fails; 0: none does.
         hit: whether one has failed.
+        calls: how many there were of each kind.
     """
 
     def __init__(self) -> None:
+        self.calls: Counter[str] = Counter()
         self.kind = ""
         self.left = 0
         self.hit = False
@@ -47,6 +50,7 @@ class Faults:
 
     def meet(self, kind: str, code: int) -> None:
         """Raise where this call is the one."""
+        self.calls[kind] += 1
         if kind != self.kind or self.left == 0:
             return
         self.left -= 1
@@ -133,6 +137,36 @@ def test_the_nth_call_fails(
     assert told[-1] == "accepted", f"no end after {CALLS_MAX} calls"
     assert len(told) > 1, "no call of this kind was met"
     assert "unknown" in told, told
+
+
+@pytest.mark.parametrize(
+    ("durability", "promised"), [(r.Durability.FSYNC, 1), (r.Durability.LOCAL, 0)]
+)
+def test_only_promises_wait_for_the_disk(
+    tmp_path: Path, faults: Faults, durability: r.Durability, promised: int
+) -> None:
+    """Enqueue syncs as asked and settle as the broker is set; claims and upkeep never do."""
+
+    def syncs(call: Callable[[], object]) -> int:
+        before = faults.calls["sync"]
+        call()
+        return faults.calls["sync"] - before
+
+    actor = Actor(tmp_path / "jobs.db", durability)
+    broker, lease = actor.broker, actor.lease()
+    actor.put()
+    one, two = actor.request(), actor.request()
+    first, second, third = (actor.claim_request(lease, limit=2) for _ in range(3))
+    assert syncs(lambda: broker.enqueue([one], durability=r.Durability.FSYNC)) == 1
+    assert syncs(lambda: broker.enqueue([two], durability=r.Durability.LOCAL)) == 0
+    assert syncs(actor.put) == promised
+    assert syncs(lambda: broker.promote(["q"], limit=1)) == 0
+    assert syncs(lambda: broker.extend([lease], ttl_ms=1_000_000)) == 0
+    assert syncs(lambda: broker.claim(first)) == 0
+    running = completions(broker.claim(first).jobs)
+    assert syncs(lambda: broker.settle(running[:1])) == promised
+    assert syncs(lambda: broker.cycle([], second)) == 0
+    assert syncs(lambda: broker.cycle(running[1:], third)) == promised
 
 
 def test_an_unknown_outcome_is_never_told_as_definite(tmp_path: Path, faults: Faults) -> None:

@@ -15,7 +15,7 @@ from penstock.broker import requests as r
 from penstock.brokers.sqlite import SqliteBroker
 from penstock.brokers.sqlite.connection import check_sqlite_version
 from penstock.brokers.sqlite.place import check_place, file_system_of
-from penstock.errors import BadSetting, Unavailable, WrongContext
+from penstock.errors import BadSetting, Unavailable, UsageError, WrongContext
 from tests.support.sqlite_actor import QUEUE, ROOT, Actor
 from tests.support.sqlite_file import look
 
@@ -52,6 +52,16 @@ def test_a_new_file_is_made(tmp_path: Path) -> None:
     assert look(path, "PRAGMA journal_mode") == [("wal",)]
     assert look(path, "PRAGMA application_id") == [(0x50656E73,)]
     assert look(path, "SELECT value FROM meta WHERE name = 'schema_version'") == [("1",)]
+
+
+def test_queues_run_out_of_tags(tmp_path: Path) -> None:
+    """The 65,536th queue is refused in words, and nothing of it is kept."""
+    path = tmp_path / "jobs.db"
+    broker = SqliteBroker.open(path)
+    look(path, "INSERT INTO queue (tag, name) VALUES (65535, 'last')")
+    with pytest.raises(UsageError, match="queue 'one-more' has no tag: all 65535 are given"):
+        broker.register(["one-more"])
+    assert broker.register(["last"]) == {"last": 65_535}
 
 
 def test_a_relative_path_is_told_in_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -79,6 +79,22 @@ def test_four_processes_hammer_one_file(tmp_path: Path) -> None:
     assert look(path, "SELECT MAX(claim_number) FROM job") == [(1,)]
 
 
+def test_processes_may_make_the_file_at_once(tmp_path: Path) -> None:
+    """Of four processes that open a new file one makes the tables, and all can use them."""
+    path = tmp_path / "jobs.db"
+    with (
+        actor("enqueue", path, 20, 1) as one,
+        actor("enqueue", path, 20, 1) as two,
+        actor("enqueue", path, 20, 1) as three,
+        actor("enqueue", path, 20, 1) as four,
+    ):
+        ends = [end_of(process) for process in (one, two, three, four)]
+    assert [(status, errors) for status, _, errors in ends] == [(0, "")] * 4
+    assert job_ids(path) == {job_id for _, output, _ in ends for job_id in output.split()}
+    assert look(path, "SELECT tag, name FROM queue") == [(1, QUEUE)]
+    check_whole(path)
+
+
 @pytest.mark.parametrize("seed", [7])
 def test_a_killed_writer_loses_nothing_that_it_was_told(tmp_path: Path, seed: int) -> None:
     """After a SIGKILL at any instant every accepted job is in the file, and the file is whole."""

@@ -33,8 +33,9 @@ def _tag_of(tx: Transaction, queue: str) -> int:
     found = tx.row(_SQL["tag_of"], (queue,))
     if found is not None:  # Guard: a tag never changes
         return int(found[0])
-    tag = int(tx.rows(_SQL["add"], (queue,))[0][0])
+    tag = int(tx.rows(_SQL["next_tag"])[0][0])
     if tag > QUEUE_TAG_MAX:
         raise UsageError(f"queue {queue!r} has no tag: all {QUEUE_TAG_MAX} are given")
+    tx.rows(_SQL["add"], (tag, queue))
     tx.each(_SQL["add_counter"], [(tag, str(state)) for state in State])
     return tag

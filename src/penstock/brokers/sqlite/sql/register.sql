@@ -10,11 +10,13 @@ SELECT tag
 FROM queue
 WHERE name = ?1
 
+-- name: next_tag
+SELECT COALESCE(MAX(tag), 0) + 1
+FROM queue
+
 -- name: add
 INSERT INTO queue (tag, name)
-SELECT COALESCE(MAX(tag), 0) + 1, ?1
-FROM queue
-RETURNING tag
+VALUES (?1, ?2)
 
 -- name: add_counter
 INSERT INTO counter (queue, state, jobs)
