@@ -159,7 +159,12 @@ class Children:
                 attempt.halt(Halt.CANCEL)
 
     def overrun(self, jobs: tuple[Attempt, ...]) -> None:
-        """Do nothing: a child that ignores its cancel is killed by its own timer."""
+        """Cancel what was not there yet when its cancel came.
+
+        Race: a cancel may overtake the answer of the claim. One that is ignored is no matter for
+        here: a child is killed by its own timer.
+        """
+        self.cancel(jobs)
 
     async def drain(self, grace_ms: int) -> None:
         """Let attempts finish for `grace_ms`, then interrupt and release them; all at once if told.
