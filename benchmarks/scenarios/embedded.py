@@ -49,8 +49,10 @@ def drain(contestant: Contestant) -> dict[str, float]:
         folder = Path(name)
         harness.act(contestant, folder, "bulk", count=count)
         with harness.worker(contestant, folder) as process:
-            harness.wait_until("first job", (folder / "first").exists, folder, process)
-            started_ns = int((folder / "first").read_text())
+            first = harness.wait_until(
+                "first job", lambda: _text(folder / "first"), folder, process
+            )
+            started_ns = int(first)
             watch = harness.Watch(contestant, folder)
             harness.wait_until("all results", lambda: watch.done() >= count, folder, process)
             ended_ns = time.time_ns()
@@ -109,6 +111,10 @@ def _pss_after(
     harness.wait_until("all results", lambda: watch.done() >= total, folder, process)
     watch.close()
     return harness.pss_mib(harness.tree(process.pid))
+
+
+def _text(path: Path) -> str:
+    return path.read_text() if path.exists() else ""
 
 
 def _lines(path: Path) -> int:
