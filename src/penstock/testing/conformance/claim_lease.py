@@ -72,7 +72,9 @@ def test_no_claim_wins_against_a_close(scene: Scene) -> None:
         claiming.result(DEADLINE_S)
     is_open = [answer.lease_open for answer in answers]
     assert is_open == sorted(is_open, reverse=True), "a closed lease was open again"
-    assert sum(len(answer.jobs) for answer in answers) == taken_by_then == scene.counts().running
+    assert scene.counts().running == taken_by_then, "a claim won against a close"
+    # Not always equal: an answer that was lost before the close cannot be asked for after it.
+    assert sum(len(answer.jobs) for answer in answers) <= taken_by_then
 
 
 @requires(Capability.BOOT_ID)
