@@ -20,8 +20,9 @@ T = TypeVar("T")
 class Sinks(Protocol):
     """Where an attempt's words go; a worker supplies it. Safe to call from any thread.
 
-    None of these waits for the broker: writes are gathered (progress at most 10 times a second,
-    the last value wins) and the last ones go out before the attempt is settled.
+    Writes are gathered (progress at most 10 times a second, the last value wins) and the last ones
+    go out before the attempt is settled. Only a checkpoint is waited for, and only where that does
+    not block an event loop.
     """
 
     def progress(self, value: msgspec.Raw, /) -> None:
@@ -33,7 +34,11 @@ class Sinks(Protocol):
         ...
 
     def checkpoint(self, value: msgspec.Raw, /) -> None:
-        """Replace what the next attempt will find."""
+        """Replace what the next attempt will find, at once.
+
+        Raises:
+            LeaseLost: the job belongs to another attempt.
+        """
         ...
 
     def cancelled(self) -> bool:
@@ -95,10 +100,13 @@ class CurrentJob:
     def checkpoint(self, value: Any) -> None:
         """Keep a value that the next attempt of this job finds as `last_checkpoint()`.
 
-        Written soon, and in any case before the attempt's end is; a crash may lose the last one.
+        In a plain function it is kept when this returns, however long the broker is away. In a
+        coroutine, which must not block, it is written next, and in any case before the attempt's
+        end is: only a crash right here may lose it.
 
         Raises:
             SerializationError: JSON cannot hold the value.
+            LeaseLost: another attempt owns the job now; nothing was kept, and this one should end.
         """
         raw = msgspec.Raw(JsonWriter().write(value, "checkpoint"))
         self._sinks.checkpoint(raw)
