@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import errno
-from collections import Counter
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 
 import apsw
@@ -16,90 +14,18 @@ from penstock.brokers.sqlite import SqliteBroker
 from penstock.errors import OutcomeUnknown, Unavailable
 from tests.support.sqlite_actor import Actor, completions
 from tests.support.sqlite_file import check_whole, job_ids
+from tests.support.sqlite_vfs import Faults, watched
 
-#: Name under which SQLite knows the file system of these tests.
-NAME = "penstock-test-faults"
 #: Calls until one enqueue must have been through without meeting its fault.
 CALLS_MAX = 200
 
 
-class Faults:
-    """Which call of which kind fails, once.
-
-    Attributes:
-        kind: "write" or "sync".
-        left: calls of this kind until one fails; 0: none does.
-        hit: whether one has failed.
-        calls: how many there were of each kind.
-    """
-
-    def __init__(self) -> None:
-        self.calls: Counter[str] = Counter()
-        self.kind = ""
-        self.left = 0
-        self.hit = False
-
-    def arm(self, kind: str, number: int) -> None:
-        """Let the `number`-th call of `kind` from now on fail."""
-        self.kind, self.left, self.hit = kind, number, False
-
-    def disarm(self) -> bool:
-        """Let no more calls fail; return whether one did."""
-        self.left = 0
-        return self.hit
-
-    def meet(self, kind: str, code: int) -> None:
-        """Raise where this call is the one."""
-        self.calls[kind] += 1
-        if kind != self.kind or self.left == 0:
-            return
-        self.left -= 1
-        if self.left == 0:
-            self.hit = True
-            error = apsw.IOError("made to fail")
-            error.extendedresult = code  # type: ignore[attr-defined]  # missing in apsw's stubs
-            raise error
-
-
-class FaultyFile(apsw.VFSFile):
-    """A real file whose calls may fail."""
-
-    def __init__(self, faults: Faults, name: str, flags: list[int]) -> None:
-        super().__init__("", name, flags)
-        self.faults = faults
-
-    def xWrite(self, data: bytes, offset: int) -> None:  # noqa: N802 - SQLite's name
-        """Write, or fail before."""
-        self.faults.meet("write", apsw.SQLITE_IOERR_WRITE)
-        super().xWrite(data, offset)
-
-    def xSync(self, flags: int) -> None:  # noqa: N802 - SQLite's name
-        """Sync, or fail before."""
-        self.faults.meet("sync", apsw.SQLITE_IOERR_FSYNC)
-        super().xSync(flags)
-
-
-class FaultySystem(apsw.VFS):
-    """SQLite's own file system with `FaultyFile` in it."""
-
-    def __init__(self) -> None:
-        super().__init__(NAME, "")
-        self.faults = Faults()
-
-    def xOpen(self, name: str | apsw.URIFilename | None, flags: list[int]) -> FaultyFile:  # noqa: N802 - SQLite's name
-        """Open a file."""
-        return FaultyFile(self.faults, name, flags)  # type: ignore[arg-type]
-
-
 @pytest.fixture
-def faults(monkeypatch: pytest.MonkeyPatch) -> Iterator[Faults]:
+def faults() -> Iterator[Faults]:
     """Let every connection of the adapter go through a file system with faults."""
-    system = FaultySystem()
-    opener = partial(apsw.Connection, vfs=NAME)
-    monkeypatch.setattr("penstock.brokers.sqlite.connection.apsw.Connection", opener)
-    yield system.faults
-    monkeypatch.undo()
-    system.unregister()
+    made = Faults()
+    with watched(made):
+        yield made
 
 
 @pytest.mark.parametrize("durability", [r.Durability.LOCAL, r.Durability.FSYNC])
@@ -126,6 +52,7 @@ def test_the_nth_call_fails(
         except OutcomeUnknown:
             told.append("unknown")
         if not faults.disarm():
+            actor.broker.close()
             break
         expected = {"accepted": [True], "unavailable": [False], "unknown": [True, False]}
         assert (request.id in job_ids(path)) in expected[told[-1]], (number, told[-1])
@@ -167,6 +94,7 @@ def test_only_promises_wait_for_the_disk(
     assert syncs(lambda: broker.settle(running[:1])) == promised
     assert syncs(lambda: broker.cycle([], second)) == 0
     assert syncs(lambda: broker.cycle(running[1:], third)) == promised
+    broker.close()
 
 
 def test_an_unknown_outcome_is_never_told_as_definite(tmp_path: Path, faults: Faults) -> None:
@@ -176,6 +104,7 @@ def test_an_unknown_outcome_is_never_told_as_definite(tmp_path: Path, faults: Fa
     faults.arm("sync", 1)
     with pytest.raises(OutcomeUnknown, match=r"may or may not have happened.*with the same ids"):
         actor.put()
+    actor.broker.close()
 
 
 def test_a_file_that_cannot_be_opened_is_unavailable(
