@@ -49,8 +49,14 @@ class Holder(Protocol):
 
 
 class _Holding(msgspec.Struct, frozen=True):
+    """Who holds a lease; `following` is the lease that takes its place if it is lost.
+
+    Drawn beforehand, so that opening it can be repeated when the broker's answer is lost.
+    """
+
     owner: Owner
     holder: Holder
+    following: LeaseId
 
 
 def draw_lease() -> LeaseId:
@@ -95,7 +101,7 @@ class Leases:
             partial(self._link.broker.open_lease, self._request(lease, owner)),
             what=f"opening a lease for pid {owner.pid}",
         )
-        self._held[lease] = _Holding(owner, holder)
+        self._held[lease] = _Holding(owner, holder, draw_lease())
         return lease
 
     async def open_own(self, owner: Owner, holder: Holder) -> None:
@@ -104,20 +110,15 @@ class Leases:
 
     def forget(self, holder: Holder) -> list[LeaseId]:
         """Stop extending what `holder` has, which is about to be closed; return those leases."""
-        gone = [
-            lease
-            for held in (self._held, self._lost)
-            for lease, holding in held.items()
-            if holding.holder is holder
-        ]
-        for lease in gone:
-            self._held.pop(lease, None)
-            self._lost.pop(lease, None)
+        gone = [lease for lease, one in self._held.items() if one.holder is holder]
+        gone += [one.following for one in self._lost.values() if one.holder is holder]
+        self._held = {lease: one for lease, one in self._held.items() if one.holder is not holder}
+        self._lost = {lease: one for lease, one in self._lost.items() if one.holder is not holder}
         return gone
 
     def forget_all(self) -> list[LeaseId]:
         """Stop extending anything; return what was held."""
-        gone = [*self._held, *self._lost]
+        gone = [*self._held, *(one.following for one in self._lost.values())]
         self._held.clear()
         self._lost.clear()
         return gone
@@ -158,14 +159,14 @@ class Leases:
                 await self._renew(lease)
 
     async def _renew(self, lost: LeaseId) -> None:
-        """Draw a new lease in the place of one that was taken over."""
+        """Open a new lease in the place of one that was taken over."""
         holding = self._lost[lost]
-        lease = draw_lease()
+        lease = holding.following
         await self._link.ask(self._link.broker.open_lease(self._request(lease, holding.owner)))
         # Race: the holder may have died meanwhile; then nobody wants the new lease, it runs out.
         if self._lost.pop(lost, None) is None:
             return
-        self._held[lease] = holding
+        self._held[lease] = _Holding(holding.owner, holding.holder, draw_lease())
         if self.own == lost:
             self.own = lease
         _log.warning(
