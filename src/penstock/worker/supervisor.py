@@ -242,4 +242,5 @@ async def _close_leases(parts: Parts) -> None:
     leases = parts.leases.forget_all()
     with contextlib.suppress(PenstockError, TimeoutError):
         async with asyncio.timeout(_CLOSE_S):
-            await parts.link.broker.close_leases(leases)
+            close = partial(parts.link.broker.close_leases, leases)
+            await parts.link.insist(close, what="closing the leases")
