@@ -116,6 +116,13 @@ def test_a_child_sees_no_credentials(tmp_path: Path) -> None:
         assert not {"NOTIFY_SOCKET", "PENSTOCK_PLAN_FD"} & set(seen)
 
 
+def test_a_child_forgoes_privileges(tmp_path: Path) -> None:
+    """No program that a lone job starts can gain privileges; a runner leaves that to its user."""
+    with Supervised(tmp_path) as site:
+        site.start_ready()
+        assert (site.result(tasks.lone_may_gain), site.result(tasks.may_gain)) == ("1", "0")
+
+
 def test_a_child_enqueues_notes_and_logs_through_its_supervisor(tmp_path: Path) -> None:
     """What a lone job asks for is done under the worker's credentials, and lands in its record."""
     with Supervised(tmp_path) as site:

@@ -81,6 +81,21 @@ def test_a_lone_job_of_a_dead_worker_is_charged(tmp_path: Path) -> None:
         assert record.charges.crashes == 1, record
 
 
+def test_a_runner_that_cannot_start_is_tried_again(tmp_path: Path) -> None:
+    """A worker whose start hooks fail keeps trying, and works once they do."""
+    with Supervised(tmp_path) as site:
+        broken = Path(f"{site.trace}-broken")
+        broken.touch()
+        worker = site.start()
+        health = site.wait_health(worker, lambda one: one.restarts >= 3, "three restarts")
+        assert not health.ready, health
+        (job,) = site.enqueue(tasks.wait.call(0.0))
+        broken.unlink()
+        site.wait_health(worker, lambda one: one.ready, "it to work")
+        (record,) = site.wait_final(job)
+        assert [one.outcome for one in record.attempts] == ["succeeded"], record
+
+
 def test_nothing_outlives_its_supervisor(tmp_path: Path) -> None:
     """When the supervisor alone is killed, its runners and children die too."""
     with Supervised(tmp_path) as site:

@@ -173,6 +173,30 @@ def leave_orphan() -> None:
         trace("orphan", int(file.read()))
 
 
+def _privileges() -> str:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(line.split()[1] for line in lines if line.startswith("NoNewPrivs:"))
+
+
+@app.task
+def may_gain() -> str:
+    """Return "0" where a program started here may gain privileges."""
+    return _privileges()
+
+
+@app.task(isolation="process")
+def lone_may_gain() -> str:
+    """Return "0" where a program started in a child may gain privileges."""
+    return _privileges()
+
+
+@app.on_runner_start
+def start_hook() -> None:
+    """Fail for as long as the test wants it to."""
+    if Path(os.environ.get("SUPERVISED_TRACE", "") + "-broken").exists():
+        raise RuntimeError("this hook is asked to fail")
+
+
 @app.task(isolation="process")
 def lone_environment() -> dict[str, str]:
     """Return the environment that user code sees in a child."""

@@ -1,4 +1,4 @@
-"""Slots, cancels and offers: the supervisor's pure decisions."""
+"""Slots, cancels, offers and waits: the supervisor's pure decisions."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from penstock.core.ids import Fence, JobId, LeaseId
 from penstock.core.job import ALONE
 from penstock.worker.cancels import Cancels
 from penstock.worker.offers import Offers
+from penstock.worker.pulse import RETRY_BASE_S, backoff_ms, retry_wait_s
 from penstock.worker.slots import Slots
 
 
@@ -166,3 +167,22 @@ def test_wake_ups_are_asked_for_without_taking_anything() -> None:
     offers.learn({"a": ("alone.m3",)})
     offers.learn({})
     assert offers.to_be_woken() == (Offer("a", ("alone", "alone.m3"), 0),)
+
+
+def test_processes_that_fail_are_started_again_ever_later() -> None:
+    """A tenth of a second at first, twice as long each time, half a minute at most."""
+    waits = [backoff_ms(failures) for failures in range(1, 12)]
+    assert waits[:4] == [100, 200, 400, 800]
+    assert waits[-2:] == [30_000, 30_000]
+    assert backoff_ms(10**9) == 30_000
+
+
+@given(failures=st.integers(1, 10**6), cap_s=st.floats(0.2, 60))
+def test_calls_that_fail_are_made_again_at_random_within_bounds(
+    failures: int, cap_s: float
+) -> None:
+    """Never at once, never later than the cap, nor than the doubled base."""
+    wait_s = retry_wait_s(failures, cap_s=cap_s)
+    assert RETRY_BASE_S / 2 <= wait_s <= cap_s
+    if failures == 1:
+        assert wait_s <= RETRY_BASE_S

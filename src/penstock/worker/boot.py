@@ -33,8 +33,9 @@ EXIT_ORPHANED: Final = 69
 STOP_WAIT_S: Final = 5.0
 #: Seconds that exit handlers and left-over threads of user code may take.
 _EXIT_WAIT_S: Final = 2.0
-#: PR_SET_PDEATHSIG of Linux's prctl.
+#: PR_SET_PDEATHSIG and PR_SET_NO_NEW_PRIVS of Linux's prctl.
 _PR_SET_PDEATHSIG: Final = 1
+_PR_SET_NO_NEW_PRIVS: Final = 38
 #: Taken by an empty handler: these processes stop by frame or end of file alone (`wire`).
 _STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
@@ -48,6 +49,11 @@ def tie_to_parent() -> None:
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != parent:
         end_at_once(EXIT_ORPHANED)
+
+
+def forgo_privileges() -> None:
+    """Let no program that this process starts gain privileges, by set-user-id bits or otherwise."""
+    ctypes.CDLL(None).prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
 
 
 def set_up(environ: Mapping[str, str]) -> int:

@@ -27,6 +27,7 @@ _UMASK = 0o077
 def main() -> int:
     """Run a child until its supervisor lets it end; return the exit status."""
     boot.tie_to_parent()
+    boot.forgo_privileges()
     os.umask(_UMASK)
     channel = boot.set_up(os.environ)
     pipe: Pipe[wire.ToChild] = Pipe(
