@@ -37,6 +37,19 @@ def test_a_worker_describes_itself(tmp_path: Path) -> None:
         assert health.queues == ("default",)
 
 
+def test_settled_attempts_are_counted_through_the_death_of_a_runner(tmp_path: Path) -> None:
+    """What runners and children have settled is one number, and no defect shows beside it."""
+    with Supervised(tmp_path) as site:
+        worker = site.start_ready()
+        first, *_ = site.wait_final(*site.enqueue(tasks.wait.call(0.0), tasks.lone.call(0.0)))
+        site.wait_health(worker, lambda one: one.settled == 2, "two settled attempts")
+        processes.send([first.attempts[0].pid], signal.SIGKILL)
+        site.wait_health(worker, lambda one: one.restarts == 1 and one.ready, "a new runner")
+        site.wait_final(*site.enqueue(tasks.wait.call(0.0)))
+        health = site.wait_health(worker, lambda one: one.settled == 3, "three settled attempts")
+        assert health.defects == 0, worker.report()
+
+
 def test_only_this_user_can_ask(tmp_path: Path) -> None:
     """Folder and socket are closed to other users."""
     with Supervised(tmp_path) as site:

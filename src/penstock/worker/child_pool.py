@@ -29,7 +29,6 @@ class ChildPool:
     Attributes:
         all: every child that is not buried.
         tags: queue tags known so far, told to new children.
-        started: children since the start.
     """
 
     def __init__(self, parts: Parts, crew: Crew, bell: Bell) -> None:
@@ -44,7 +43,6 @@ class ChildPool:
         self._outdated: set[ChildProcess] = set()
         self.all: list[ChildProcess] = []
         self.tags: dict[str, int] = {}
-        self.started = 0
 
     async def take(self) -> ChildProcess:
         """Return a child that is ready for a job: the one idle for the shortest time.
@@ -142,7 +140,6 @@ class ChildPool:
                 StoredError("crashed", f"no child could be started: {error}")
             ) from error
         self.all.append(child)
-        self.started += 1
         order = Prepare(
             worker=self._parts.identity.worker,
             result_bytes_max=self._parts.settings.result_bytes_max,

@@ -68,6 +68,8 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
         claimed_ago_ms: since the supervisor's own claim loop last moved.
         taken: jobs taken over from the dead, since the start.
         restarts: runners started in the place of one that failed.
+        settled: attempts settled since the start, by runners as far as their last beats tell.
+        defects: failures inside the supervisor that nobody foresaw; the log has each.
         slots: slots of the worker, and how many children hold.
         modules: packages in the supervisor that are not Python's own; user code must not be there.
     """
@@ -90,6 +92,8 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     claimed_ago_ms: int
     taken: int
     restarts: int
+    settled: int
+    defects: int
     slots: int
     slots_of_children: int
     runners: tuple[RunnerHealth, ...]

@@ -19,6 +19,7 @@ from penstock.errors import Unavailable
 
 from .child_pool import ChildPool
 from .children import Children
+from .crew import Crew
 from .health import (
     ChildHealth,
     Health,
@@ -47,9 +48,12 @@ _POLLS_MISSED: Final = 3
 class HealthServer:
     """Serves the health socket, and says whether the worker's loops move."""
 
-    def __init__(self, parts: Parts, runners: Runners, children: Children, pool: ChildPool) -> None:
+    def __init__(
+        self, parts: Parts, runners: Runners, children: Children, pool: ChildPool, crew: Crew
+    ) -> None:
         """Describe these parts."""
         self._parts = parts
+        self._crew = crew
         self._runners = runners
         self._children = children
         self._pool = pool
@@ -106,6 +110,10 @@ class HealthServer:
             claimed_ago_ms=now_ms - self._children.moved_at_ms,
             taken=parts.reclaim.taken,
             restarts=self._runners.restarts,
+            settled=parts.settler.settled
+            + self._runners.settled
+            + sum(one.beat.settled for one in self._runners.all if one.beat is not None),
+            defects=self._crew.failures,
             slots=parts.slots.total,
             slots_of_children=parts.slots.children,
             runners=tuple(_runner_health(one) for one in self._runners.all),

@@ -33,7 +33,6 @@ class Orphans:
         """Leave alone what `spawner` knows."""
         self._spawner = spawner
         self._ended = asyncio.Event()
-        self.reaped = 0
 
     async def run(self) -> None:
         """Reap whenever some process below has ended, for ever."""
@@ -59,6 +58,5 @@ class Orphans:
                     self._ended.set()
                     return
                 os.waitid(os.P_PID, found.si_pid, os.WEXITED | os.WNOHANG)
-                self.reaped += 1
                 continue
             return

@@ -34,7 +34,11 @@ class Verdict(NamedTuple):
 
 
 class Settler:
-    """Decides what follows from an outcome, and writes it until the broker has answered."""
+    """Decides what follows from an outcome, and writes it until the broker has answered.
+
+    Attributes:
+        settled: attempts since the start, those taken over from the dead included.
+    """
 
     def __init__(self, link: BrokerLink, tasks: Tasks) -> None:
         """Write over `link`, under the policies of `tasks`."""

@@ -197,7 +197,7 @@ class Supervisor:
 
     def _start_duties(self, made: _Duties, crew: Crew) -> None:
         parts, runners, pool, children = made.parts, made.runners, made.pool, made.children
-        health = HealthServer(parts, runners, children, pool)
+        health = HealthServer(parts, runners, children, pool, crew)
         limits = Limits(
             runners,
             Evictions(runners, crew),
