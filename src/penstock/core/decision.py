@@ -3,8 +3,9 @@
 The rules of charging, in one place:
 
 - an exception, a time limit or an asked-for retry charges one error;
-- a crash charges one crash if the job was alone in its process; in a shared runner it charges
-  nothing and makes the job a suspect, whose next attempt runs alone in a child;
+- a crash charges one crash if the job was alone in its process; three, each within 72 hours of the
+  one before, make it poison; in a shared runner a crash charges nothing and makes the job a
+  suspect, whose next attempt runs alone in a child;
 - a loss without a witness marks the job the first time, makes a marked one a suspect, and charges
   a job that already ran alone;
 - a drain, a neighbour's limit and a snooze charge nothing;
@@ -21,6 +22,7 @@ from penstock.core import outcome as o
 from penstock.core import settlement as s
 from penstock.core.job import ALONE, Charges, Claimed, Reason
 from penstock.core.retry import (
+    CRASH_WINDOW_MS,
     POLICY_DEFAULT,
     UNKNOWN_TASK_SNOOZE_MS,
     UNKNOWN_TASK_SNOOZES_MAX,
@@ -114,10 +116,20 @@ class _Rules:
                 return self._release(msgspec.structs.replace(old, suspect=True))
             return self._release(msgspec.structs.replace(old, lost=True))
         # The next attempt stays alone: one crash has shown that this job can kill its process.
-        charges = msgspec.structs.replace(old, crashes=old.crashes + 1, suspect=True)
-        if charges.crashes >= self.policy.crashes_max:
+        is_aged = old.crashed_at is not None and (
+            self.job.claimed_at - old.crashed_at > CRASH_WINDOW_MS
+        )
+        charges = msgspec.structs.replace(
+            old,
+            crashes=old.crashes + 1,
+            crashes_aged=old.crashes if is_aged else old.crashes_aged,
+            crashed_at=self.job.claimed_at,
+            suspect=True,
+        )
+        recent = charges.crashes - charges.crashes_aged
+        if recent >= self.policy.crashes_max:
             return self._bury(Reason.POISON, charges)
-        return self._retry(charges, charges.crashes, None)
+        return self._retry(charges, recent, None)
 
     def _after_unknown_task(self) -> s.Settlement:
         seen = self.job.charges.unknown_task

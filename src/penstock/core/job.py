@@ -101,6 +101,8 @@ class Charges(msgspec.Struct, frozen=True, omit_defaults=True):
     Attributes:
         errors: attempts that ended in a user exception, a time limit or an asked-for retry.
         crashes: attempts whose process died while the job ran alone in it.
+        crashes_aged: of these, those that count no more (`retry.CRASH_WINDOW_MS`).
+        crashed_at: when the attempt that crashed last was claimed; None: none has.
         ooms: attempts that ended out of memory.
         unknown_task: times the job was snoozed because no task of its name was registered.
         lost: the job was lost once without a witness; lost again it becomes a suspect.
@@ -110,6 +112,8 @@ class Charges(msgspec.Struct, frozen=True, omit_defaults=True):
 
     errors: int = 0
     crashes: int = 0
+    crashes_aged: int = 0
+    crashed_at: int | None = None
     ooms: int = 0
     unknown_task: int = 0
     lost: bool = False

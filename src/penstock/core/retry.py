@@ -15,6 +15,9 @@ Jitter = Literal["full", "equal", "none"]
 RETRIES_DEFAULT: Final = 3
 #: Crashes of a job alone in its process before it is poison; Sidekiq Pro's rule of three.
 CRASHES_MAX: Final = 3
+#: Milliseconds after which earlier crashes count no more: 72 h, with the rule of three. A long job
+#: whose worker dies once a month is unlucky, not poison.
+CRASH_WINDOW_MS: Final = 72 * 3_600_000
 #: Times a job of an unknown task is snoozed, and for how long: a rolling deploy of five minutes.
 UNKNOWN_TASK_SNOOZES_MAX: Final = 10
 UNKNOWN_TASK_SNOOZE_MS: Final = 30_000

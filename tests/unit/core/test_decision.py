@@ -15,6 +15,7 @@ from penstock.core.ids import Fence, JobId, LeaseId
 from penstock.core.job import ALONE, Charges, Claimed, JobSpec, Reason, StoredError
 from penstock.core.lifecycle import TRANSITIONS, State
 from penstock.core.retry import (
+    CRASH_WINDOW_MS,
     UNKNOWN_TASK_SNOOZE_MS,
     UNKNOWN_TASK_SNOOZES_MAX,
     Backoff,
@@ -170,6 +171,21 @@ def test_a_crash_alone_is_charged(outcome: o.Outcome) -> None:
     assert (last.reason, last.charges.crashes) == (Reason.POISON, 3)
 
 
+@pytest.mark.parametrize(
+    ("later_ms", "buried"), [(CRASH_WINDOW_MS, True), (CRASH_WINDOW_MS + 1, False)]
+)
+def test_crashes_of_long_ago_count_no_more(later_ms: int, *, buried: bool) -> None:
+    """The third crash is poison only within the window of the one before; all stay counted."""
+    job = msgspec.structs.replace(
+        claimed(Charges(crashes=2, crashed_at=1_000)), claimed_at=1_000 + later_ms
+    )
+    settlement = decide(job, o.Crashed(ERROR, alone=True), policy=PLAIN, random_unit=0.5)
+    assert isinstance(settlement, s.Bury) is buried
+    assert isinstance(settlement, s.Bury | s.Retry)
+    assert settlement.charges.crashes == 3
+    assert settlement.charges.crashes_aged == (0 if buried else 2)
+
+
 def test_a_crash_among_others_makes_a_suspect() -> None:
     """Nothing is charged; the next attempt runs alone, so that a crash has one culprit."""
     settlement = settled(o.Crashed(ERROR, alone=False), Charges(errors=1))
@@ -188,7 +204,7 @@ def test_a_loss_without_a_witness_marks_then_suspects_then_charges() -> None:
     assert (second.charges, second.need) == (Charges(lost=True, suspect=True), ALONE)
     third = settled(o.Lost(ERROR, alone=True), second.charges)
     assert isinstance(third, s.Retry)
-    assert third.charges == Charges(crashes=1, lost=True, suspect=True)
+    assert third.charges == Charges(crashes=1, crashed_at=0, lost=True, suspect=True)
 
 
 def test_a_drain_changes_nothing() -> None:
