@@ -30,7 +30,7 @@ class Burst:
         while True:
             await asyncio.sleep(_LOOK_S)
             # Drained runners are not started again before this loop has looked.
-            if self._runners.keeps or self._runners.all or self._children.attempts:
+            if self._runners.keeps or self._runners.all or not self._children.is_at_rest:
                 continue
             try:
                 await self._look()
@@ -49,5 +49,5 @@ class Burst:
             self._runners.bell.ring()
         elif waiting:
             self._children.bell.ring()
-        elif not self._children.is_due_soon and not self._children.attempts:
+        elif not self._children.is_due_soon and self._children.is_at_rest:
             self._parts.stopping.request("burst: nothing is left to do")

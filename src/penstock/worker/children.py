@@ -53,6 +53,11 @@ class Children:
         self.attempts: dict[JobId, LoneAttempt] = {}
         self.is_due_soon = False
 
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether nothing runs and no claim is out that may bring something."""
+        return not self.attempts and self._unanswered is None
+
     async def run(self) -> None:
         """Claim whenever a lone job waits and a slot is free, for ever."""
         failures = 0
@@ -71,10 +76,10 @@ class Children:
         """Claim once if possible; return how long to sleep, 0: go on at once."""
         poll_ms = self._parts.settings.poll_ms
         slots = self._parts.slots
-        if self._parts.stopping.is_quiet or self._parts.stopping.drain.is_set():
-            self._runners.want_children(slots.children)
-            return poll_ms
         if self._unanswered is None:
+            if self._is_shut:
+                self._runners.want_children(slots.children)
+                return poll_ms
             # Race: the token first, then the look, so that no job comes in unseen between the two.
             due_ms = await self._leave_token()
             self.is_due_soon = due_ms is not None and due_ms <= poll_ms
@@ -84,7 +89,8 @@ class Children:
             self._runners.want_children(slots.children + max(1, slots.children))
             # A job is claimed only once there is a child for it: until then any worker may have it.
             self._pool.prepare(slots.free())
-            if min(slots.free(), self._pool.idle) == 0:
+            # Race: the worker may have been told to stop while the broker was asked.
+            if self._is_shut or min(slots.free(), self._pool.idle) == 0:
                 return poll_ms
         limit = min(slots.free(), self._pool.idle, BATCH_MAX)
         answer = await self._claim(self._offers.waiting(), limit)
@@ -94,6 +100,10 @@ class Children:
             self._parts.leases.bell.ring()
             return poll_ms
         return 0 if answer.jobs else poll_ms
+
+    @property
+    def _is_shut(self) -> bool:
+        return self._parts.stopping.is_quiet or self._parts.stopping.drain.is_set()
 
     async def _leave_token(self) -> int | None:
         """Ask to be woken for lone jobs; return when the next job of the queues is due."""
@@ -116,7 +126,7 @@ class Children:
     async def _claim(self, offers: tuple[Offer, ...], limit: int) -> ClaimAnswer:
         # Fence: a call whose reply was lost is repeated as it was, else what it took would run
         # under this lease with a fence that nobody knows.
-        request = self._unanswered
+        request, is_first = self._unanswered, self._unanswered is None
         if request is None:
             request = ClaimRequest(
                 lease=self._parts.leases.own,
@@ -125,12 +135,24 @@ class Children:
                 fence=Fence(secrets.token_hex(16)),
             )
         self._unanswered = request
-        answer = await self._parts.link.ask(self._parts.link.broker.claim(request))
+        try:
+            answer = await self._parts.link.ask(self._parts.link.broker.claim(request))
+        except Unavailable:
+            if is_first:
+                # Nothing was taken, and no earlier try can have taken anything.
+                self._unanswered = None
+            raise
         self._unanswered = None
         return answer
 
     def _begin(self, job: Claimed) -> None:
         attempt = LoneAttempt(job, self._parts, self._pool, self._calls)
+        if job.lease != self._parts.leases.own:
+            # Race: the lease was lost while its claim was under way.
+            attempt.halt(Halt.LOST)
+        elif self._parts.stopping.drain.is_set():
+            # Race: claimed before the worker was told to end, and here after it.
+            attempt.halt(Halt.RELEASE)
         self.attempts[job.id] = attempt
         self._parts.slots.take()
         self._crew.send(f"job {job.id}", self._run(attempt))
@@ -169,17 +191,21 @@ class Children:
     async def drain(self, grace_ms: int) -> None:
         """Let attempts finish for `grace_ms`, then interrupt and release them; all at once if told.
 
-        Returns once every attempt is settled.
+        Returns once every attempt is settled, and what a claim took that was under way has gone
+        back: else it would stay running under a lease that is closed at the end, and the next
+        worker would take it for a crash.
         """
+        # What is left of a claim is asked for at once, by `run`.
+        self.bell.ring()
         release = asyncio.create_task(self._parts.stopping.release.wait())
         loop = asyncio.get_running_loop()
         end_s = loop.time() + grace_ms / 1000
         try:
-            while self.attempts and not release.done() and loop.time() < end_s:
+            while not self.is_at_rest and not release.done() and loop.time() < end_s:
                 await self.bell.sleep(min(_LOOK_S, max(0.0, end_s - loop.time())))
             for attempt in self.attempts.values():
                 attempt.halt(Halt.RELEASE if release.done() else Halt.DRAIN)
-            while self.attempts:
+            while not self.is_at_rest:
                 if release.done():
                     for attempt in self.attempts.values():
                         attempt.halt(Halt.RELEASE)

@@ -8,6 +8,7 @@ from enum import IntEnum
 from penstock.core import outcome as o
 from penstock.core.job import Claimed, StoredError
 from penstock.core.outcome import Outcome
+from penstock.core.time_limits import limits_ms
 
 from .child_calls import ChildCalls
 from .child_pool import ChildPool
@@ -79,6 +80,8 @@ class LoneAttempt:
             await self._parts.settler.settle([Verdict(self.job, outcome, pid)])
 
     async def _run_in_child(self) -> tuple[Outcome | None, int | None]:
+        if self._halt is not Halt.NONE:
+            return _not_begun(self._halt), None
         try:
             child = await self._pool.take()
         except ChildFailed as failure:
@@ -89,13 +92,14 @@ class LoneAttempt:
             await self._pool.put_back(child)
             return _not_begun(self._halt), None
         self.child = child
-        soft_ms, hard_ms = self._parts.tasks.limits_ms(self.job.spec)
+        spec, settings = self.job.spec, self._parts.settings
+        soft_ms, hard_ms = limits_ms(spec, self._parts.tasks.find(spec.task), settings)
         outcome = await child.run(
             self.job,
             self._calls,
             soft_ms=soft_ms,
             hard_ms=hard_ms,
-            grace_ms=self._parts.settings.kill_grace_ms,
+            grace_ms=settings.kill_grace_ms,
         )
         # What a killed child started is gone before the settlement lets the job run again.
         await self._pool.put_back(child)
