@@ -161,9 +161,12 @@ class BrokerMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.running)
     @rule(data=st.data())
     def settle(self, data: st.DataObject) -> None:
-        """Workers settle what they run, several jobs in a batch of mixed kinds."""
+        """Workers settle what they run, in a batch of mixed kinds, some of it asked to end."""
         possible = st.sampled_from(sorted(self.running.items()))
         held = data.draw(st.lists(possible, unique=True, min_size=1, max_size=4))
+        if data.draw(st.booleans()):
+            ids = [job_id for job_id, _ in held]
+            self.call("cancel", lambda broker: list(broker.cancel(ids)))
         batch = [data.draw(settlement(job_id, fence)) for job_id, fence in held]
         applied = self.call("settle", lambda broker: list(broker.settle(batch)))
         assert s.Applied.STALE not in applied

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Final
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
+from penstock.brokers import memory
+from tests.conformance.guards import guards_of, mutants_of
 from tests.conformance.harnesses import MemoryHarness, SqliteHarness
+from tests.conformance.mutant import NO_PROGRAM, imported_copy
 from tests.properties.broker_machine import BrokerMachine
 
 #: Whether this is `make proof` (PROOF=1 in the environment).
@@ -46,3 +50,36 @@ def test_broker_machine(machine: type[BrokerMachine]) -> None:
             suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
         ),
     )
+
+
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [
+        ("settle.py", "fence"),
+        ("settle.py", "a requested cancel wins"),
+        ("reclaim.py", "hold"),
+        ("claim.py", "deadline"),
+        ("family.py", "last parent"),
+    ],
+)
+def test_the_machine_finds_a_planted_bug(file: str, name: str, tmp_path: Path) -> None:
+    """Without a guard of the memory broker the machine comes upon a difference: it can fail."""
+    package = Path(memory.__file__).parent
+    guard = next(g for g in guards_of(package) if (g.file, g.name) == (file, name))
+    for mutant in mutants_of(package, guard)[:1]:
+        with imported_copy(package, tmp_path, mutant) as module:
+
+            class Mutant(BrokerMachine):
+                make_subject = staticmethod(lambda folder: MemoryHarness(folder, module))
+
+            search = settings(
+                max_examples=500,
+                stateful_step_count=STEPS,
+                deadline=None,
+                derandomize=True,
+                phases=[Phase.generate],
+                suppress_health_check=list(HealthCheck),
+            )
+            with pytest.raises(Exception) as found:  # noqa: PT011 - a mutant fails as it likes
+                run_state_machine_as_test(Mutant, settings=search)
+            assert not isinstance(found.value, NO_PROGRAM)
