@@ -64,3 +64,13 @@ def test_forks_under_load_run_nothing_twice(tmp_path: Path) -> None:
 def test_a_listener_stays_with_the_process_that_opened_it(tmp_path: Path) -> None:
     """A forked child cannot drain it, and its close does not take the address away."""
     assert run("listener", tmp_path / "jobs.db") == ["woken"]
+
+
+def test_a_file_opened_while_a_fork_waits_is_left_alone(tmp_path: Path) -> None:
+    """A file that was not paused is not resumed, and neither side is told of an error.
+
+    Hooks per file let a second file be opened between the two halves of a fork: its locks were
+    released without having been taken, in the parent perhaps those of a thread that was writing.
+    """
+    path = tmp_path / "jobs.db"
+    assert run("opened-meanwhile", path) == ["child 1", "parent 1 second 1", "opened"]

@@ -12,6 +12,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from penstock.broker.clock import SystemClock
+from penstock.brokers.sqlite import SqliteBroker
 from penstock.errors import WrongContext
 from tests.support.sqlite_actor import Actor, say
 
@@ -113,12 +115,64 @@ def listener(path: str) -> None:
     say("woken" if place.wait(30) else "not woken")
 
 
+class HeldClock(SystemClock):
+    """A clock that stands still inside a transaction until it is told to go on."""
+
+    def __init__(self) -> None:
+        """Let time be told at once, until `holds` is set."""
+        super().__init__()
+        self.holds = False
+        self.is_held = threading.Event()
+        self.goes_on = threading.Event()
+
+    def wall_ms(self) -> int:
+        """Return wall time, late while this clock holds."""
+        if self.holds:
+            self.is_held.set()
+            self.goes_on.wait(30)
+        return super().wall_ms()
+
+
+def opened_meanwhile(path: str) -> None:
+    """While a fork waits for a transaction of one file, another thread opens a second one."""
+    forking, opened = threading.Event(), threading.Event()
+    clock = HeldClock()
+    broker = SqliteBroker.open(path, clock=clock)
+    clock.holds = True
+    # Hooks run newest first, so this one tells that those of the open broker are about to.
+    os.register_at_fork(before=forking.set)
+
+    def open_second() -> None:
+        forking.wait(30)
+        Actor(path + "-second")
+        opened.set()
+
+    def let_go() -> None:
+        forking.wait(30)
+        # Only a broker that can be opened in the midst of a fork sets this; others wait it out.
+        opened.wait(0.5)
+        clock.holds = False
+        clock.goes_on.set()
+
+    calls = (lambda: broker.register(["other"]), open_second, let_go)
+    threads = [threading.Thread(target=call) for call in calls]
+    for thread in threads:
+        thread.start()
+    clock.is_held.wait(30)
+    os.waitpid(in_child(lambda: say("child", len(Actor(path).put()))), 0)
+    for thread in threads:
+        thread.join(30)
+    say("parent", len(Actor(path).put()), "second", len(Actor(path + "-second").put()))
+    say("opened" if opened.is_set() else "not opened")
+
+
 PROGRAMS: dict[str, Callable[[str], None]] = {
     "parent-closes": parent_closes,
     "child-closes": child_closes,
     "locks": locks,
     "under-load": under_load,
     "listener": listener,
+    "opened-meanwhile": opened_meanwhile,
 }
 
 if __name__ == "__main__":

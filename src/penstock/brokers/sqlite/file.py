@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import time
-import weakref
 from collections.abc import Callable
 from contextlib import closing, suppress
 from pathlib import Path
@@ -16,6 +14,7 @@ from penstock.core.clock import Clock
 from penstock.errors import BadSetting, Unavailable, WrongContext
 
 from .connection import LOG_BYTES_MAX, check_sqlite_version, connect
+from .forks import FORK_HOOKS
 from .place import check_place, warnings_of
 from .schema import prepare
 from .snapshot import Reader, Snapshot
@@ -63,7 +62,7 @@ class SqliteFile:
         self._look_at = 0.0
         self._writer = Writer(self._connect_for_writing, str(path), clock)
         self._reader = Reader(self._connect_for_reading, str(path))
-        _close_at_fork(self)
+        FORK_HOOKS.add(self)
 
     def write(
         self, work: Callable[[Transaction], Answer], *, fsync: bool
@@ -98,7 +97,12 @@ class SqliteFile:
     def pause(self) -> None:
         """Let the calls in progress end, close all connections, and let none start."""
         self._writer.pause()
-        self._reader.pause()
+        try:
+            self._reader.pause()
+        except BaseException:
+            # Race: an interrupt while it waited for reads; what is not paused is not resumed later.
+            self._writer.resume()
+            raise
 
     def resume(self) -> None:
         """Let calls start again; they open the file anew."""
@@ -175,25 +179,3 @@ def _identity_of(path: Path) -> tuple[int, int] | None:
     except OSError:
         return None
     return found.st_dev, found.st_ino
-
-
-def _close_at_fork(file: SqliteFile) -> None:
-    """Close `file` around each fork of this process, as long as it lives."""
-    alive = weakref.ref(file)
-
-    def pause() -> None:
-        found = alive()
-        if found is not None:
-            found.pause()
-
-    def resume() -> None:
-        found = alive()
-        if found is not None:
-            found.resume()
-
-    def begin_anew() -> None:
-        found = alive()
-        if found is not None:
-            found.begin_anew()
-
-    os.register_at_fork(before=pause, after_in_parent=resume, after_in_child=begin_anew)

@@ -71,9 +71,13 @@ class Reader:
     def pause(self) -> None:
         """Wait for the reads in progress, close all connections, and let no read start."""
         self._turn.acquire()
-        self._turn.wait_for(lambda: self._reading == 0)
-        while self._idle:
-            self._idle.pop().connection.close(force=True)
+        try:
+            self._turn.wait_for(lambda: self._reading == 0)
+            while self._idle:
+                self._idle.pop().connection.close(force=True)
+        except BaseException:
+            self._turn.release()
+            raise
 
     def resume(self) -> None:
         """Let reads start again."""
