@@ -202,10 +202,13 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help="measure on this disk; default: the temp dir")
     options = parser.parse_args()
     samples = measure(options.rounds, options.folder)
-    print(f"{'jobs per second, medians':36}{'local':>10}{'fsync':>10}")
+    print(f"{'jobs per second, median (best)':36}{'local':>20}{'fsync':>20}")
     for name, by_class in samples.items():
-        medians = [round(statistics.median(by_class[durability])) for durability in SINGLE_CALLS]
-        print(f"{name:36}" + "".join(f"{median:>10,}" for median in medians))
+        cells = (
+            f"{statistics.median(by_class[one]):,.0f} ({max(by_class[one]):,.0f})"
+            for one in SINGLE_CALLS
+        )
+        print(f"{name:36}" + "".join(f"{cell:>20}" for cell in cells))
     if options.json is not None:
         facts = {
             "python": platform.python_version(),
