@@ -7,9 +7,11 @@ crashed or stood still, which makes every job that it ran a suspect.
 
 from __future__ import annotations
 
+import logging
 from functools import partial
 from typing import Final
 
+from penstock.core.ids import JobId
 from penstock.core.job import Claimed, StoredError
 from penstock.core.lifecycle import State
 from penstock.core.outcome import Crashed, Interrupted, Outcome
@@ -18,6 +20,8 @@ from penstock.executors.process import ExitStatus
 from .parts import Parts
 from .runner_process import Attempt, End, RunnerProcess
 from .settling import Verdict
+
+_log = logging.getLogger("penstock.worker")
 
 #: Characters of a dead process's last stack that are kept with the job.
 _STACK_CHARS_MAX: Final = 8_000
@@ -31,13 +35,22 @@ async def account_for(runner: RunnerProcess, status: ExitStatus, parts: Parts) -
     """
     # Programs that its jobs started would go on working beside the next attempts.
     runner.process.kill()
+    unsettled: dict[JobId, Outcome] = {}
     for attempt, outcome in runner.culprits.items():
-        await _settle_culprit(runner, attempt, outcome, parts)
-    leases = parts.leases.forget(runner)
-    if leases:
-        outcome = _outcome_of_all(runner, status)
-        await parts.reclaim.after_death(runner.pid, leases, lambda _job: outcome)
-    runner.bury()
+        try:
+            await _settle_culprit(runner, attempt, outcome, parts)
+        except Exception:  # noqa: BLE001 - the neighbours must not be left under this lease
+            _log.exception("job %s is settled with its neighbours", attempt[0])
+            unsettled[attempt[0]] = outcome
+    try:
+        leases = parts.leases.forget(runner)
+        if leases:
+            of_all = _outcome_of_all(runner, status)
+            await parts.reclaim.after_death(
+                runner.pid, leases, lambda job: unsettled.get(job.id, of_all)
+            )
+    finally:
+        runner.bury()
 
 
 async def _settle_culprit(

@@ -42,6 +42,21 @@ class Channel(Generic[T]):
         reader, writer = await asyncio.open_unix_connection(sock=end)
         return cls(reader, writer, kinds)
 
+    @classmethod
+    async def pair(cls, kinds: object) -> tuple[Channel[T], socket.socket]:
+        """Open a new channel; return it and the end that the other process inherits.
+
+        Raises:
+            OSError: the system refused (too many descriptors); nothing is left open.
+        """
+        ours, theirs = socket.socketpair()
+        try:
+            return await cls.over(ours, kinds), theirs
+        except BaseException:
+            ours.close()
+            theirs.close()
+            raise
+
     def send(self, message: msgspec.Struct) -> None:
         """Queue a message; once the peer is gone nothing happens, its exit is told elsewhere.
 

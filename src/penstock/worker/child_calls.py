@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 from functools import partial
 
 import msgspec
 
 from penstock.broker.requests import BATCH_MAX, Accepted, EnqueueRequest, Note, Refused
 from penstock.core.job import Claimed
-from penstock.errors import DuplicateKey, PenstockError
+from penstock.errors import DuplicateKey, OutcomeUnknown, PenstockError
 
 from .link import BrokerLink
 from .wire import Answer, Ask, AskRefusal, Noted
+
+_log = logging.getLogger("penstock.worker")
 
 
 class ChildCalls:
@@ -48,6 +51,10 @@ class ChildCalls:
             return Answer(ask.number, jobs=await self._enqueue(ask))
         except PenstockError as error:
             return Answer(ask.number, failure=_refusal(error))
+        except Exception as error:  # noqa: BLE001 - a child that gets no answer waits for ever
+            _log.exception("a child's question could not be answered")
+            text = f"the worker could not ask the broker ({type(error).__name__}: {error})"
+            return Answer(ask.number, failure=AskRefusal(OutcomeUnknown.__name__, text))
 
     async def _enqueue(self, ask: Ask) -> tuple[Accepted | AskRefusal, ...]:
         answers: list[Accepted | AskRefusal] = []

@@ -6,7 +6,6 @@ import asyncio
 import logging
 import os
 import signal
-import socket
 from collections.abc import Mapping
 from enum import StrEnum
 from typing import Final
@@ -88,6 +87,7 @@ class ChildProcess:
         self._ready: asyncio.Future[None] = loop.create_future()
         self._finished: asyncio.Future[Outcome] = loop.create_future()
         self._listening = asyncio.create_task(self._listen(), name=f"child {process.pid}")
+        self._listening.add_done_callback(self._stopped_listening)
         self._ending: asyncio.Task[None] | None = None
         self.jobs = 0
         self.job: Claimed | None = None
@@ -102,9 +102,13 @@ class ChildProcess:
         Raises:
             OSError: the system refused; nothing was started.
         """
-        ours, theirs = socket.socketpair()
         stack_fd = os.memfd_create("penstock-stack")
-        channel: Channel[FromChild] = await Channel.over(ours, FromChild)
+        try:
+            channel: Channel[FromChild]
+            channel, theirs = await Channel.pair(FromChild)
+        except BaseException:
+            os.close(stack_fd)
+            raise
         try:
             fds = {CHANNEL_FD_ENV: theirs.fileno(), STACK_FD_ENV: stack_fd}
             named = {name: str(fd) for name, fd in fds.items()}
@@ -241,6 +245,15 @@ class ChildProcess:
         if not self.process.exited.done():
             why = self._channel.broken or "it closed its channel"
             _log.error("child %d is killed: %s", self.pid, why)
+            self.process.kill()
+
+    def _stopped_listening(self, listening: asyncio.Task[None]) -> None:
+        """Kill a child that nobody hears any more: it would hold its job and its slot for ever."""
+        error = None if listening.cancelled() else listening.exception()
+        if error is not None:
+            _log.error(
+                "child %d is killed: nobody hears it any more", self.pid, exc_info=error
+            )
             self.process.kill()
 
     async def _take_in(self, message: FromChild) -> None:

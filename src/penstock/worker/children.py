@@ -77,7 +77,7 @@ class Children:
         poll_ms = self._parts.settings.poll_ms
         slots = self._parts.slots
         if self._unanswered is None:
-            if self._is_shut:
+            if self._is_shut():
                 self._runners.want_children(slots.children)
                 return poll_ms
             # Race: the token first, then the look, so that no job comes in unseen between the two.
@@ -90,7 +90,7 @@ class Children:
             # A job is claimed only once there is a child for it: until then any worker may have it.
             self._pool.prepare(slots.free())
             # Race: the worker may have been told to stop while the broker was asked.
-            if self._is_shut or min(slots.free(), self._pool.idle) == 0:
+            if self._is_shut() or min(slots.free(), self._pool.idle) == 0:
                 return poll_ms
         limit = min(slots.free(), self._pool.idle, BATCH_MAX)
         answer = await self._claim(self._offers.waiting(), limit)
@@ -101,7 +101,6 @@ class Children:
             return poll_ms
         return 0 if answer.jobs else poll_ms
 
-    @property
     def _is_shut(self) -> bool:
         return self._parts.stopping.is_quiet or self._parts.stopping.drain.is_set()
 

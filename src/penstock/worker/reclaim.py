@@ -90,6 +90,10 @@ class Reclaim:
             )
         await self._link.insist(self._take_all, what="taking over the jobs of a dead")
 
+    def born(self, pid: int) -> None:
+        """Forget the death of an earlier process whose number a new runner has now."""
+        self._deaths.pop(pid, None)
+
     async def _release_orphans(self) -> None:
         """Close the leases of dead workers of this host, without waiting until they run out."""
         orphans = self._identity.orphaned(await self._link.ask(self._link.broker.leases()))

@@ -42,6 +42,7 @@ class Reload:
         crew: Crew,
     ) -> None:
         """Watch the Python files under `folder`."""
+        self._stopping = parts.stopping
         self._grace_ms = parts.settings.drain_grace_ms
         self._runners = runners
         self._pool = pool
@@ -67,8 +68,13 @@ class Reload:
         A new one that cannot import the app leaves the old one at work until the next change.
         """
         for old in [runner for runner in self._runners.all if runner.is_serving]:
+            if self._stopping.drain.is_set():
+                return
             new = await self._runners.start()
-            if new is None or not await _has_imported(new):
+            imported = new is not None and await _has_imported(new)
+            if self._stopping.drain.is_set():
+                return
+            if not imported:
                 _log.error("the changed app cannot be imported: the old code goes on")
                 return
             retiring = self._runners.retire(old, self._grace_ms, End.STOPPED)

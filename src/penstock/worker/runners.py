@@ -88,6 +88,9 @@ class Runners:
         """Attend to a runner that was spawned."""
         runner.attendant = self
         self.all.append(runner)
+        if self._parts.stopping.drain.is_set():
+            # Race: the drain began while it was being spawned, and has told all others.
+            runner.kill(End.STOPPED)
         self._crew.send(f"attending runner {runner.pid}", self._attend(runner))
 
     async def retire(self, runner: RunnerProcess, grace_ms: int, end: End) -> None:
@@ -161,10 +164,16 @@ class Runners:
             _log.error("runner %d could not import %s: %s", runner.pid, self._parts.plan.app, text)
             runner.kill(End.CRASHED)
             return
+        if runner.phase is not Phase.BOOTING:
+            return
         self._parts.tasks.learn(hello.manifest)
+        # What is known of an earlier process of this number says nothing about this one.
+        self._parts.reclaim.born(runner.pid)
         owner = self._parts.identity.owner(runner.pid)
         lease = await self._parts.leases.open(owner, runner)
         # Race: it may have died or been told to drain while the broker was asked.
+        if self._parts.stopping.drain.is_set():
+            runner.kill(End.STOPPED)
         if runner.phase is not Phase.BOOTING:
             return
         runner.lease = lease
@@ -191,6 +200,8 @@ class Runners:
             result_bytes_max=settings.result_bytes_max,
             durability=settings.durability,
             burst=self._parts.plan.burst,
+            timeout_ms=settings.timeout_ms,
+            soft_timeout_ms=settings.soft_timeout_ms,
         )
 
     def _tell_slots(self, grants: list[tuple[RunnerProcess, int]]) -> None:

@@ -10,11 +10,12 @@ from typing import NamedTuple
 
 from penstock.broker.requests import BATCH_MAX
 from penstock.core.decision import decide
-from penstock.core.job import Claimed
+from penstock.core.job import Claimed, Reason
 from penstock.core.outcome import Outcome, outcome_name
-from penstock.core.settlement import Applied, Settlement
+from penstock.core.settlement import Applied, Bury, Settlement
 
 from .dead_notices import DeadNotices
+from .error_text import stored_error
 from .link import BrokerLink
 from .task_facts import Tasks
 
@@ -31,6 +32,10 @@ class Verdict(NamedTuple):
     job: Claimed
     outcome: Outcome
     pid: int | None = None
+
+
+_Settled = tuple[Verdict, Settlement, Applied]
+"""An attempt, what was decided about it, and what became of that."""
 
 
 class Settler:
@@ -54,16 +59,40 @@ class Settler:
         settlement still counts, and a stale one is only told in the log.
         """
         for part in _batches(verdicts):
-            settlements = [self._decide(one) for one in part]
-            applied = await self._link.insist(
-                partial(self._link.broker.settle, settlements),
-                what=f"settling {len(settlements)} jobs",
-            )
-            self.settled += len(part)
-            for verdict, settlement, answer in zip(part, settlements, applied, strict=True):
+            try:
+                settlements = [self._decide(one) for one in part]
+                settled = list(zip(part, settlements, await self._write(settlements), strict=True))
+            except Exception:  # noqa: BLE001 - one that cannot be settled must not strand the rest
+                _log.exception("%d settlements are refused; each is made by itself", len(part))
+                settled = [one for verdict in part for one in await self._settle_alone(verdict)]
+            self.settled += len(settled)
+            for verdict, settlement, answer in settled:
                 _tell(verdict, settlement, answer)
-            jobs = [verdict.job for verdict in part]
-            await self._notices.send(zip(jobs, settlements, applied, strict=True))
+            await self._notices.send((one.job, what, answer) for one, what, answer in settled)
+
+    async def _write(self, settlements: Sequence[Settlement]) -> Sequence[Applied]:
+        return await self._link.insist(
+            partial(self._link.broker.settle, settlements),
+            what=f"settling {len(settlements)} jobs",
+        )
+
+    async def _settle_alone(self, verdict: Verdict) -> list[_Settled]:
+        """Settle one attempt; bury its job if that fails; empty if even that cannot be written.
+
+        A job that is left running under the supervisor's own lease would be left so for ever.
+        """
+        settlement: Settlement
+        try:
+            settlement = self._decide(verdict)
+            return [(verdict, settlement, (await self._write([settlement]))[0])]
+        except Exception as error:  # noqa: BLE001 - the same
+            _log.exception("job %s cannot be settled and is buried", verdict.job.id)
+            settlement = _buried(verdict, error)
+        try:
+            return [(verdict, settlement, (await self._write([settlement]))[0])]
+        except Exception:  # noqa: BLE001 - the same
+            _log.exception("job %s cannot be buried", verdict.job.id)
+            return []
 
     def _decide(self, verdict: Verdict) -> Settlement:
         return decide(
@@ -73,6 +102,19 @@ class Settler:
             random_unit=random.random(),
             pid=verdict.pid,
         )
+
+
+def _buried(verdict: Verdict, error: Exception) -> Bury:
+    job = verdict.job
+    return Bury(
+        id=job.id,
+        fence=job.fence,
+        outcome=outcome_name(verdict.outcome),
+        pid=verdict.pid,
+        error=stored_error(error),
+        reason=Reason.RESULT_REFUSED,
+        charges=job.charges,
+    )
 
 
 def _batches(verdicts: Sequence[Verdict]) -> Iterator[Sequence[Verdict]]:

@@ -70,6 +70,7 @@ class Stalls:
             # A supervisor that was itself stopped has heard nothing, which says nothing.
             awake_ms = round(min(now_s - last_s, 2 * _TICK_S) * 1000)
             last_s = now_s
+            self._reported.intersection_update(self._runners.all)
             for runner in self._runners.all:
                 if runner.beat is not None and runner.phase is not Phase.ENDED:
                     self._look(runner, awake_ms)
