@@ -33,8 +33,8 @@ class CallOptions(TypedDict, total=False):
         delay: due this long after it is accepted.
         run_at: due at this instant; a datetime with a time zone.
         expires: the job expires if it still waits this long after enqueue.
-        timeout: hard limit of one attempt; 0: none.
-        soft_timeout: limit after which SoftTimeLimit is raised in the task; 0: none.
+        timeout: hard limit of one attempt; 0: none; unsaid: the task's, else the setting's.
+        soft_timeout: limit after which SoftTimeLimit is raised in the task; as timeout.
         retries: further attempts after the first.
         key: idempotency key: within its window the same key and arguments give the same job.
         after: jobs that must be final first; `After(job, on_failure="ignore")` for one whose

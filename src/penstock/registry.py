@@ -19,15 +19,15 @@ from penstock.signature import Signature
 
 
 class Limits(msgspec.Struct, frozen=True):
-    """Time limits of one attempt, in milliseconds; 0: none.
+    """Time limits of one attempt, in milliseconds; 0: none; None: as the settings say.
 
     Attributes:
         timeout_ms: hard limit: the attempt is ended, by killing its process if need be.
         soft_timeout_ms: SoftTimeLimit is raised in the task.
     """
 
-    timeout_ms: int = 0
-    soft_timeout_ms: int = 0
+    timeout_ms: int | None = None
+    soft_timeout_ms: int | None = None
 
 
 NO_LIMITS = Limits()

@@ -40,6 +40,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     poll_ms: int
     drain_grace_ms: int
     kill_grace_ms: int
+    timeout_ms: int
+    soft_timeout_ms: int
     worker_name: str
     lease_ttl_ms: int
     lease_extend_ms: int
@@ -153,6 +155,10 @@ def _duration(least_ms: int) -> Callable[[Any], int]:
     return read
 
 
+def _limit(value: object) -> int:
+    return 0 if value == "" else _duration(0)(value)
+
+
 def _bytes(value: object) -> int:
     number = int(value) if isinstance(value, str) and value.isdecimal() else value
     found = size_bytes(number)
@@ -219,6 +225,10 @@ SETTINGS: Final[Mapping[str, Setting]] = _table(
      "how long running jobs may finish after SIGTERM; below the 30 s of Kubernetes"),
     ("kill_grace", "worker", "duration", "1s", "ms", _duration(0),
      "how long a job past its hard limit may tidy up before it is killed"),
+    ("timeout", "worker", "duration", "", "ms", _limit,
+     "hard limit of attempts whose call and task name none; none: a job may be long"),
+    ("soft_timeout", "worker", "duration", "", "ms", _limit,
+     "soft limit of attempts whose call and task name none; none: as timeout"),
     ("worker_name", "worker", "name", "", "", _worker_name,
      "name of the worker; none: made of host and process id"),
     ("lease_ttl", "lease", "duration", "12s", "ms", _duration(300),

@@ -103,8 +103,8 @@ def registration_fields(options: TaskOptions) -> dict[str, Any]:
             backoff=_backoff(options),
         ),
         "limits": Limits(
-            timeout_ms=_duration(options, "timeout") or 0,
-            soft_timeout_ms=_duration(options, "soft_timeout") or 0,
+            timeout_ms=_duration(options, "timeout"),
+            soft_timeout_ms=_duration(options, "soft_timeout"),
         ),
         "isolation": isolation,
         "memory_bytes": None if memory is None else check_memory(memory),

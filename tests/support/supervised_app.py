@@ -46,6 +46,12 @@ async def wait(seconds: float, name: str = "wait") -> int:
     return os.getpid()
 
 
+@app.task(retries=0, timeout=0, soft_timeout=0)
+async def unlimited(seconds: float) -> None:
+    """Sleep for as long as it likes, whatever the settings say."""
+    await asyncio.sleep(seconds)
+
+
 @app.task(backoff=QUICK)
 def work(seconds: float, name: str = "work") -> int:
     """Sleep in a thread, in small steps; return the pid."""

@@ -16,8 +16,8 @@ class TaskFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         aliases: further names under which its jobs may be stored.
         queue: where its jobs go unless the call says otherwise.
         policy: retries, crashes and backoff.
-        timeout_ms: hard limit of one attempt; 0: none.
-        soft_timeout_ms: soft limit of one attempt; 0: none.
+        timeout_ms: hard limit of one attempt; 0: none; None: as the settings say.
+        soft_timeout_ms: soft limit of one attempt; as timeout_ms.
         is_async: an `async def` function.
         isolated: its jobs need a child of their own.
         priority: of its jobs unless the call says otherwise.
@@ -29,8 +29,8 @@ class TaskFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     aliases: tuple[str, ...] = ()
     queue: str
     policy: RetryPolicy
-    timeout_ms: int = 0
-    soft_timeout_ms: int = 0
+    timeout_ms: int | None = None
+    soft_timeout_ms: int | None = None
     is_async: bool = False
     isolated: bool = False
     priority: int = PRIORITY_DEFAULT

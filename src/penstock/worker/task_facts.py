@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from penstock.core.job import JobSpec
 from penstock.core.manifest import AppManifest, TaskFacts
 from penstock.core.retry import POLICY_DEFAULT, RetryPolicy
 
@@ -27,12 +26,3 @@ class Tasks:
         """Return the policy of a task, the default for one that is not known."""
         facts = self._by_name.get(task)
         return POLICY_DEFAULT if facts is None else facts.policy
-
-    def limits_ms(self, spec: JobSpec) -> tuple[int, int]:
-        """Return the (soft, hard) limit of an attempt: the call's own, else the task's; 0: none."""
-        facts = self._by_name.get(spec.task)
-        soft, hard = (0, 0) if facts is None else (facts.soft_timeout_ms, facts.timeout_ms)
-        return (
-            soft if spec.soft_timeout_ms is None else spec.soft_timeout_ms,
-            hard if spec.timeout_ms is None else spec.timeout_ms,
-        )

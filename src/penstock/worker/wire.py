@@ -75,6 +75,8 @@ class Start(msgspec.Struct, frozen=True, tag="start"):
         drain_grace_ms: what Drain will grant, so that hooks can know.
         poll_ms: slow poll, the safety net under wake-ups.
         burst: end (Drained) once no job of the queues is claimable or due soon.
+        timeout_ms: hard limit of attempts whose call and task name none; 0: none.
+        soft_timeout_ms: soft limit of the same.
     """
 
     worker: str
@@ -88,6 +90,8 @@ class Start(msgspec.Struct, frozen=True, tag="start"):
     result_bytes_max: int
     durability: Durability | None = None
     burst: bool = False
+    timeout_ms: int = 0
+    soft_timeout_ms: int = 0
 
 
 class Renew(msgspec.Struct, frozen=True, tag="renew"):

@@ -44,6 +44,14 @@ def worker(  # noqa: PLR0913 - one parameter per option
         str | None,
         typer.Option(metavar="DURATION", help="Time for running jobs at a stop. Default: 25s."),
     ] = None,
+    timeout: Annotated[
+        str | None,
+        typer.Option(metavar="DURATION", help="Hard limit where call and task name none."),
+    ] = None,
+    soft_timeout: Annotated[
+        str | None,
+        typer.Option(metavar="DURATION", help="Soft limit where call and task name none."),
+    ] = None,
     log_format: Annotated[
         str | None, typer.Option(metavar="FORMAT", help="human or json. Default: human.")
     ] = None,
@@ -67,6 +75,7 @@ def worker(  # noqa: PLR0913 - one parameter per option
     options = {
         "url": session.url, "queues": queues, "processes": processes, "concurrency": concurrency,
         "coroutines": coroutines, "worker_name": name, "drain_grace": drain_grace,
+        "timeout": timeout, "soft_timeout": soft_timeout,
         "log_format": log_format, "log_level": log_level, "log_file": log_file,
     }  # fmt: skip
     flags = {option: value for option, value in options.items() if value is not None}

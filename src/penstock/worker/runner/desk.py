@@ -16,11 +16,12 @@ from penstock.core.job import THREAD, Claimed, StoredError
 from penstock.core.outcome import Outcome
 from penstock.core.retry import POLICY_DEFAULT
 from penstock.core.settlement import Applied, Complete, Release
+from penstock.core.time_limits import SaysLimits, limits_ms
 from penstock.executors.stop import Stop
 from penstock.registry import Registration
 from penstock.worker.attempt import AttemptPlan, run_attempt
 from penstock.worker.runner.attempts import Key, RunnerAttempt
-from penstock.worker.runner.limits import Limits, set_limits
+from penstock.worker.runner.limits import Limits
 from penstock.worker.runner.notes import NoteBook
 from penstock.worker.runner.pump import Ended
 from penstock.worker.runner.witness import Witness
@@ -42,6 +43,7 @@ class Desk:
         coroutines_max: `async def` jobs at once.
         threads_max: plain `def` jobs at once.
         threads_busy: of these, under way.
+        default_limits: time limits where neither call nor task says any; None: none.
         settled: attempts whose settlement the broker has taken in.
         failed: of these, not completed.
         has_given_up: user code of a released attempt may still run.
@@ -60,6 +62,7 @@ class Desk:
         self.coroutines_max = 0
         self.threads_max = 0
         self.threads_busy = 0
+        self.default_limits: SaysLimits | None = None
         self.settled = 0
         self.failed = 0
         self.has_given_up = False
@@ -91,7 +94,9 @@ class Desk:
                 if need is not None:
                     self._send_back(attempt, need)
                     continue
-                set_limits(attempt, task)
+                attempt.soft_ms, attempt.hard_ms = limits_ms(
+                    job.spec, task.limits, self.default_limits
+                )
                 if attempt.hard_ms:
                     watched.append(attempt)
             self.running[attempt.key] = attempt

@@ -13,21 +13,12 @@ import time
 from collections.abc import Sequence
 
 from penstock.executors.stop import Stop
-from penstock.registry import Registration
 from penstock.worker.attempt import Attempt
 from penstock.worker.pipe import Pipe
 from penstock.worker.runner.attempts import RunnerAttempt, fields_of
 from penstock.worker.wire import ToRunner, Unwatch, Watch
 
 _log = logging.getLogger("penstock.runner")
-
-
-def set_limits(attempt: Attempt, task: Registration) -> None:
-    """Set the limits of an attempt: the call's own, else the task's; 0: none."""
-    spec, limits = attempt.job.spec, task.limits
-    soft_ms, hard_ms = spec.soft_timeout_ms, spec.timeout_ms
-    attempt.soft_ms = limits.soft_timeout_ms if soft_ms is None else soft_ms
-    attempt.hard_ms = limits.timeout_ms if hard_ms is None else hard_ms
 
 
 class Limits:

@@ -82,6 +82,7 @@ class Service:
         )
         self.desk.coroutines_max = start.coroutines
         self.desk.threads_max = start.threads
+        self.desk.default_limits = start
         carrier = Carrier(broker, lambda lease: lease == self.pump.lease)
         dead_notices = DeadNotices(broker, app.registry.facts)
         self.pump = Pump(
