@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import logging
+import os
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Final, Generic, TypeVar
 
 import msgspec
@@ -12,6 +15,8 @@ import msgspec
 from .wire import FRAME_BYTES_MAX, FrameReader, frame
 
 T = TypeVar("T")
+
+_log = logging.getLogger("penstock.worker")
 
 #: Bytes asked from the socket at once.
 _READ_BYTES: Final = 65_536
@@ -41,21 +46,6 @@ class Channel(Generic[T]):
         """Take over one end of a socket pair."""
         reader, writer = await asyncio.open_unix_connection(sock=end)
         return cls(reader, writer, kinds)
-
-    @classmethod
-    async def pair(cls, kinds: object) -> tuple[Channel[T], socket.socket]:
-        """Open a new channel; return it and the end that the other process inherits.
-
-        Raises:
-            OSError: the system refused (too many descriptors); nothing is left open.
-        """
-        ours, theirs = socket.socketpair()
-        try:
-            return await cls.over(ours, kinds), theirs
-        except BaseException:
-            ours.close()
-            theirs.close()
-            raise
 
     def send(self, message: msgspec.Struct) -> None:
         """Queue a message; once the peer is gone nothing happens, its exit is told elsewhere.
@@ -98,3 +88,39 @@ class Channel(Generic[T]):
     def close(self) -> None:
         """Close this end; the peer reads the end of the file."""
         self._writer.close()
+
+
+async def open_lines(kinds: object, name: str) -> tuple[Channel[T], socket.socket, int]:
+    """Open what a new process is given: a channel, and a file in memory for its stacks.
+
+    Args:
+        kinds: union of the structs that may arrive.
+        name: of the file, for people who look at /proc.
+
+    Returns:
+        The channel, the end of it that the process inherits, and the file.
+
+    Raises:
+        OSError: the system refused (too many descriptors); nothing is left open.
+    """
+    with contextlib.ExitStack() as opened:
+        ours, theirs = socket.socketpair()
+        opened.callback(ours.close)
+        opened.callback(theirs.close)
+        stack_fd = os.memfd_create(name)
+        opened.callback(os.close, stack_fd)
+        channel: Channel[T] = await Channel.over(ours, kinds)
+        opened.pop_all()
+    return channel, theirs, stack_fd
+
+
+def kill_if_deaf(listening: asyncio.Task[None], who: str, kill: Callable[[], None]) -> None:
+    """Kill a process once the task that listens to it fails: its jobs would be held for ever."""
+
+    def stopped(task: asyncio.Task[None]) -> None:
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            _log.error("%s is killed: nobody hears it any more", who, exc_info=error)
+            kill()
+
+    listening.add_done_callback(stopped)

@@ -17,7 +17,7 @@ from penstock.executors.kill import kill_family, living_family
 from penstock.executors.process import ExitStatus, Process, Spawner
 from penstock.executors.procfs import signal_all
 
-from .channel import Channel
+from .channel import Channel, kill_if_deaf, open_lines
 from .child_calls import ChildCalls
 from .pulse import first_of
 from .wire import (
@@ -87,7 +87,7 @@ class ChildProcess:
         self._ready: asyncio.Future[None] = loop.create_future()
         self._finished: asyncio.Future[Outcome] = loop.create_future()
         self._listening = asyncio.create_task(self._listen(), name=f"child {process.pid}")
-        self._listening.add_done_callback(self._stopped_listening)
+        kill_if_deaf(self._listening, f"child {process.pid}", process.kill)
         self._ending: asyncio.Task[None] | None = None
         self.jobs = 0
         self.job: Claimed | None = None
@@ -102,13 +102,8 @@ class ChildProcess:
         Raises:
             OSError: the system refused; nothing was started.
         """
-        stack_fd = os.memfd_create("penstock-stack")
-        try:
-            channel: Channel[FromChild]
-            channel, theirs = await Channel.pair(FromChild)
-        except BaseException:
-            os.close(stack_fd)
-            raise
+        channel: Channel[FromChild]
+        channel, theirs, stack_fd = await open_lines(FromChild, "penstock-stack")
         try:
             fds = {CHANNEL_FD_ENV: theirs.fileno(), STACK_FD_ENV: stack_fd}
             named = {name: str(fd) for name, fd in fds.items()}
@@ -245,15 +240,6 @@ class ChildProcess:
         if not self.process.exited.done():
             why = self._channel.broken or "it closed its channel"
             _log.error("child %d is killed: %s", self.pid, why)
-            self.process.kill()
-
-    def _stopped_listening(self, listening: asyncio.Task[None]) -> None:
-        """Kill a child that nobody hears any more: it would hold its job and its slot for ever."""
-        error = None if listening.cancelled() else listening.exception()
-        if error is not None:
-            _log.error(
-                "child %d is killed: nobody hears it any more", self.pid, exc_info=error
-            )
             self.process.kill()
 
     async def _take_in(self, message: FromChild) -> None:

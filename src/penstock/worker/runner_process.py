@@ -8,13 +8,14 @@ import os
 import secrets
 from collections.abc import Mapping
 from enum import StrEnum
+from functools import partial
 from typing import Final, Protocol
 
 from penstock.core.ids import Fence, JobId, LeaseId
 from penstock.core.outcome import Outcome
 from penstock.executors.process import ExitStatus, Process, Spawner
 
-from .channel import Channel
+from .channel import Channel, kill_if_deaf, open_lines
 from .pulse import Bell
 from .wire import (
     CHANNEL_FD_ENV,
@@ -147,13 +148,10 @@ class RunnerProcess:
         Raises:
             OSError: the system refused; nothing was started.
         """
-        stack_fd = os.memfd_create(f"penstock-stack-{secrets.token_hex(4)}")
         channel: Channel[FromRunner]
-        try:
-            channel, theirs = await Channel.pair(FromRunner)
-        except BaseException:
-            os.close(stack_fd)
-            raise
+        channel, theirs, stack_fd = await open_lines(
+            FromRunner, f"penstock-stack-{secrets.token_hex(4)}"
+        )
         try:
             process = spawner.spawn(
                 RUNNER_MODULE,
@@ -243,7 +241,7 @@ class RunnerProcess:
     async def _live(self) -> ExitStatus:
         """Take in what it says until its process has ended; return how it did."""
         listening = asyncio.create_task(self._listen())
-        listening.add_done_callback(self._stopped_listening)
+        kill_if_deaf(listening, f"runner {self.pid}", partial(self.kill, End.CRASHED))
         status = await self.process.exited
         # What it said before it died is in the socket; a descendant may hold the other end open.
         await asyncio.wait([listening], timeout=_LAST_WORDS_S)
@@ -274,13 +272,6 @@ class RunnerProcess:
             why = self._channel.broken or "it closed its channel"
             _log.error("runner %d is killed: %s", self.pid, why)
             self.kill(End.STOPPED if self.is_drained else End.CRASHED)
-
-    def _stopped_listening(self, listening: asyncio.Task[None]) -> None:
-        """Kill a runner that nobody hears any more: its jobs would be held for ever."""
-        error = None if listening.cancelled() else listening.exception()
-        if error is not None:
-            _log.error("runner %d is killed: nobody hears it any more", self.pid, exc_info=error)
-            self.kill(End.CRASHED)
 
     def _take_in(self, message: FromRunner) -> None:
         match message:
