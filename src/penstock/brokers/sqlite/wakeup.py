@@ -2,7 +2,8 @@
 
 A FIFO and not a unix socket: a socket's path is limited to 107 bytes, and a deep data directory is
 longer. Its name is the token, so an address needs no registry: writing finds a reader (woken),
-nobody (ENXIO: the process died) or no file (ENOENT: it was closed).
+nobody (ENXIO: the process died) or no file (ENOENT: it was closed). Any other error says nothing
+about the listener; to take it for dead would take the tokens of all who sleep, unwoken.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import os
 import re
 import secrets
 import select
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -20,6 +22,10 @@ from typing import Final
 from penstock.errors import WrongContext
 
 _TOKEN: Final = re.compile(r"[0-9a-f]{32}\Z")
+#: What the name of a FIFO begins with until it has a reader.
+_NEW: Final = "new-"
+#: Seconds after which a FIFO that never got a reader is left over; making one takes microseconds.
+_NEW_S_MAX: Final = 60
 #: Bytes read at once; a FIFO holds at most one pipe buffer of wake-ups.
 _PIPE_BYTES: Final = 65_536
 
@@ -44,12 +50,17 @@ class FifoListener:
         self._pid = os.getpid()
         self._path = directory / self.token
         self._forget = forget
-        unopened = directory / f"new-{self.token}"
+        unopened = directory / f"{_NEW}{self.token}"
         os.mkfifo(unopened, mode=0o600)
         # Open for writing too, so that it never reads as closed while nobody calls.
         self._fd = os.open(unopened, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
         # Race: under its final name it has a reader, so that nobody removes it as stale.
-        unopened.rename(self._path)
+        try:
+            unopened.rename(self._path)
+        except BaseException:
+            os.close(self._fd)
+            _remove(unopened)
+            raise
 
     def fileno(self) -> int:
         """Return the descriptor, -1 once closed."""
@@ -90,7 +101,10 @@ class FifoListener:
 
 
 def wake(directory: Path, token: str) -> bool:
-    """Wake the listener of `token`; return whether there is one. Never blocks.
+    """Wake the listener of `token`; return False where it is dead or closed. Never blocks.
+
+    Where it cannot be told, as for a FIFO of another user, the answer is True: that listener finds
+    its jobs by polling.
 
     Cost: open, write and close of a FIFO, about 5 microseconds.
     """
@@ -102,13 +116,14 @@ def wake(directory: Path, token: str) -> bool:
     except OSError as error:
         if error.errno == errno.ENXIO:
             _remove(path)
-        return False
+        return error.errno not in (errno.ENXIO, errno.ENOENT)
     try:
         os.write(fd, b"\0")
     except BlockingIOError:
         # The pipe is full of wake-ups that the listener has not read: it is awake as can be.
         return True
-    except OSError:
+    except BrokenPipeError:
+        # It was closed since it was opened here.
         return False
     finally:
         os.close(fd)
@@ -121,23 +136,35 @@ def exists(directory: Path, token: str) -> bool:
 
 
 def remove_stale(directory: Path) -> int:
-    """Remove the FIFOs of processes that are gone; return how many. Cost: one open per FIFO."""
+    """Remove the FIFOs of processes that are gone; return how many. Cost: one open per FIFO.
+
+    One that never got its final name has no reader for an instant, so it must be old too.
+    """
     stale = 0
     with suppress(FileNotFoundError):
         for path in directory.iterdir():
-            if _TOKEN.match(path.name) and not _has_reader(path):
+            is_stale = _is_left_over if path.name.startswith(_NEW) else _has_no_reader
+            if _TOKEN.match(path.name.removeprefix(_NEW)) and is_stale(path):
                 _remove(path)
                 stale += 1
     return stale
 
 
-def _has_reader(path: Path) -> bool:
+def _is_left_over(path: Path) -> bool:
+    try:
+        age_s = time.time() - path.stat().st_mtime
+    except OSError:
+        return False
+    return age_s > _NEW_S_MAX and _has_no_reader(path)
+
+
+def _has_no_reader(path: Path) -> bool:
     try:
         fd = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
-        return error.errno != errno.ENXIO
+        return error.errno == errno.ENXIO
     os.close(fd)
-    return True
+    return False
 
 
 def _remove(path: Path) -> None:
