@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
@@ -10,11 +12,12 @@ import msgspec
 
 from penstock.broker import requests as r
 from penstock.brokers.sqlite import SqliteBroker
-from penstock.brokers.sqlite.connection import LOG_BYTES_MAX
+from penstock.brokers.sqlite.connection import LOG_BYTES_MAX, connect
+from penstock.brokers.sqlite.snapshot import _IDLE_MAX, Reader
 from penstock.core.ids import JobId
-from penstock.core.job import Charges, Parent, StoredError
+from penstock.core.job import ATTEMPTS_KEPT, Charges, Parent, Reason, StoredError
 from penstock.core.lifecycle import State
-from penstock.core.settlement import Complete, Retry
+from penstock.core.settlement import Bury, Complete, Retry
 from tests.support.sqlite_actor import QUEUE, Actor, completions
 from tests.support.sqlite_file import check_whole, look
 
@@ -95,6 +98,54 @@ def test_a_spec_without_its_long_part_is_a_flaw(tmp_path: Path) -> None:
     jobs = actor.broker.claim(actor.claim_request(actor.lease(), limit=2)).jobs
     assert [job.flaw is None for job in jobs] == [False, True]
     assert jobs[1].id == good
+
+
+def test_charges_that_cannot_be_read_are_a_flaw(tmp_path: Path) -> None:
+    """A job whose charges are garbage is handed out with a flaw, and stops nobody behind it."""
+    path = tmp_path / "jobs.db"
+    actor = Actor(path)
+    garbage = (b"", b"\xff\xfe", b'{"errors":', b"[]", b'{"errors":"many"}')
+    poisoned = actor.put(len(garbage))
+    (good,) = actor.put()
+    with closing(apsw.Connection(str(path))) as connection:
+        for job_id, charges in zip(poisoned, garbage, strict=True):
+            connection.execute("UPDATE job SET charges = ? WHERE id = ?", (charges, job_id))
+    assert actor.broker.get(poisoned[0]) is not None
+    jobs = actor.broker.claim(actor.claim_request(actor.lease(), limit=10)).jobs
+    assert {job.id for job in jobs if job.flaw is None} == {good}
+    assert {job.id for job in jobs if job.flaw and job.spec.task == ""} == set(poisoned)
+    unreadable = Reason.BAD_PAYLOAD
+    buried = [Bury(id=j.id, fence=j.fence, outcome="failed", reason=unreadable) for j in jobs]
+    assert set(actor.broker.settle(buried)) == {"applied"}
+    assert look(path, "SELECT COUNT(*) FROM job WHERE state = 'dead' AND charges IS NULL") == [(6,)]
+
+
+def test_a_job_requeued_again_and_again_stays_small(tmp_path: Path) -> None:
+    """Of the attempts before its last one no more than ATTEMPTS_KEPT are in the file."""
+    path = tmp_path / "jobs.db"
+    actor = Actor(path)
+    (job_id,) = actor.put()
+    lease = actor.lease()
+    for _ in range(ATTEMPTS_KEPT + 3):
+        (job,) = actor.broker.claim(actor.claim_request(lease, limit=1)).jobs
+        actor.broker.settle(completions([job]))
+        actor.broker.requeue([job_id])
+    assert look(path, "SELECT COUNT(*), MIN(number) FROM attempt") == [(ATTEMPTS_KEPT, 4)]
+
+
+def test_connections_of_a_burst_of_reads_are_closed(tmp_path: Path) -> None:
+    """When many threads have read at once, only `_IDLE_MAX` connections stay open."""
+    path = tmp_path / "jobs.db"
+    reader = Reader(lambda: connect(str(path), busy_timeout_s=5, reads_only=True), str(path))
+    SqliteBroker.open(path)
+    together = threading.Barrier(3 * _IDLE_MAX)
+    with ThreadPoolExecutor(together.parties) as pool:
+        for answer in [pool.submit(reader.run, lambda _: together.wait(30)) for _ in range(24)]:
+            answer.result(30)
+    assert len(reader._idle) == _IDLE_MAX
+    reader.pause()
+    assert reader._idle == []
+    reader.resume()
 
 
 def test_a_forgotten_job_leaves_nothing(tmp_path: Path) -> None:

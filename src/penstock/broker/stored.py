@@ -1,4 +1,4 @@
-"""The immutable record of a job as bytes: JSON, written once, read back with every flaw named."""
+"""What is stored of a job as bytes: JSON, read back with every flaw named."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ from typing import Final
 
 import msgspec
 
-from penstock.core.job import JobSpec
+from penstock.core.job import NO_CHARGES, Charges, JobSpec
 
 #: What stands in for a spec that cannot be read.
 NO_SPEC: Final = JobSpec(task="", payload=msgspec.Raw(b"null"))
 
 _ENCODER: Final = msgspec.json.Encoder()
 _DECODER: Final = msgspec.json.Decoder(JobSpec)
+_CHARGES_DECODER: Final = msgspec.json.Decoder(Charges)
 
 
 def write_spec(spec: JobSpec) -> bytes:
@@ -30,3 +31,17 @@ def read_spec(stored: bytes | str) -> tuple[JobSpec, str | None]:
         return _DECODER.decode(stored), None
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         return NO_SPEC, f"{type(error).__name__}: {error}"
+
+
+def read_charges(stored: bytes | str | None) -> tuple[Charges, str | None]:
+    """Return (charges, None), or (`NO_CHARGES`, what is wrong). Never raises on bad bytes.
+
+    Args:
+        stored: JSON; None: nothing was charged.
+    """
+    if stored is None:
+        return NO_CHARGES, None
+    try:
+        return _CHARGES_DECODER.decode(stored), None
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        return NO_CHARGES, f"charges: {type(error).__name__}: {error}"

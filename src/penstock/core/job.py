@@ -223,8 +223,8 @@ class Claimed(msgspec.Struct, frozen=True, kw_only=True):
         checkpoint: what an earlier attempt left.
         worker: name of the worker that ran it before (`reclaim` only), else None.
         pid: process that claimed it before (`reclaim` only), else None.
-        flaw: why the stored spec could not be read; None where it could. The spec is then empty,
-            and the only thing to do with the job is to bury it.
+        flaw: why the stored spec or charges could not be read; None where they could. The spec is
+            then empty, and the only thing to do with the job is to bury it.
     """
 
     id: JobId

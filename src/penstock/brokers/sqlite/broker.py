@@ -115,9 +115,11 @@ class SqliteBroker:
         """Return the tag of each queue, giving one to names not seen before."""
         for queue in queues:
             check_name("queue", queue)
-        if not all(queue in self._tags for queue in queues):
-            self._tags |= self._write(lambda tx: register(tx, queues))
-        return {queue: self._tags[queue] for queue in queues}
+        known = self._tags
+        if not all(queue in known for queue in queues):
+            known = {**known, **self._write(lambda tx: register(tx, queues))}
+            self._tags = known
+        return {queue: known[queue] for queue in queues}
 
     def enqueue(
         self, jobs: Sequence[r.EnqueueRequest], /, *, durability: r.Durability | None = None
@@ -331,11 +333,11 @@ class SqliteBroker:
 
         A tag never changes, so what is known stays right; a new one is kept only once committed.
         """
-        for queue in queues:
-            if queue not in self._tags:
-                self._tags = self._file.read(known_queues)
-                break
-        return self._tags
+        # Race: another thread may put an older state in its place at any time; this one is right.
+        known = self._tags
+        if not all(queue in known for queue in queues):
+            known = self._tags = self._file.read(known_queues)
+        return known
 
     def _known(self, queues: Sequence[str]) -> list[int]:
         tags = self._tags_of(queues)

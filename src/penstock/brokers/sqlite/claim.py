@@ -16,9 +16,9 @@ from typing import Final
 import msgspec
 
 from penstock.broker.requests import BATCH_MAX, ClaimAnswer, ClaimRequest, Offer
-from penstock.broker.stored import read_spec
+from penstock.broker.stored import NO_SPEC, read_charges, read_spec
 from penstock.core.ids import Fence, JobId, LeaseId
-from penstock.core.job import NO_CHARGES, Charges, Claimed
+from penstock.core.job import Claimed
 from penstock.core.lifecycle import State
 
 from .lease import GoodLease, good_lease, queues_of
@@ -126,8 +126,11 @@ def _as_claimed(
 
 def as_claimed(tx: Transaction, row: Row, lease: LeaseId, fence: Fence, queue: str) -> Claimed:
     """Return a running job as its worker gets it."""
-    _, job_id, _, _, _, stored, claim_number, claimed_at, charges, has_note = row
+    _, job_id, _, _, _, stored, claim_number, claimed_at, stored_charges, has_note = row
     spec, flaw = read_spec(b"" if stored is None else stored)
+    charges, flaw_of_charges = read_charges(stored_charges)
+    if flaw is None and flaw_of_charges is not None:
+        spec, flaw = NO_SPEC, flaw_of_charges
     return Claimed(
         id=JobId(job_id),
         queue=queue,
@@ -136,7 +139,7 @@ def as_claimed(tx: Transaction, row: Row, lease: LeaseId, fence: Fence, queue: s
         lease=lease,
         claim_number=claim_number,
         claimed_at=claimed_at,
-        charges=NO_CHARGES if charges is None else msgspec.json.decode(charges, type=Charges),
+        charges=charges,
         checkpoint=_checkpoint(tx, job_id) if has_note else None,
         flaw=flaw,
     )

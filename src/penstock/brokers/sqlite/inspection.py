@@ -11,15 +11,13 @@ from typing import Final
 import msgspec
 
 from penstock.broker.requests import JobFilter, JobPage, JobStatus, LeaseFacts, Owner, QueueCounts
-from penstock.broker.stored import read_spec
+from penstock.broker.stored import read_charges, read_spec
 from penstock.core.clock import Clock
 from penstock.core.ids import JobId, LeaseId
 from penstock.core.job import (
     ATTEMPTS_KEPT,
-    NO_CHARGES,
     PRIORITY_MAX,
     AttemptRecord,
-    Charges,
     JobRecord,
     Parent,
     Reason,
@@ -172,7 +170,7 @@ def _record(db: Snapshot, row: Row) -> JobRecord:
         finished_at=finished_at,
         reason=None if reason is None else Reason(reason),
         claim_number=claim_number,
-        charges=NO_CHARGES if charges is None else msgspec.json.decode(charges, type=Charges),
+        charges=read_charges(charges)[0],
         parents=tuple(Parent(JobId(parent), bool(ignores)) for parent, ignores in parents),
         parents_left=parents_left,
         cancel_requested=bool(cancel_requested),

@@ -15,7 +15,7 @@ from typing import Final
 
 from penstock.broker.requests import OperatorAnswer
 from penstock.core.ids import JobId
-from penstock.core.job import Reason
+from penstock.core.job import ATTEMPTS_KEPT, Reason
 from penstock.core.lifecycle import FINAL, State
 
 from .family import children_of, held_back_by, hold_back
@@ -70,6 +70,8 @@ def _revive_one(tx: Transaction, job_id: JobId, parents_left: int) -> bool:
     [(queue, need, number, *attempt)] = tx.rows(_SQL["requeue"], (job_id, to, parents_left, tx.now))
     if number > 0 and attempt[3] is not None:
         tx.rows(_ATTEMPT["keep"], (job_id, number, *attempt))
+        # Bound: a job may be requeued for ever.
+        tx.rows(_ATTEMPT["trim"], (job_id, number - ATTEMPTS_KEPT))
     tx.moved(queue, State(before), to)
     if to is State.QUEUED:
         tx.fresh[queue, need] += 1

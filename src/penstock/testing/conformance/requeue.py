@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from penstock.broker import requests as r
-from penstock.core.job import ALONE, NO_CHARGES, Charges
+from penstock.core.job import ALONE, ATTEMPTS_KEPT, NO_CHARGES, Charges
 from penstock.core.lifecycle import FINAL, State
 from penstock.errors import UsageError
 
@@ -51,6 +51,19 @@ def test_a_requeued_job_keeps_its_history(scene: Scene) -> None:
     record = scene.record(job_id)
     assert [attempt.number for attempt in record.attempts] == [1, 2]
     assert (record.progress, record.checkpoint, record.log) == (raw, raw, ("line",))
+
+
+def test_attempts_of_a_requeued_job_are_kept_up_to_a_bound(scene: Scene) -> None:
+    """However often a job is requeued, its newest ATTEMPTS_KEPT attempts are on record."""
+    job_id = scene.put()
+    lease = scene.lease()
+    for _ in range(ATTEMPTS_KEPT + 2):
+        scene.bury(scene.run(job_id, lease))
+        scene.broker.requeue([job_id])
+    record = scene.record(job_id)
+    numbers = [attempt.number for attempt in record.attempts]
+    assert numbers == list(range(3, ATTEMPTS_KEPT + 3))
+    assert record.claim_number == ATTEMPTS_KEPT + 2
 
 
 def test_an_old_fence_stays_stale(scene: Scene) -> None:
