@@ -20,7 +20,7 @@ from penstock.errors import BadSetting
 from penstock.executors.kill import kill_family, living_family
 from penstock.executors.process import ExitStatus, Spawner
 from penstock.executors.procfs import all_stats, family, read_stat
-from penstock.worker.file_lock import write_lock_holders
+from penstock.worker.file_lock import _as_locked, write_lock_holders
 from penstock.worker.identity import Identity
 from penstock.worker.orphans import become_subreaper
 from tests.support.eventually import eventually
@@ -262,3 +262,12 @@ def test_the_writer_of_a_file_is_found(tmp_path: Path) -> None:
         assert writer.stdout.readline() == "free\n"
         assert write_lock_holders(database) == set()
         writer.stdin.close()
+
+
+def test_a_file_of_another_device_is_another_file(tmp_path: Path) -> None:
+    """A lock on a file with the same inode on another device is not taken for one on this file."""
+    inode = tmp_path.stat().st_ino
+    other = _as_locked(Path("/proc/self/mountinfo"))
+    mine = _as_locked(tmp_path)
+    assert mine.endswith(f":{inode}")
+    assert mine.rsplit(":", 1)[0] != other.rsplit(":", 1)[0]
