@@ -28,6 +28,9 @@ def parent_completed(tx: Transaction, parents: Iterable[str]) -> None:
 
 def parent_failed(tx: Transaction, parents: Iterable[str]) -> None:
     """Count down or cancel the children of jobs that ended otherwise, as their edges say."""
+    # Bound: none but the number of edges below the parents: a job and its blocked descendants end
+    # at the same instant, so that nobody sees one wait for a parent that failed. Each edge is taken
+    # once, and other writers wait meanwhile. docs/explanation/sqlite-layout.md tells users.
     todo = list(parents)
     while todo:
         edges = tx.rows(_SQL["children"], (todo.pop(),))

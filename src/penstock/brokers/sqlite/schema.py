@@ -1,4 +1,7 @@
-"""The schema of a file: made where there is none, migrated where it is older, refused otherwise."""
+"""The schema of a file: made where there is none, refused where it is of a newer Penstock.
+
+There is one version so far, hence no older file and nothing that migrates one.
+"""
 
 from __future__ import annotations
 

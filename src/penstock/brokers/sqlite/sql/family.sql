@@ -1,5 +1,6 @@
 -- Parents and children: what the end of one job does to those that wait for it.
--- cost: one look-up and one row per edge below the job, as far as the failure reaches.
+-- cost: one look-up and one row per edge below the job, as far as the failure reaches; all of it in
+-- the transaction of the verb (family.py, Bound).
 
 -- name: children
 SELECT child, ignore_failure

@@ -1,5 +1,6 @@
 -- reclaim: take over running jobs whose lease is closed or has run out.
--- cost: one row per lease, and one row and one index entry per job taken.
+-- cost: one row per lease; one read and a sort of every running job of the closed leases, since the
+-- lowest ids come first however many are taken; one row and one index entry per job taken.
 
 -- name: tick
 SELECT boot_id, tick_boot_ms, hold_until_boot_ms
