@@ -45,16 +45,14 @@ def test_settings_give_limits_to_tasks_that_say_nothing(tmp_path: Path) -> None:
     """Flag > app > environment > file; by default there is no limit; 0 and "" mean none."""
     assert limits_ms(load(environ={}, directory=tmp_path).settings) == (0, 0)
     (tmp_path / "penstock.toml").write_text('timeout = "4s"\nsoft_timeout = 1\n')
-    found = [
-        limits_ms(load(directory=tmp_path, **sources).settings)
-        for sources in (
-            {"environ": {}},
-            {"environ": {"PENSTOCK_TIMEOUT": "3"}},
-            {"environ": {"PENSTOCK_TIMEOUT": "3"}, "app": {"timeout": "2s"}},
-            {"environ": {}, "app": {"timeout": "2s"}, "flags": {"timeout": "1s"}},
-            {"environ": {"PENSTOCK_TIMEOUT": "0", "PENSTOCK_SOFT_TIMEOUT": ""}},
-        )
+    sources: list[dict[str, dict[str, str]]] = [
+        {"environ": {}},
+        {"environ": {"PENSTOCK_TIMEOUT": "3"}},
+        {"environ": {"PENSTOCK_TIMEOUT": "3"}, "app": {"timeout": "2s"}},
+        {"environ": {}, "app": {"timeout": "2s"}, "flags": {"timeout": "1s"}},
+        {"environ": {"PENSTOCK_TIMEOUT": "0", "PENSTOCK_SOFT_TIMEOUT": ""}},
     ]
+    found = [limits_ms(load(directory=tmp_path, **one).settings) for one in sources]
     assert found == [(1_000, 4_000), (1_000, 3_000), (1_000, 2_000), (1_000, 1_000), (0, 0)]
     with pytest.raises(BadSetting, match=r"setting timeout from PENSTOCK_TIMEOUT: .*'soon'"):
         load(environ={"PENSTOCK_TIMEOUT": "soon"}, directory=tmp_path)
