@@ -13,14 +13,16 @@ import pytest
 from penstock import Exponential, current_job
 from penstock.broker import requests as r
 from penstock.core.ids import Fence
-from penstock.core.job import NO_CHARGES, Reason
+from penstock.core.job import NO_CHARGES, Claimed, Reason
 from penstock.core.lifecycle import State
 from penstock.core.settlement import Applied, Complete, Settlement
 from penstock.errors import LeaseLost, UsageError
+from penstock.registry import Registration
 from penstock.telemetry.events import AttemptFinished, AttemptStarted
 from penstock.telemetry.events import LeaseLost as EventLeaseLost
 from penstock.testing.faulty import Call, Fault, FaultyBroker, fail_nth
 from penstock.worker import wire
+from penstock.worker.runner.desk import Desk
 from penstock.worker.runner.service import Service
 from tests.support.service_bench import ServiceBench, until
 
@@ -329,3 +331,25 @@ def test_an_outage_at_the_end_does_not_keep_the_process(
     job = one.enqueue()
     assert not bench.run(beside, faulty=FaultyBroker(bench.memory, plan))
     assert bench.record(job.id).state is State.RUNNING
+
+
+def test_a_job_that_cannot_be_started_strands_no_other(
+    bench: ServiceBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The jobs claimed with it run; it goes back to its queue, and is not left running."""
+    runs: list[int] = []
+    jobs = five_jobs(bench, runs)
+    real, refused = Desk._elsewhere, [jobs[1].id]
+
+    def elsewhere(desk: Desk, job: Claimed, task: Registration) -> str | None:
+        if job.id in refused:
+            refused.remove(job.id)
+            raise RuntimeError("a defect of the runner")
+        return real(desk, job, task)
+
+    monkeypatch.setattr(Desk, "_elsewhere", elsewhere)
+    assert bench.run()
+    assert refused == []
+    assert [bench.record(job.id).state for job in jobs] == [State.COMPLETED] * 5
+    outcomes = [one.outcome for one in bench.record(jobs[1].id).attempts]
+    assert outcomes == ["interrupted", "succeeded"]

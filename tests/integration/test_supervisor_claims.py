@@ -1,4 +1,4 @@
-"""A claim for children that is under way while the worker is told to end."""
+"""What is under way while the worker is told to end: a claim for children, a runner's start."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import asyncio
 import os
 import secrets
 import threading
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -21,6 +23,7 @@ from penstock.errors import OutcomeUnknown
 from penstock.executors.process import Spawner
 from penstock.testing.clock import ManualClock
 from penstock.worker.cancels import Cancels
+from penstock.worker.channel import kill_if_deaf
 from penstock.worker.child_pool import ChildPool
 from penstock.worker.children import Children
 from penstock.worker.crew import Crew
@@ -30,6 +33,7 @@ from penstock.worker.link import BrokerLink
 from penstock.worker.parts import Parts
 from penstock.worker.plan import WorkerPlan
 from penstock.worker.reclaim import Reclaim
+from penstock.worker.runner_process import End
 from penstock.worker.runners import Runners
 from penstock.worker.settling import Settler
 from penstock.worker.slots import Slots
@@ -47,6 +51,7 @@ class HeldClaims(MemoryBroker):
         has_taken: set once a claim took a job.
         may_answer: to be set by the test.
         loses: how many answers are lost after that.
+        on_open: called after each lease that was opened.
     """
 
     def __init__(self, clock: ManualClock, loses: int) -> None:
@@ -55,6 +60,12 @@ class HeldClaims(MemoryBroker):
         self.has_taken = threading.Event()
         self.may_answer = threading.Event()
         self.loses = loses
+        self.on_open: Callable[[], object] = lambda: None
+
+    def open_lease(self, lease: r.OpenLease, /) -> None:
+        """Open it, and say so."""
+        super().open_lease(lease)
+        self.on_open()
 
     def claim(self, request: r.ClaimRequest, /) -> r.ClaimAnswer:
         """Claim; answer once allowed."""
@@ -79,9 +90,9 @@ class Bench:
         self.stopping = Stopping()
         self.link = BrokerLink(ThreadedBroker(self.store), self.clock)
         self.parts = self._parts()
-        runners = Runners(self.parts, crew)
-        self.pool = ChildPool(self.parts, crew, runners.yielded_bell)
-        self.children = Children(self.parts, runners, self.pool, crew, wake_token=None)
+        self.runners = Runners(self.parts, crew)
+        self.pool = ChildPool(self.parts, crew, self.runners.yielded_bell)
+        self.children = Children(self.parts, self.runners, self.pool, crew, wake_token=None)
 
     def _parts(self) -> Parts:
         environ = {**os.environ, TRACE_ENV: str(self.trace)}
@@ -169,5 +180,62 @@ def test_what_a_claim_took_goes_back_when_the_worker_ends(tmp_path: Path, loses:
             await bench.pool.destroy()
             crew.dismiss()
             await bench.link.broker.close()
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("moment", ["spawned", "introduced"])
+def test_a_runner_that_comes_up_as_the_drain_begins_is_ended(tmp_path: Path, moment: str) -> None:
+    """It claims nothing: it is not told to start, and counts as stopped."""
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        async with asyncio.TaskGroup() as group:
+            crew = Crew(group)
+            bench = Bench(tmp_path, crew, 0)
+
+            def stop() -> None:
+                loop.call_soon_threadsafe(bench.stopping.request, "the test")
+
+            if moment == "spawned":
+                bench.stopping.request("the test")
+            else:
+                bench.store.on_open = stop
+            runner = await bench.runners.start()
+            assert runner is not None
+            async with asyncio.timeout(SOON_S):
+                while bench.runners.all:
+                    await bench.runners.ended_bell.sleep()
+            assert runner.end is End.STOPPED
+            assert runner.lease is None, "it was told to start"
+            assert bench.store.leases() == []
+            crew.dismiss()
+            await bench.link.broker.close()
+
+    asyncio.run(main())
+
+
+def test_a_process_that_nobody_hears_is_killed() -> None:
+    """A listener that fails kills what it listened to; one that ends or is cancelled does not."""
+
+    async def main() -> None:
+        killed: list[str] = []
+
+        async def fails() -> None:
+            raise ValueError("a message that nobody foresaw")
+
+        async def ends() -> None:
+            return
+
+        for name, listen in (("fails", fails), ("ends", ends)):
+            listening = asyncio.create_task(listen())
+            kill_if_deaf(listening, name, partial(killed.append, name))
+            await asyncio.wait([listening])
+        cancelled = asyncio.create_task(asyncio.sleep(SOON_S, None))
+        kill_if_deaf(cancelled, "cancelled", partial(killed.append, "cancelled"))
+        cancelled.cancel()
+        await asyncio.wait([cancelled])
+        await asyncio.sleep(0)
+        assert killed == ["fails"]
 
     asyncio.run(main())

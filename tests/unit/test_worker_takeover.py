@@ -15,11 +15,11 @@ from penstock.broker import requests as r
 from penstock.broker.threaded import ThreadedBroker
 from penstock.brokers.memory import MemoryBroker
 from penstock.core.ids import Fence, JobId, JobIdSource, LeaseId
-from penstock.core.job import ALONE, SHARED, Claimed, JobSpec, StoredError
+from penstock.core.job import ALONE, SHARED, Claimed, JobSpec, Reason, StoredError
 from penstock.core.lifecycle import State
 from penstock.core.outcome import Crashed, Interrupted, Succeeded
 from penstock.testing.clock import ManualClock
-from penstock.testing.faulty import Fault, FaultyBroker, Plan, fail_nth
+from penstock.testing.faulty import Call, Fault, FaultyBroker, Plan, fail_nth
 from penstock.worker.cancels import Cancels
 from penstock.worker.identity import Identity
 from penstock.worker.leases import Leases, draw_lease
@@ -340,6 +340,44 @@ def test_maintenance_forgets_what_is_older_than_its_retention() -> None:
             await maintenance.tick(verb, call)
         assert bench.store.get(old.id) is None
         assert bench.store.get(young.id) is not None
+        await bench.link.broker.close()
+
+    asyncio.run(main())
+
+
+def test_one_settlement_that_is_refused_strands_no_other() -> None:
+    """Each of a refused batch is settled by itself; the one that is refused again is buried."""
+
+    def plan(call: Call) -> Fault:
+        # The batch, then the first of its jobs alone.
+        if call.verb == "settle" and call.number_of_verb <= 2:
+            raise ValueError("the broker does not like this")
+        return Fault.NONE
+
+    async def main() -> None:
+        bench = Bench(plan)
+        jobs = [bench.run_elsewhere(bench.owner(RUNNER_PID))[1] for _ in range(2)]
+        await bench.settler.settle([Verdict(job, Succeeded(b"1"), 5) for job in jobs])
+        records = [bench.store.get(job.id) for job in jobs]
+        ends = [(one.state, one.reason) for one in records if one is not None]
+        assert ends == [(State.DEAD, Reason.RESULT_REFUSED), (State.COMPLETED, None)]
+        await bench.link.broker.close()
+
+    asyncio.run(main())
+
+
+def test_a_death_says_nothing_about_a_later_process_of_that_number() -> None:
+    """A job of a new runner that got a dead one's pid is lost without a witness."""
+
+    async def main() -> None:
+        bench = Bench()
+        await bench.open_own()
+        await bench.reclaim.after_death(RUNNER_PID, [], lambda _job: Interrupted(ERROR))
+        bench.reclaim.born(RUNNER_PID)
+        lease, job = bench.run_elsewhere(bench.owner(RUNNER_PID))
+        bench.store.close_leases([lease])
+        await for_a_while(bench.reclaim.run, lambda: bench.state(job)[0] is not State.RUNNING)
+        assert bench.state(job) == (State.QUEUED, "lost", True, False)
         await bench.link.broker.close()
 
     asyncio.run(main())

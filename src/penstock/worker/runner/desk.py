@@ -6,12 +6,13 @@ Invariant: an attempt is in `running` from its claim until its settlement is han
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 from collections.abc import Callable, Iterable, Sequence
 
 from penstock.core import outcome as o
 from penstock.core.decision import decide
-from penstock.core.ids import LeaseId
+from penstock.core.ids import AttemptKey, LeaseId
 from penstock.core.job import THREAD, Claimed, StoredError
 from penstock.core.outcome import Outcome
 from penstock.core.retry import POLICY_DEFAULT
@@ -20,11 +21,13 @@ from penstock.core.time_limits import SaysLimits, limits_ms
 from penstock.executors.stop import Stop
 from penstock.registry import Registration
 from penstock.worker.attempt import AttemptPlan, run_attempt
-from penstock.worker.runner.attempts import Key, RunnerAttempt
+from penstock.worker.runner.attempts import RunnerAttempt
 from penstock.worker.runner.limits import Limits
 from penstock.worker.runner.notes import NoteBook
 from penstock.worker.runner.pump import Ended
 from penstock.worker.runner.witness import Witness
+
+_log = logging.getLogger("penstock.runner")
 
 
 class Desk:
@@ -58,7 +61,7 @@ class Desk:
         thread_freed: Callable[[], None],
         witness: Witness,
     ) -> None:
-        self.running: dict[Key, RunnerAttempt] = {}
+        self.running: dict[AttemptKey, RunnerAttempt] = {}
         self.coroutines_max = 0
         self.threads_max = 0
         self.threads_busy = 0
@@ -85,23 +88,16 @@ class Desk:
     def start(self, jobs: Iterable[Claimed]) -> None:
         """Start claimed jobs; one that does not belong here goes to the set where it does."""
         attempts: list[RunnerAttempt] = []
-        watched: list[RunnerAttempt] = []
         for job in jobs:
-            task = self._plan.find(job.spec.task)
-            attempt = RunnerAttempt(job, self._notes, task)
-            if task is not None:
-                need = self._elsewhere(job, task)
-                if need is not None:
-                    self._send_back(attempt, need)
-                    continue
-                attempt.soft_ms, attempt.hard_ms = limits_ms(
-                    job.spec, task.limits, self.default_limits
-                )
-                if attempt.hard_ms:
-                    watched.append(attempt)
-            self.running[attempt.key] = attempt
-            self.threads_busy += attempt.is_plain
-            attempts.append(attempt)
+            try:
+                attempt = self._admit(job)
+            except Exception:  # noqa: BLE001 - one job must not strand those claimed with it
+                _log.exception("job %s (%s) cannot be started here", job.id, job.spec.task)
+                self.send_back([job])
+                continue
+            if attempt is not None:
+                attempts.append(attempt)
+        watched = [attempt for attempt in attempts if attempt.hard_ms]
         if watched:
             self._limits.watch(watched)
         create_task = self._loop.create_task
@@ -109,9 +105,23 @@ class Desk:
             attempt.task = create_task(self._run(attempt))
         self._witness.started(attempts)
 
-    def interrupt(self, keys: Iterable[Key], stop: Stop) -> set[Key]:
+    def _admit(self, job: Claimed) -> RunnerAttempt | None:
+        """Count a job among those that run; None: it went where it belongs."""
+        task = self._plan.find(job.spec.task)
+        attempt = RunnerAttempt(job, self._notes, task)
+        if task is not None:
+            need = self._elsewhere(job, task)
+            if need is not None:
+                self._send_back(attempt, need)
+                return None
+            attempt.soft_ms, attempt.hard_ms = limits_ms(job.spec, task.limits, self.default_limits)
+        self.running[attempt.key] = attempt
+        self.threads_busy += attempt.is_plain
+        return attempt
+
+    def interrupt(self, keys: Iterable[AttemptKey], stop: Stop) -> set[AttemptKey]:
         """Interrupt those of these attempts that run here; return those that do not."""
-        absent: set[Key] = set()
+        absent: set[AttemptKey] = set()
         for key in keys:
             attempt = self.running.get(key)
             if attempt is None:

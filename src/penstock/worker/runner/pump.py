@@ -190,11 +190,12 @@ class Pump:
             )
             self.moved_at = time.monotonic()
             self.claims_for = None
+            if batch:
+                self._tell(batch, applied)
             if feed is not None and answer is not None:
                 feed.answered(answer)
                 self._ends.take(answer.jobs)
             if batch:
-                self._ends.told(batch, applied)
                 await self._dead_notices.send(
                     (ended.attempt.job, ended.settlement, one)
                     for ended, one in zip(batch, applied, strict=True)
@@ -205,6 +206,12 @@ class Pump:
             self._round = self.claims_for = None
             self._carried = 0
             self.kick()
+
+    def _tell(self, batch: list[Ended], applied: Sequence[Applied]) -> None:
+        try:
+            self._ends.told(batch, applied)
+        except Exception:  # noqa: BLE001 - what was claimed in the same round is not to be lost
+            _log.exception("what became of %d settlements could not be told", len(batch))
 
     def _poll(self) -> None:
         if self._round is None:
