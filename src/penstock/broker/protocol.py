@@ -93,7 +93,10 @@ class Claimer(Protocol):
     """What a runner needs: leases, claims and settlements."""
 
     def open_lease(self, lease: r.OpenLease, /) -> None:
-        """Open a lease for each of its queues. Opening the same id again changes nothing."""
+        """Open a lease for each of its queues; new names are registered.
+
+        Opening the same id again changes nothing.
+        """
         ...
 
     def extend(self, leases: Sequence[LeaseId], /, *, ttl_ms: int) -> r.ExtendAnswer:

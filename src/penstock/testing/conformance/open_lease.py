@@ -21,6 +21,16 @@ def test_an_open_lease_claims(scene: Scene) -> None:
     assert [job.id for job in scene.claim(lease_id)] == [job_id]
 
 
+def test_a_lease_registers_its_queues(scene: Scene) -> None:
+    """A worker may start before the first job of its queue: the name is known from then on."""
+    lease_id = scene.new_lease_id()
+    scene.broker.open_lease(opened(scene, lease_id, LEASE_MS, QUEUE, "new"))
+    assert "new" in {counted.queue for counted in scene.broker.counts()}
+    scene.tags |= scene.broker.register(["new"])
+    job_id = scene.put("new")
+    assert [job.id for job in scene.claim(lease_id, r.Offer("new", ("shared",)))] == [job_id]
+
+
 def test_opening_again_changes_nothing(scene: Scene) -> None:
     """A second call with the same id neither lengthens nor shortens it, nor adds a queue."""
     scene.put(OTHER)
