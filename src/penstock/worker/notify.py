@@ -27,6 +27,12 @@ class Notifier:
         is_asked = self._address and usec.isdecimal() and pid == str(os.getpid())
         #: Seconds between two keep-alives, half of what systemd allows; None: it does not watch.
         self.watchdog_s = int(usec) / _US / 2 if is_asked and int(usec) else None
+        self._is_ready = asyncio.Event()
+
+    def ready(self) -> None:
+        """Tell that the worker takes jobs; the watchdog is fed from then on."""
+        self.send(READY=1)
+        self._is_ready.set()
 
     def send(self, **states: object) -> None:
         """Send states, such as READY=1."""
@@ -47,6 +53,8 @@ class Notifier:
         A process that lives but does nothing is restarted by systemd: it is not fed then.
         Source: reliability 4.11; celery#10205 and bullmq#4378 are workers that only looked alive.
         """
+        # systemd does not watch a service before it is ready.
+        await self._is_ready.wait()
         while self.watchdog_s is not None:
             await asyncio.sleep(self.watchdog_s)
             if is_moving():

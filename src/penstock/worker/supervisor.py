@@ -204,7 +204,7 @@ class Supervisor:
             self._clock,
             kill_grace_ms=parts.settings.kill_grace_ms,
         )
-        runners.on_ready = partial(self._notifier.send, READY=1)
+        runners.on_ready = self._notifier.ready
         folder = health_dir(self._environ, self._plan.health_dir)
         duties: dict[str, Run] = {
             "leases": parts.leases.run,
