@@ -21,6 +21,7 @@ from penstock.core.outcome import Crashed, Interrupted, Succeeded
 from penstock.testing.clock import ManualClock
 from penstock.testing.faulty import Call, Fault, FaultyBroker, Plan, fail_nth
 from penstock.worker.cancels import Cancels
+from penstock.worker.child_calls import ChildCalls
 from penstock.worker.identity import Identity
 from penstock.worker.leases import Leases, draw_lease
 from penstock.worker.link import BrokerLink
@@ -29,6 +30,7 @@ from penstock.worker.reclaim import Reclaim
 from penstock.worker.runner_process import Attempt
 from penstock.worker.settling import Settler, Verdict
 from penstock.worker.task_facts import Tasks
+from penstock.worker.wire import Ask
 from tests.support.eventually import eventually
 
 TTL_MS = 12_000
@@ -379,5 +381,25 @@ def test_a_death_says_nothing_about_a_later_process_of_that_number() -> None:
         await for_a_while(bench.reclaim.run, lambda: bench.state(job)[0] is not State.RUNNING)
         assert bench.state(job) == (State.QUEUED, "lost", True, False)
         await bench.link.broker.close()
+
+    asyncio.run(main())
+
+
+def test_a_childs_question_is_answered_whatever_happens() -> None:
+    """A failure that nobody foresaw is told to the child as an outcome that is not known."""
+
+    def plan(call: Call) -> Fault:
+        if call.verb == "register":
+            raise ValueError("a defect of the broker")
+        return Fault.NONE
+
+    async def main() -> None:
+        link = Bench(plan).link
+        answer = await ChildCalls(link).answer(Ask(7, queues=("q",)))
+        assert answer.number == 7
+        assert answer.failure is not None
+        assert answer.failure.kind == "OutcomeUnknown"
+        assert "a defect of the broker" in answer.failure.message
+        await link.broker.close()
 
     asyncio.run(main())
