@@ -10,18 +10,21 @@ from functools import partial
 
 import pytest
 
+from penstock.core.job import Charges
 from penstock.core.lifecycle import State
 from tests.chaos import tasks
 from tests.support import history as h
 from tests.support.dump import Dump
 from tests.support.site import GONE_S, Site
-from tests.support.summary import Publish, Summary, summarise
+from tests.support.summary import Publish, Summary, combined, summarise
 from tests.support.worker_process import WorkerProcess
 
 #: Grace of these workers, and by how much a drained worker may outlast it, in seconds.
 GRACE_S, LATE_S = 3.0, 2.0
 #: Seconds for a worker that was told to release everything at once.
 RELEASE_S = 2.0
+#: Lone jobs among each hundred: enough that one is always being claimed, few enough to end soon.
+LONE_AT_ONCE = 5
 #: Jobs that fit into the grace, and jobs that do not.
 SHORT_S, LONG_S = 1.0, 30.0
 
@@ -96,17 +99,23 @@ def drain_at_boot(site: Site, delay_s: float) -> Summary:
 
 
 def drain_under_load(site: Site, after_jobs: int) -> Summary:
-    """SIGTERM a worker that claims and commits all the time."""
+    """SIGTERM a worker that claims and commits all the time, for its threads and for children."""
     began = time.monotonic()
     worker = site.start_ready()
     jobs: list[str] = []
     while len(h.of_type(h.Started, site.events())) < after_jobs:
-        jobs += [job.id for job in site.enqueue(*(tasks.wait.call(0.0) for _ in range(100)))]
+        calls = [tasks.wait.call(0.0) for _ in range(100)]
+        calls += [tasks.alone.call(0.0) for _ in range(LONE_AT_ONCE)]
+        jobs += [job.id for job in site.enqueue(*calls)]
     took_s = term(site, worker)
     assert took_s <= GRACE_S + LATE_S, (took_s, worker.report())
     left = site.leftovers()
     again = site.start_ready()
     site.wait_final(jobs, within_s=60)
+    for job in jobs:
+        record = site.record(job)
+        assert record.state is State.COMPLETED, record
+        assert record.charges == Charges(), record
     term(site, again)
     _, dump = site.check(leftovers=(*left, *site.leftovers()))
     return finish(site, dump, began)
@@ -134,15 +143,6 @@ def test_drains_are_in_time_and_cost_nothing(
         drains.append(partial(drain_at_boot, make_site(f"boot-{number}"), delay_s))
     with ThreadPoolExecutor(3) as pool:
         rows = [one.result() for one in [pool.submit(drain) for drain in drains]]
-    total = Summary(
-        scenario="F22 drains",
-        jobs=sum(row.jobs for row in rows),
-        faults=sum(row.faults for row in rows),
-        lost=sum(row.lost for row in rows),
-        repeated=sum(row.repeated for row in rows),
-        starts=sum(row.starts for row in rows),
-        recovery_ms=[],
-        seconds=round(time.monotonic() - began, 1),
-    )
+    total = combined("F22 drains", rows, time.monotonic() - began)
     publish(total)
     assert total.lost == 0

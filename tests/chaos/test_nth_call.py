@@ -6,6 +6,7 @@ the calls are those that real processes make, at every part of the jobs' lives.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -25,10 +26,12 @@ from penstock.testing import faulty as f
 from tests.chaos import tasks
 from tests.support import history as h
 from tests.support.site import Site, key_of
-from tests.support.summary import Publish, Summary, summarise
+from tests.support.summary import Publish, Summary, combined, summarise
 
 FAULTS = (Fault.REFUSE, Fault.LOSE_REPLY, Fault.TWICE)
 ROLES = ("supervisor", "runner")
+#: Where the module is that puts faults before a worker's broker.
+FAULTY = Path(__file__).parent / "faulty"
 #: Calls of one process that are swept one by one in the proof: more than a short life makes.
 SWEPT = 40
 
@@ -84,8 +87,10 @@ class FaultyProducer:
 def live(site: Site, faults: str) -> Summary:
     """Run one life with these faults in the worker, and check it."""
     began = time.monotonic()
-    folder = Path(__file__).parent / "faulty"
-    worker = site.start(environment={"PYTHONPATH": str(folder), "CHAOS_FAULTS": faults})
+    found_first = os.pathsep.join(
+        [str(FAULTY), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
+    )
+    worker = site.start(environment={"PYTHONPATH": found_first, "CHAOS_FAULTS": faults})
     producer = FaultyProducer(site, every=5)
     jobs = [producer.enqueue(call) for call in calls_of_a_life()]
     held = [producer.enqueue(call) for call in calls_to_cancel()]
@@ -122,15 +127,6 @@ def test_failing_calls_lose_and_repeat_nothing(
     ]
     with ThreadPoolExecutor(3) as pool:
         rows = [one.result() for one in [pool.submit(life) for life in lives]]
-    total = Summary(
-        scenario="F04 failing calls",
-        jobs=sum(row.jobs for row in rows),
-        faults=len(rows),
-        lost=sum(row.lost for row in rows),
-        repeated=sum(row.repeated for row in rows),
-        starts=sum(row.starts for row in rows),
-        recovery_ms=[],
-        seconds=round(time.monotonic() - began, 1),
-    )
+    total = combined("F04 failing calls", rows, time.monotonic() - began)
     publish(total)
     assert (total.lost, total.repeated) == (0, 0)

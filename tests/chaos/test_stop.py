@@ -6,6 +6,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,11 +18,13 @@ from tests.support import processes
 from tests.support.eventually import eventually
 from tests.support.side_by_side import SideBySide
 from tests.support.site import Site
-from tests.support.summary import Publish, summarise
+from tests.support.summary import Publish, Summary, combined, summarise
 from tests.support.worker_process import WorkerProcess
 
 #: Leases are 2 s here; a worker stands still for two and a half.
 STOPPED_S = 5.0
+#: Jobs that run in a worker when it is stopped: they fit into its slots for coroutines.
+JOBS = 35
 #: Settings for a runner that stands still: reported after 2.5 s (beats come each
 #: second), replaced after 6 s.
 STALL: dict[str, Any] = {"runner_stall_report": "2500ms", "runner_stall_kill": "6s"}
@@ -34,13 +37,22 @@ def stop(site: Site, worker: WorkerProcess) -> list[int]:
     return stopped
 
 
-def worker_comes_back(site: Site, count: Callable[[int, int], int], publish: Publish) -> None:
+def workers_come_back(folder: Path, rounds: int, publish: Publish) -> None:
+    """Stop one worker after the other past its lease."""
+    began = time.monotonic()
+    rows = []
+    for number in range(rounds):
+        with Site(folder / str(number)) as site:
+            rows.append(worker_comes_back(site))
+    publish(combined("F08 stopped workers", rows, time.monotonic() - began))
+
+
+def worker_comes_back(site: Site) -> Summary:
     """Stop a whole worker past its lease, let another run its jobs, and let it go on."""
     began = time.monotonic()
     stalled = site.start_ready("stalled")
-    calls = count(30, 500)
     # Some second runs have ended when the first worker comes back, some are still under way.
-    lengths = [1.5 + 4.0 * number / calls for number in range(calls)]
+    lengths = [1.5 + 4.0 * number / JOBS for number in range(JOBS)]
     jobs = site.enqueue(*(tasks.wait.call(length) for length in lengths))
     first = {job.id: site.wait_started(job.id) for job in jobs}
     stopped = stop(site, stalled)
@@ -63,7 +75,6 @@ def worker_comes_back(site: Site, count: Callable[[int, int], int], publish: Pub
     eventually(first_runs_ended, within_s=30, what=what, state=site.report)
     site.wait_final([job.id for job in jobs], within_s=60)
     events, dump = site.check(leftovers=site.drain(*site.workers))
-    publish(summarise("F08 stopped workers", events, dump, time.monotonic() - began), events)
     for job in jobs:
         record = dump.jobs[job.id]
         outcomes = [(attempt.outcome, attempt.pid) for attempt in record.attempts]
@@ -72,6 +83,7 @@ def worker_comes_back(site: Site, count: Callable[[int, int], int], publish: Pub
         assert job.result()["attempt"] == 2
     # It was told so, and said so.
     assert "lease lost" in stalled.log(), stalled.log()
+    return summarise("F08 stopped workers", events, dump, time.monotonic() - began)
 
 
 def runner_stands_still(site: Site, publish: Publish) -> None:
@@ -136,12 +148,11 @@ def running(
         "concurrency": str(long),
     }
     with (
-        Site(folder / "worker") as worker,
         Site(folder / "runner", **STALL) as runner,
         Site(folder / "leases", **short_leases) as leases,
     ):
         scenarios = {
-            "worker": partial(worker_comes_back, worker, count, publish),
+            "worker": partial(workers_come_back, folder / "worker", count(1, 15), publish),
             "runner": partial(runner_stands_still, runner, publish),
             "leases": partial(ten_leases, leases, long, publish),
         }

@@ -72,6 +72,20 @@ def summarise(scenario: str, events: Sequence[h.Event], dump: Dump, seconds: flo
     )
 
 
+def combined(scenario: str, rows: Sequence[Summary], seconds: float) -> Summary:
+    """Return one row for many runs of a scenario."""
+    return Summary(
+        scenario=scenario,
+        jobs=sum(row.jobs for row in rows),
+        faults=sum(row.faults for row in rows),
+        lost=sum(row.lost for row in rows),
+        repeated=sum(row.repeated for row in rows),
+        starts=sum(row.starts for row in rows),
+        recovery_ms=sorted(ms for row in rows for ms in row.recovery_ms),
+        seconds=round(seconds, 1),
+    )
+
+
 def _is_kept(job: str, events: JobHistory, dump: Dump) -> bool:
     record = dump.jobs.get(job)
     return bool(events.forgotten) if record is None else record.state in FINAL

@@ -17,6 +17,9 @@ ROOT = Path(__file__).resolve().parents[2]
 #: Bytes of a worker's log that a failure prints: its last minutes, not its life.
 LOG_BYTES_PRINTED = 6_000
 
+#: Variables of the tester that a worker is given.
+KEPT = ("PATH", "PYTHONPATH", "HOME", "LANG", "TMPDIR")
+
 
 class WorkerProcess:
     """One `penstock worker`, with its log in a file.
@@ -108,8 +111,6 @@ class WorkerProcess:
 
 def worker_environment(settings: Mapping[str, str], extra: Mapping[str, str]) -> dict[str, str]:
     """Return the environment of a worker: settings by name, nothing of the tester's own."""
-    kept = {
-        name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ
-    }
+    kept = {name: os.environ[name] for name in KEPT if name in os.environ}
     named = {f"PENSTOCK_{name.upper()}": value for name, value in settings.items()}
     return {**kept, "PYTHONUNBUFFERED": "1", **named, **extra}
