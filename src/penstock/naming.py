@@ -21,8 +21,14 @@ def task_name(function: Callable[..., Any], given: str | None) -> str:
     Raises:
         BadSetting: the name breaks the rule for names, or this is not a function.
     """
-    if not hasattr(function, "__qualname__"):
+    if not hasattr(function, "__qualname__") or isinstance(function, type):
         raise BadSetting(f"{function!r:.80} is not a function: decorate a `def` or an `async def`")
+    plain = inspect.unwrap(function)
+    if inspect.isgeneratorfunction(plain) or inspect.isasyncgenfunction(plain):
+        raise BadSetting(
+            f"{function.__qualname__} is a generator, and a job has one result: return a list, or "
+            "enqueue a job per item"
+        )
     if given is not None:
         return check_name("task", given)
     name = f"{_module(function)}.{function.__qualname__.replace('.<locals>', '')}"

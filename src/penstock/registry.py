@@ -191,6 +191,21 @@ class Registry:
             raise UnknownTask(f"no task is registered under {name!r:.200}: {hint}")
         return found
 
+    def check_on_dead(self) -> None:
+        """See that every task that `on_dead` names is there, once all modules are imported.
+
+        Raises:
+            BadSetting: one is missing: its jobs could never be enqueued, so that deaths would go
+                unnoticed.
+        """
+        for registration in self:
+            target = registration.on_dead
+            if target is not None and target not in self._by_name:
+                raise BadSetting(
+                    f"on_dead of task {registration.name} names {target!r}, which is not "
+                    "registered: give the task itself, or import the module that defines it"
+                )
+
     def __iter__(self) -> Iterator[Registration]:
         """Yield each task once, in the order of registration."""
         return iter(dict.fromkeys(self._by_name.values()))

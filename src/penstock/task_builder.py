@@ -88,10 +88,10 @@ def registration_fields(options: TaskOptions) -> dict[str, Any]:
             known = ", ".join(TaskOptions.__annotations__)
             raise BadSetting(f"option {option!r} of a task is unknown: use one of {known}")
     memory, isolation = options.get("memory"), _isolation(options)
-    key_window = options.get("key_window")
+    key_window, queue = options.get("key_window"), options.get("queue")
     return {
         "aliases": tuple(check_name("task", alias) for alias in options.get("aliases", ())),
-        "queue": check_name("queue", options.get("queue") or QUEUE_DEFAULT),
+        "queue": QUEUE_DEFAULT if queue is None else check_name("queue", queue),
         "priority": _or(options.get("priority"), check_priority, PRIORITY_DEFAULT),
         "expires_ms": _duration(options, "expires"),
         "result_ttl_ms": _duration(options, "result_ttl"),
@@ -102,10 +102,7 @@ def registration_fields(options: TaskOptions) -> dict[str, Any]:
             retries=_or(options.get("retries"), check_retries, RETRIES_DEFAULT),
             backoff=_backoff(options),
         ),
-        "limits": Limits(
-            timeout_ms=_duration(options, "timeout"),
-            soft_timeout_ms=_duration(options, "soft_timeout"),
-        ),
+        "limits": _limits(options),
         "isolation": isolation,
         "memory_bytes": None if memory is None else check_memory(memory),
         "memory_auto": memory == "auto",
@@ -147,6 +144,17 @@ def _or(value: Any, check: Callable[[object], int], default: int) -> int:
 def _duration(options: TaskOptions, name: str) -> int | None:
     value = options.get(name)
     return None if value is None else duration_ms(value, name=name)
+
+
+def _limits(options: TaskOptions) -> Limits:
+    hard, soft = _duration(options, "timeout"), _duration(options, "soft_timeout")
+    if hard and soft and soft >= hard:
+        raise BadSetting(
+            f"soft_timeout {options.get('soft_timeout')!r} is not under timeout "
+            f"{options.get('timeout')!r}: the hard limit would always come first; lower the soft "
+            "one or raise the hard one"
+        )
+    return Limits(timeout_ms=hard, soft_timeout_ms=soft)
 
 
 def _backoff(options: TaskOptions) -> Backoff:

@@ -6,7 +6,7 @@ import functools
 import importlib
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -334,3 +334,44 @@ def test_public_names_can_all_be_imported() -> None:
     assert dir(penstock) == sorted(penstock.__all__)
     with pytest.raises(AttributeError, match="has no attribute 'Nothing'"):
         penstock.Nothing  # noqa: B018 - the look-up is the test
+
+
+def test_what_cannot_be_a_task_is_refused() -> None:
+    """Generators and classes are refused where they are decorated, not at their first job."""
+
+    def several() -> Iterator[int]:
+        yield 1
+
+    async def later() -> AsyncIterator[int]:
+        yield 1
+
+    for wrong in (several, later):
+        with pytest.raises(BadSetting, match="is a generator, and a job has one result"):
+            App("memory://").task(wrong)
+    with pytest.raises(BadSetting, match="is not a function"):
+        App("memory://").task(int)
+
+
+def test_a_soft_limit_that_cannot_fire_is_refused() -> None:
+    """The soft limit stands under the hard one; an empty queue name is no default."""
+    app = App("memory://")
+    with pytest.raises(BadSetting, match="soft_timeout '9s' is not under timeout '1s'"):
+        app.task(soft_timeout="9s", timeout="1s")
+    with pytest.raises(BadSetting, match="queue name ''"):
+        app.task(queue="")
+
+
+def test_on_dead_names_a_task_that_is_there() -> None:
+    """A missing one is told with its way out; a known one passes."""
+    app = App("memory://")
+
+    @app.task(name="fragile", on_dead="alarm")
+    def fragile() -> None: ...
+
+    with pytest.raises(BadSetting, match="on_dead of task fragile names 'alarm'"):
+        app.registry.check_on_dead()
+
+    @app.task(name="alarm")
+    def alarm(job_id: str, reason: str, error: str | None) -> None: ...
+
+    app.registry.check_on_dead()

@@ -16,7 +16,7 @@ def load_app(place: str) -> App:
         place: "module:attribute", as in `shop.jobs:app`; the attribute may be dotted.
 
     Raises:
-        BadSetting: the place is not written so, or no App is there.
+        BadSetting: the place is not written so, no App is there, or an `on_dead` names no task.
         BaseException: what the modules raise.
     """
     module, _, attribute = place.partition(":")
@@ -30,4 +30,5 @@ def load_app(place: str) -> App:
             f"app {place!r} is {type(found).__name__}: name the attribute that holds penstock.App"
         )
     found.load()
+    found.registry.check_on_dead()
     return found
