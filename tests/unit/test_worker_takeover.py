@@ -14,7 +14,7 @@ import pytest
 from penstock.broker import requests as r
 from penstock.broker.threaded import ThreadedBroker
 from penstock.brokers.memory import MemoryBroker
-from penstock.core.ids import Fence, JobId, JobIdSource, LeaseId
+from penstock.core.ids import AttemptKey, Fence, JobId, JobIdSource, LeaseId
 from penstock.core.job import ALONE, SHARED, Claimed, JobSpec, Reason, StoredError
 from penstock.core.lifecycle import State
 from penstock.core.outcome import Crashed, Interrupted, Succeeded
@@ -27,7 +27,6 @@ from penstock.worker.leases import Leases, draw_lease
 from penstock.worker.link import BrokerLink
 from penstock.worker.maintenance import Maintenance
 from penstock.worker.reclaim import Reclaim
-from penstock.worker.runner_process import Attempt
 from penstock.worker.settling import Settler, Verdict
 from penstock.worker.task_facts import Tasks
 from penstock.worker.wire import Ask
@@ -46,18 +45,18 @@ class Recorder:
     def __init__(self) -> None:
         """Start with nothing told."""
         self.renewals: list[tuple[LeaseId, LeaseId]] = []
-        self.cancelled: list[Attempt] = []
-        self.overran: list[Attempt] = []
+        self.cancelled: list[AttemptKey] = []
+        self.overran: list[AttemptKey] = []
 
     def renewed(self, lease: LeaseId, lost: LeaseId) -> None:
         """Keep the renewal."""
         self.renewals.append((lease, lost))
 
-    def cancel(self, jobs: tuple[Attempt, ...]) -> None:
+    def cancel(self, jobs: tuple[AttemptKey, ...]) -> None:
         """Keep the cancels."""
         self.cancelled += jobs
 
-    def overrun(self, jobs: tuple[Attempt, ...]) -> None:
+    def overrun(self, jobs: tuple[AttemptKey, ...]) -> None:
         """Keep the overruns."""
         self.overran += jobs
 

@@ -23,6 +23,8 @@ Fence = NewType("Fence", str)
 """128 random bits as 32 hexadecimal digits, drawn once per claim call."""
 LeaseId = NewType("LeaseId", str)
 """128 random bits as 32 hexadecimal digits, drawn once per runner incarnation."""
+AttemptKey = tuple[JobId, Fence]
+"""Names one attempt: the same job may run twice in a runner, once under a lost lease."""
 
 #: Tags 1..65535; 0 means "no queue" and is never given out.
 QUEUE_TAG_MAX: Final = 0xFFFF

@@ -11,14 +11,14 @@ import logging
 from functools import partial
 from typing import Final
 
-from penstock.core.ids import JobId
+from penstock.core.ids import AttemptKey, JobId
 from penstock.core.job import Claimed, StoredError
 from penstock.core.lifecycle import State
 from penstock.core.outcome import Crashed, Interrupted, Outcome
 from penstock.executors.process import ExitStatus
 
 from .parts import Parts
-from .runner_process import Attempt, End, RunnerProcess
+from .runner_process import End, RunnerProcess
 from .settling import Verdict
 
 _log = logging.getLogger("penstock.worker")
@@ -54,7 +54,7 @@ async def account_for(runner: RunnerProcess, status: ExitStatus, parts: Parts) -
 
 
 async def _settle_culprit(
-    runner: RunnerProcess, attempt: Attempt, outcome: Outcome, parts: Parts
+    runner: RunnerProcess, attempt: AttemptKey, outcome: Outcome, parts: Parts
 ) -> None:
     """Settle the attempt that a runner was killed for, before its lease is closed.
 

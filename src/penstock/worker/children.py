@@ -8,7 +8,7 @@ import secrets
 from typing import Final
 
 from penstock.broker.requests import BATCH_MAX, ClaimAnswer, ClaimRequest, Offer
-from penstock.core.ids import Fence, JobId, LeaseId
+from penstock.core.ids import AttemptKey, Fence, JobId, LeaseId
 from penstock.core.job import Claimed
 from penstock.errors import OutcomeUnknown, Unavailable
 
@@ -19,7 +19,6 @@ from .lone_attempt import Halt, LoneAttempt
 from .offers import Offers
 from .parts import Parts
 from .pulse import retry_wait_s
-from .runner_process import Attempt
 from .runners import Runners
 
 _log = logging.getLogger("penstock.worker")
@@ -172,14 +171,14 @@ class Children:
             if attempt.job.lease == lost:
                 attempt.halt(Halt.LOST)
 
-    def cancel(self, jobs: tuple[Attempt, ...]) -> None:
+    def cancel(self, jobs: tuple[AttemptKey, ...]) -> None:
         """Cancel attempts, if they still run under these fences."""
         for job_id, fence in jobs:
             attempt = self.attempts.get(job_id)
             if attempt is not None and attempt.job.fence == fence:
                 attempt.halt(Halt.CANCEL)
 
-    def overrun(self, jobs: tuple[Attempt, ...]) -> None:
+    def overrun(self, jobs: tuple[AttemptKey, ...]) -> None:
         """Cancel what was not there yet when its cancel came.
 
         Race: a cancel may overtake the answer of the claim. One that is ignored is no matter for

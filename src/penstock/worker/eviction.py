@@ -11,10 +11,11 @@ import asyncio
 import logging
 from typing import Final
 
+from penstock.core.ids import AttemptKey
 from penstock.core.outcome import Outcome
 
 from .crew import Crew
-from .runner_process import Attempt, End, Phase, RunnerProcess
+from .runner_process import End, Phase, RunnerProcess
 from .runners import Runners
 from .wire import BEAT_MS
 
@@ -37,7 +38,7 @@ class Evictions:
         self._runners = runners
         self._crew = crew
 
-    def evict(self, runner: RunnerProcess, attempt: Attempt, outcome: Outcome) -> None:
+    def evict(self, runner: RunnerProcess, attempt: AttemptKey, outcome: Outcome) -> None:
         """Kill `runner` for `attempt`, which gets `outcome`. A second culprit joins the first."""
         is_first = not runner.culprits
         runner.culprits.setdefault(attempt, outcome)

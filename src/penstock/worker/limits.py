@@ -11,12 +11,13 @@ from collections.abc import Iterator
 from typing import Final
 
 from penstock.core.clock import Clock
+from penstock.core.ids import AttemptKey
 from penstock.core.job import StoredError
 from penstock.core.outcome import CancelledByRequest, TimedOut
 
 from .eviction import Evictions
 from .pulse import Bell
-from .runner_process import Attempt, Phase, RunnerProcess
+from .runner_process import Phase, RunnerProcess
 from .runners import Runners
 
 #: Milliseconds by which this loop may wake too late before it believes that it was itself stopped
@@ -53,7 +54,7 @@ class Limits:
                     await asyncio.sleep(self._grace_ms / 1000)
             self._end_overdue()
 
-    def _watches(self) -> Iterator[tuple[RunnerProcess, Attempt, int]]:
+    def _watches(self) -> Iterator[tuple[RunnerProcess, AttemptKey, int]]:
         """Yield (runner, attempt, boot time at which it is overdue) of those not culprits yet."""
         for runner in self._runners.all:
             if runner.phase is Phase.ENDED:
@@ -75,7 +76,7 @@ class Limits:
         if self._look_at_ms is None or hard_boot_ms + self._grace_ms < self._look_at_ms:
             self._bell.ring()
 
-    def _overran(self, runner: RunnerProcess, jobs: tuple[Attempt, ...]) -> None:
+    def _overran(self, runner: RunnerProcess, jobs: tuple[AttemptKey, ...]) -> None:
         text = "its cancel was requested, the attempt did not end, and its runner was killed"
         for attempt in jobs:
             self._evictions.evict(

@@ -11,7 +11,7 @@ from enum import StrEnum
 from functools import partial
 from typing import Final, Protocol
 
-from penstock.core.ids import Fence, JobId, LeaseId
+from penstock.core.ids import AttemptKey, JobId, LeaseId
 from penstock.core.outcome import Outcome
 from penstock.executors.process import ExitStatus, Process, Spawner
 
@@ -47,8 +47,6 @@ _STACK_BYTES_MAX: Final = 65_536
 _LEAVE_S: Final = 3.0
 #: Seconds to read what a dead process said last.
 _LAST_WORDS_S: Final = 0.5
-
-Attempt = tuple[JobId, Fence]
 
 
 class Phase(StrEnum):
@@ -92,7 +90,7 @@ class Attendant(Protocol):
         """It runs at most `threads` plain `def` jobs now."""
         ...
 
-    def overran(self, runner: RunnerProcess, jobs: tuple[Attempt, ...]) -> None:
+    def overran(self, runner: RunnerProcess, jobs: tuple[AttemptKey, ...]) -> None:
         """These attempts did not end in time after their cancel."""
         ...
 
@@ -131,10 +129,10 @@ class RunnerProcess:
         self.hello: asyncio.Future[Hello] = asyncio.get_running_loop().create_future()
         self.lease: LeaseId | None = None
         self.end: End | None = None
-        self.culprits: dict[Attempt, Outcome] = {}
+        self.culprits: dict[AttemptKey, Outcome] = {}
         self.beat: Beat | None = None
         self.silent_ms = 0
-        self.watched: dict[Attempt, int] = {}
+        self.watched: dict[AttemptKey, int] = {}
         self.is_drained = False
         self.news = Bell()
         self.lived = asyncio.create_task(self._live(), name=f"runner {process.pid}")
@@ -218,11 +216,11 @@ class RunnerProcess:
         self.lease = lease
         self.send(Renew(lease=lease, lost=lost))
 
-    def cancel(self, jobs: tuple[Attempt, ...]) -> None:
+    def cancel(self, jobs: tuple[AttemptKey, ...]) -> None:
         """Tell it to cancel attempts."""
         self.send(CancelJobs(jobs))
 
-    def overrun(self, jobs: tuple[Attempt, ...]) -> None:
+    def overrun(self, jobs: tuple[AttemptKey, ...]) -> None:
         """Pass on that cancelled attempts did not end."""
         self.attendant.overran(self, jobs)
 

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable
 from typing import Final
 
+from penstock.core.ids import AttemptKey
 from penstock.executors.process import ExitStatus
 
 from .aftermath import account_for
@@ -14,7 +15,7 @@ from .crew import Crew
 from .environment import runner_environment
 from .parts import Parts
 from .pulse import Bell, backoff_ms, first_of
-from .runner_process import Attempt, End, Phase, RunnerProcess
+from .runner_process import End, Phase, RunnerProcess
 from .wire import Hello, Quiet, Slots, Start
 
 _log = logging.getLogger("penstock.worker")
@@ -54,7 +55,7 @@ class Runners:
         self.settled = 0
         self.on_ready: Callable[[], None] = _ignore_ready
         self.on_watch: Callable[[int], None] = _ignore_watch
-        self.on_overran: Callable[[RunnerProcess, tuple[Attempt, ...]], None] = _ignore_overran
+        self.on_overran: Callable[[RunnerProcess, tuple[AttemptKey, ...]], None] = _ignore_overran
 
     async def run(self) -> None:
         """Start a runner whenever one is missing, for ever."""
@@ -129,7 +130,7 @@ class Runners:
         self._parts.slots.yielded(runner, threads)
         self.yielded_bell.ring()
 
-    def overran(self, runner: RunnerProcess, jobs: tuple[Attempt, ...]) -> None:
+    def overran(self, runner: RunnerProcess, jobs: tuple[AttemptKey, ...]) -> None:
         """Pass on that attempts ignored their cancel."""
         self.on_overran(runner, jobs)
 
@@ -232,5 +233,5 @@ def _ignore_watch(_hard_boot_ms: int) -> None:
     """Nobody keeps limits yet."""
 
 
-def _ignore_overran(_runner: RunnerProcess, _jobs: tuple[Attempt, ...]) -> None:
+def _ignore_overran(_runner: RunnerProcess, _jobs: tuple[AttemptKey, ...]) -> None:
     """Nobody evicts yet."""

@@ -11,6 +11,7 @@ from typing import Final
 from penstock.broker.protocol import AsyncBroker
 from penstock.broker.threaded import ThreadedBroker
 from penstock.connect import connect_as
+from penstock.core.ids import AttemptKey
 from penstock.core.manifest import AppManifest
 from penstock.errors import BadSetting, Unavailable
 from penstock.executors.process import Spawner
@@ -19,7 +20,7 @@ from penstock.settings import Settings
 from .environment import runner_environment
 from .plan import WorkerPlan
 from .pulse import first_of, retry_wait_s
-from .runner_process import Attempt, End, RunnerProcess
+from .runner_process import End, RunnerProcess
 from .stopping import Stopping
 
 _log = logging.getLogger("penstock.worker")
@@ -165,5 +166,5 @@ class _Nobody:
     def yielded(self, runner: RunnerProcess, threads: int) -> None:
         """Do nothing."""
 
-    def overran(self, runner: RunnerProcess, jobs: tuple[Attempt, ...]) -> None:
+    def overran(self, runner: RunnerProcess, jobs: tuple[AttemptKey, ...]) -> None:
         """Do nothing."""
