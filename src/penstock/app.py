@@ -17,6 +17,7 @@ from penstock.loading import Includes
 from penstock.options import TaskOptions
 from penstock.registry import Registry
 from penstock.task import AsyncTask, Call, Home, P, R, SyncTask, Task
+from penstock.telemetry.events import EventSinks
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -25,11 +26,13 @@ if TYPE_CHECKING:
     from penstock.broker.requests import Durability
     from penstock.config import Config
     from penstock.middleware import Middleware
+    from penstock.telemetry.events import EventSink
 
 Hook = Callable[[], Any]
 """Runs in each runner and child: a function, or a coroutine function."""
 H = TypeVar("H", bound=Hook)
 M = TypeVar("M", bound="Middleware")
+S = TypeVar("S", bound="EventSink")
 AnyTask = TypeVar("AnyTask", bound=Task[..., Any])
 
 
@@ -72,7 +75,12 @@ class App:
         self._start_hooks: list[Hook] = []
         self._stop_hooks: list[Hook] = []
         self._middleware: list[Middleware] = []
-        self.client = Client(self._open_broker, lambda: self.config.settings.payload_bytes_max)
+        self.event_sinks = EventSinks()
+        self.client = Client(
+            self._open_broker,
+            lambda: self.config.settings.payload_bytes_max,
+            self.event_sinks,
+        )
 
     def __repr__(self) -> str:
         return f"<App of {len(self.registry)} tasks>"
@@ -154,6 +162,17 @@ class App:
         """Put `middleware` around every attempt, inside those added before; also as decorator."""
         self._middleware.append(middleware)
         return middleware
+
+    def add_event_sink(self, sink: S) -> S:
+        """Tell `sink` what happens to jobs (`telemetry.events`); also as decorator.
+
+        It is called at once, in the thread in which the event happens, so it must not block. It is
+        told of jobs enqueued by any process that uses this app, and of attempts in runners;
+        attempts in children and those of dead workers are settled by the supervisor, which runs no
+        user code. What it raises is logged once and harms no job.
+        """
+        self.event_sinks.add(sink)
+        return sink
 
     @property
     def start_hooks(self) -> tuple[Hook, ...]:

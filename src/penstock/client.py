@@ -22,6 +22,7 @@ from penstock.errors import PenstockError, WrongContext
 from penstock.job import Job
 from penstock.job_ids import JobIds, PerProcess
 from penstock.serializers.json import JsonReader
+from penstock.telemetry.events import EventSinks, JobEnqueued
 
 if TYPE_CHECKING:
     import msgspec
@@ -45,11 +46,16 @@ class Client:
     Args:
         open_broker: opens the broker; called once, at the first use.
         payload_bytes_max: returns the cap of one payload; called once, at the first use.
+        event_sinks: told of accepted jobs.
     """
 
     def __init__(
-        self, open_broker: Callable[[], Broker], payload_bytes_max: Callable[[], int]
+        self,
+        open_broker: Callable[[], Broker],
+        payload_bytes_max: Callable[[], int],
+        event_sinks: EventSinks,
     ) -> None:
+        self._event_sinks = event_sinks
         self._open_broker = open_broker
         self._payload_bytes_max = payload_bytes_max
         self._bytes_max: int | None = None
@@ -240,12 +246,31 @@ class Client:
             for call, job_id in zip(calls, ids, strict=True)
         ]
 
+    def tell_enqueued(
+        self, calls: Sequence[Call[Any]], outcomes: Sequence[Accepted | PenstockError]
+    ) -> None:
+        """Tell the event sinks of accepted jobs; where there are none, no event is made."""
+        if not self._event_sinks:
+            return
+        for call, outcome in zip(calls, outcomes, strict=True):
+            if isinstance(outcome, Accepted):
+                event = JobEnqueued(
+                    id=outcome.id,
+                    task=call.plan.spec.task,
+                    queue=call.plan.queue,
+                    duplicate=outcome.duplicate,
+                )
+                self._event_sinks.tell(event)
+
     def _outcomes(
         self, calls: Sequence[Call[Any]], durability: Durability | None
     ) -> list[Accepted | PenstockError]:
         missing = self.missing(calls)
         tags = self._drive(flow.tags(missing, time.monotonic)) if missing else {}
-        return self._drive(flow.send_all(self.requests(calls, tags, durability), time.monotonic))
+        requests = self.requests(calls, tags, durability)
+        outcomes = self._drive(flow.send_all(requests, time.monotonic))
+        self.tell_enqueued(calls, outcomes)
+        return outcomes
 
     def _drive(self, steps: flow.Flow[T]) -> T:
         return drive(steps, self.enqueuer, self._pause)

@@ -57,7 +57,9 @@ class LoopClient:
         if missing:
             tags = await self.perform(flow.tags(missing, time.monotonic))
         requests = self._client.requests(calls, tags, durability)
-        return await self.perform(flow.send_all(requests, time.monotonic))
+        outcomes = await self.perform(flow.send_all(requests, time.monotonic))
+        self._client.tell_enqueued(calls, outcomes)
+        return outcomes
 
     async def perform(self, steps: flow.Flow[T]) -> T:
         """Perform a flow."""

@@ -18,7 +18,7 @@ from penstock.core.lifecycle import State
 from penstock.core.settlement import Applied, Complete, Settlement
 from penstock.errors import LeaseLost, UsageError
 from penstock.registry import Registration
-from penstock.telemetry.events import AttemptFinished, AttemptStarted
+from penstock.telemetry.events import AttemptFinished, AttemptStarted, JobEnqueued
 from penstock.telemetry.events import LeaseLost as EventLeaseLost
 from penstock.testing.faulty import Call, Fault, FaultyBroker, fail_nth
 from penstock.worker import wire
@@ -201,7 +201,8 @@ def test_a_lost_lease_ends_no_job_and_counts_for_none(
     record = bench.record(job.id)
     assert (record.state, record.result, record.checkpoint) == (State.RUNNING, None, None)
     assert len(seen) == 1
-    assert [type(event) for event in bench.events] == [AttemptStarted, EventLeaseLost]
+    told = [type(event) for event in bench.events]
+    assert told == [JobEnqueued, AttemptStarted, EventLeaseLost]
     [warning] = [line for line in caplog.records if "lease lost" in line.getMessage()]
     assert getattr(warning, "job", None) == job.id
 
@@ -267,6 +268,23 @@ def test_a_cancel_that_overtakes_its_claim_is_not_lost(bench: ServiceBench) -> N
     job = one.enqueue()
     assert bench.run(beside, faulty=slow)
     assert not ran
+
+
+def test_log_lines_of_ends_name_the_attempt(
+    bench: ServiceBench, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Each carries the job, its task, the attempt, the queue and the priority."""
+
+    @bench.app.task(name="fails", retries=0)
+    async def fails() -> None:
+        raise ValueError("at once")
+
+    job = fails.using(priority=7).enqueue()
+    with caplog.at_level(logging.INFO, "penstock.runner"):
+        assert bench.run()
+    [line] = [one for one in caplog.records if "failed -> bury" in one.getMessage()]
+    named = [getattr(line, name) for name in ("job", "task", "attempt", "queue", "priority")]
+    assert named == [job.id, "fails", 1, "default", 7]
 
 
 def test_sinks_are_told_of_starts_and_ends(bench: ServiceBench) -> None:

@@ -40,6 +40,7 @@ class ServiceBench:
         self.memory = MemoryBroker(SystemClock())
         self.app.install_enqueuer(self.memory)
         self.events: list[Event] = []
+        self.app.add_event_sink(self.events.append)
 
     def run(
         self,
@@ -83,7 +84,6 @@ class ServiceBench:
                 msgspec.structs.replace(order, **changes),
                 ThreadedBroker(broker),
                 pipe,
-                [self.events.append],
             )
             running = asyncio.create_task(service.run())
             if beside is not None:

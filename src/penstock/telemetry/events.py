@@ -1,18 +1,21 @@
 """What has happened, as values in the past tense, for those who count, trace or alert.
 
-A sink only observes: what it returns is ignored, and what it raises is logged and dropped. Where
-there is no sink no event is made.
+A sink only observes: what it returns is ignored, and what it raises is logged once and dropped.
+Where there is no sink no event is made.
+
+The supervisor runs no user code and so tells no sink: jobs that it settles, those of children and
+of the dead, are in its log and health counts only.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from typing import Protocol
 
 import msgspec
 
-from penstock.core.ids import JobId, LeaseId
+from penstock.core.ids import JobId
+from penstock.signals import SoftTimeLimit
 
 _log = logging.getLogger("penstock.telemetry")
 
@@ -72,22 +75,7 @@ class LeaseLost(msgspec.Struct, frozen=True, kw_only=True):
     attempt: int
 
 
-class JobReclaimed(msgspec.Struct, frozen=True, kw_only=True):
-    """A job was taken over after the loss of its worker.
-
-    Attributes:
-        worker: that ran it before, if known.
-    """
-
-    id: JobId
-    task: str
-    queue: str
-    attempt: int
-    lease: LeaseId
-    worker: str | None
-
-
-Event = JobEnqueued | AttemptStarted | AttemptFinished | LeaseLost | JobReclaimed
+Event = JobEnqueued | AttemptStarted | AttemptFinished | LeaseLost
 
 
 class EventSink(Protocol):
@@ -98,10 +86,50 @@ class EventSink(Protocol):
         ...
 
 
-def tell(sinks: Sequence[EventSink], event: Event) -> None:
-    """Tell every sink; one that raises is named in the log and harms nobody else."""
-    for sink in sinks:
-        try:
-            sink(event)
-        except Exception:  # noqa: BLE001 - whatever a sink raises harms nobody else
-            _log.exception("event sink %r failed on %s", sink, type(event).__name__)
+class EventSinks:
+    """The sinks of one app. False where there are none.
+
+    Args:
+        *sinks: to begin with.
+    """
+
+    def __init__(self, *sinks: EventSink) -> None:
+        self._sinks = sinks
+        self._failed: set[int] = set()
+
+    def __bool__(self) -> bool:
+        return bool(self._sinks)
+
+    def add(self, sink: EventSink) -> None:
+        """Tell `sink` of every event from now on, after those added before."""
+        self._sinks = (*self._sinks, sink)
+
+    def tell(self, event: Event) -> None:
+        """Tell every sink. One that raises harms nobody; its first failure is logged.
+
+        Raises:
+            SoftTimeLimit: the time limit of the job that runs here passed meanwhile; other
+                interruptions of a job pass through in the same way.
+        """
+        for number, sink in enumerate(self._sinks):
+            try:
+                sink(event)
+            except SoftTimeLimit:
+                # Meant for the task in whose thread this runs, not raised by the sink.
+                raise
+            except (Exception, SystemExit):  # noqa: BLE001 - whatever it raises harms nobody else
+                self._note(number, sink, event)
+
+    def _note(self, number: int, sink: EventSink, event: Event) -> None:
+        """Log the failure that is being handled: in full the first time, then at debug only."""
+        # Race: two threads may both be the first; then it is told twice.
+        is_first = number not in self._failed
+        self._failed.add(number)
+        _log.log(
+            logging.ERROR if is_first else logging.DEBUG,
+            "event sink %r failed on %s; it is still told of events, further failures are logged "
+            "at debug only",
+            sink,
+            type(event).__name__,
+            exc_info=True,
+        )

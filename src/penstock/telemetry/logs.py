@@ -17,6 +17,7 @@ from typing import Any, Final, Protocol, TextIO
 import msgspec
 
 from penstock.broker.requests import ERROR_BYTES_MAX
+from penstock.core.job import Claimed
 from penstock.errors import BadSetting
 
 #: Bytes of one value of a line: message, name, field (reliability page, S21).
@@ -27,8 +28,9 @@ _UNSAFE: Final = re.compile(
 )
 #: Attributes that every record has; whatever else it has was given as `extra`.
 _PLAIN: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
-#: Fields that name the attempt, in the order in which they are shown.
-_ATTEMPT: Final = ("job", "task", "attempt", "queue")
+#: Fields that name the attempt, in the order in which they are shown; priority stands in lines
+#: about an attempt (`fields_of`), not in those that its own code writes.
+_ATTEMPT: Final = ("job", "task", "attempt", "queue", "priority")
 _LEVEL_WIDTH: Final = 7
 #: Highest code of a character that two hexadecimal digits can show.
 _LATIN_MAX: Final = 0xFF
@@ -157,6 +159,17 @@ class HumanFormatter(logging.Formatter):
             shown = capped(trace, ERROR_BYTES_MAX).split("\n")
             line += "".join(f"\n    | {safe(part)}" for part in shown)
         return line
+
+
+def fields_of(job: Claimed) -> dict[str, Any]:
+    """Return what every log line about an attempt carries, as `extra`."""
+    return {
+        "job": job.id,
+        "task": job.spec.task,
+        "attempt": job.claim_number,
+        "queue": job.queue,
+        "priority": job.spec.priority,
+    }
 
 
 def safe(text: str) -> str:

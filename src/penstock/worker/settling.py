@@ -13,6 +13,7 @@ from penstock.core.decision import decide
 from penstock.core.job import Claimed, Reason
 from penstock.core.outcome import Outcome, outcome_name
 from penstock.core.settlement import Applied, Bury, Settlement
+from penstock.telemetry.logs import fields_of
 
 from .dead_notices import DeadNotices
 from .error_text import stored_error
@@ -135,11 +136,5 @@ def _tell(verdict: Verdict, settlement: Settlement, answer: Applied) -> None:
         job.claim_number,
         outcome,
         became,
-        extra={
-            "job": job.id,
-            "task": job.spec.task,
-            "queue": job.queue,
-            "attempt": job.claim_number,
-            "outcome": outcome,
-        },
+        extra={**fields_of(job), "outcome": outcome},
     )

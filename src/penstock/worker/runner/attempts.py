@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import logging
 from concurrent.futures import TimeoutError as NotYet
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from penstock.context import CURRENT, CurrentJob
-from penstock.core.ids import Fence, JobId
+from penstock.core.ids import AttemptKey
 from penstock.core.job import Claimed
 from penstock.errors import LeaseLost
 from penstock.executors.stop import Stop
 from penstock.registry import Registration
+from penstock.telemetry.logs import fields_of
 from penstock.worker.attempt import Attempt
 
 if TYPE_CHECKING:
@@ -21,9 +22,6 @@ if TYPE_CHECKING:
     from penstock.worker.runner.notes import NoteBook
 
 _log = logging.getLogger("penstock.runner")
-
-Key = tuple[JobId, Fence]
-"""One attempt: the same job may run here twice, once under a lost lease."""
 
 #: Seconds between two looks of a thread that waits for its checkpoint: so often an interruption
 #: can be raised in it.
@@ -60,7 +58,7 @@ class RunnerAttempt(Attempt):
         self.is_given_up = False
 
     @property
-    def key(self) -> Key:
+    def key(self) -> AttemptKey:
         """Names the attempt within the runner."""
         return self.job.id, self.job.fence
 
@@ -123,13 +121,3 @@ def enter(attempt: Attempt) -> CurrentJob:
     current = CurrentJob(attempt.job, attempt)
     CURRENT.set(current)
     return current
-
-
-def fields_of(job: Claimed) -> dict[str, Any]:
-    """Return what every log line about an attempt carries."""
-    return {
-        "job": job.id,
-        "task": job.spec.task,
-        "attempt": job.claim_number,
-        "queue": job.queue,
-    }

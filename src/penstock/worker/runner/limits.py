@@ -13,9 +13,10 @@ import time
 from collections.abc import Sequence
 
 from penstock.executors.stop import Stop
+from penstock.telemetry.logs import fields_of
 from penstock.worker.attempt import Attempt
 from penstock.worker.pipe import Pipe
-from penstock.worker.runner.attempts import RunnerAttempt, fields_of
+from penstock.worker.runner.attempts import RunnerAttempt
 from penstock.worker.wire import ToRunner, Unwatch, Watch
 
 _log = logging.getLogger("penstock.runner")

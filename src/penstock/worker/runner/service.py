@@ -8,17 +8,17 @@ from typing import Final
 
 from penstock.app import App
 from penstock.broker.protocol import AsyncBroker
+from penstock.core.ids import AttemptKey
 from penstock.core.job import SHARED, THREAD, Claimed
 from penstock.core.settlement import Applied
 from penstock.executors.stop import Stop
 from penstock.executors.thread import ThreadExecutor
-from penstock.telemetry.events import EventSink
 from penstock.worker import wire
 from penstock.worker.attempt import AttemptPlan
 from penstock.worker.dead_notices import DeadNotices
 from penstock.worker.pipe import Pipe
 from penstock.worker.pulse import Bell
-from penstock.worker.runner.attempts import Key, RunnerAttempt, enter
+from penstock.worker.runner.attempts import RunnerAttempt, enter
 from penstock.worker.runner.carrier import Carrier
 from penstock.worker.runner.desk import Desk
 from penstock.worker.runner.feed import Feed
@@ -41,11 +41,10 @@ class Service:
     """One runner at work, in the running loop.
 
     Args:
-        app: whose tasks are run.
+        app: whose tasks are run, and whose event sinks are told.
         start: what the supervisor asks for.
         broker: async face.
         pipe: to the supervisor.
-        sinks: told of attempts that start and end.
 
     Attributes:
         desk: the attempts.
@@ -58,7 +57,6 @@ class Service:
         start: wire.Start,
         broker: AsyncBroker,
         pipe: Pipe[wire.ToRunner],
-        sinks: Sequence[EventSink] = (),
     ) -> None:
         self._start = start
         self._broker = broker
@@ -66,7 +64,7 @@ class Service:
         self._bell = Bell()
         self._stop: wire.Drain | wire.ReleaseNow | None = None
         self._yield_to: int | None = None
-        self._early_cancels: set[Key] = set()
+        self._early_cancels: set[AttemptKey] = set()
         self._notes = NoteBook(broker)
         limits = Limits(pipe)
         plan = AttemptPlan(
@@ -78,7 +76,7 @@ class Service:
             result_bytes_max=start.result_bytes_max,
         )
         self.desk = Desk(
-            plan, self._notes, limits, self._hand_over, self._thread_freed, Witness(sinks)
+            plan, self._notes, limits, self._hand_over, self._thread_freed, Witness(app.event_sinks)
         )
         self.desk.coroutines_max = start.coroutines
         self.desk.threads_max = start.threads

@@ -12,11 +12,11 @@ from penstock.core.settlement import Applied, Complete, Settlement
 from penstock.telemetry.events import (
     AttemptFinished,
     AttemptStarted,
-    EventSink,
+    EventSinks,
     LeaseLost,
-    tell,
 )
-from penstock.worker.runner.attempts import RunnerAttempt, fields_of
+from penstock.telemetry.logs import fields_of
+from penstock.worker.runner.attempts import RunnerAttempt
 
 _log = logging.getLogger("penstock.runner")
 
@@ -28,8 +28,8 @@ class Witness:
         sinks: told of every event; where there are none, none is made.
     """
 
-    def __init__(self, sinks: Sequence[EventSink] = ()) -> None:
-        self._sinks = tuple(sinks)
+    def __init__(self, sinks: EventSinks) -> None:
+        self._sinks = sinks
 
     def started(self, attempts: Sequence[RunnerAttempt]) -> None:
         """Claimed jobs begin to run."""
@@ -44,7 +44,7 @@ class Witness:
                 attempt=job.claim_number,
                 waited_ms=max(0, job.claimed_at - enqueued_at_of(job.id)),
             )
-            tell(self._sinks, event)
+            self._sinks.tell(event)
 
     def settled(self, attempt: RunnerAttempt, settlement: Settlement, answer: Applied) -> None:
         """The broker has answered for an attempt. A completed job is told at debug only."""
@@ -55,7 +55,7 @@ class Witness:
         elif _log.isEnabledFor(logging.DEBUG):
             _log.debug(*_line(attempt.job, settlement, answer), extra=fields_of(attempt.job))
         if self._sinks:
-            tell(self._sinks, _event(attempt.job, settlement, answer))
+            self._sinks.tell(_event(attempt.job, settlement, answer))
 
 
 def _line(job: Claimed, settlement: Settlement, answer: Applied) -> tuple[str, ...]:
