@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -65,3 +67,29 @@ def test_a_listener_that_cannot_be_named_leaves_nothing(
         wakeup.FifoListener(tmp_path, ignore)
     assert descriptors() == before
     assert [path.name for path in tmp_path.iterdir()] == [TOKEN]
+
+
+def test_a_directory_of_another_user_is_left_to_him(tmp_path: Path) -> None:
+    """Who may not look into it neither fails nor takes its listeners for dead."""
+    directory = tmp_path / "wake"
+    directory.mkdir()
+    token = "a" * 32
+    if os.getuid() != 0:
+        directory.chmod(0)
+    program = (
+        "import os, sys; from pathlib import Path; from penstock.brokers.sqlite import wakeup\n"
+        "os.getuid() == 0 and os.setuid(65534)\n"
+        "there = Path(sys.argv[1])\n"
+        "print(wakeup.exists(there, sys.argv[2]), wakeup.wake(there, sys.argv[2]),"
+        " wakeup.remove_stale(there))"
+    )
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", program, str(directory), token],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    finally:
+        directory.chmod(0o700)
+    assert (done.stdout, done.stderr) == ("True True 0\n", "")

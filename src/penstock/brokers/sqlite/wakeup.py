@@ -131,17 +131,25 @@ def wake(directory: Path, token: str) -> bool:
 
 
 def exists(directory: Path, token: str) -> bool:
-    """Return whether there is a FIFO of this token; its reader may be dead."""
-    return bool(_TOKEN.match(token)) and (directory / token).exists()
+    """Return whether there is a FIFO of this token, or may be; its reader may be dead."""
+    if not _TOKEN.match(token):
+        return False
+    try:
+        (directory / token).stat()
+    except OSError as error:
+        # In a directory of another user it cannot be told.
+        return error.errno != errno.ENOENT
+    return True
 
 
 def remove_stale(directory: Path) -> int:
     """Remove the FIFOs of processes that are gone; return how many. Cost: one open per FIFO.
 
-    One that never got its final name has no reader for an instant, so it must be old too.
+    One that never got its final name has no reader for an instant, so it must be old too. A
+    directory of another user is left to him.
     """
     stale = 0
-    with suppress(FileNotFoundError):
+    with suppress(FileNotFoundError, PermissionError):
         for path in directory.iterdir():
             is_stale = _is_left_over if path.name.startswith(_NEW) else _has_no_reader
             if _TOKEN.match(path.name.removeprefix(_NEW)) and is_stale(path):
