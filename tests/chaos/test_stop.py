@@ -98,6 +98,8 @@ def runner_stands_still(site: Site, publish: Publish) -> None:
     stopped_ns = h.boot_ns()
     processes.send([victim], signal.SIGSTOP)
     owner.wait_log("stood still for", within_s=10.0)
+    told = {one.pid: one.silent_ms or 0 for one in owner.health().runners}
+    assert told[victim] >= 2_500, told
     hit = {start.job for start in starts if start.pid == victim}
     site.wait_final([job.id for job in jobs], within_s=60)
     events, dump = site.check(leftovers=site.drain(*site.workers))

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from penstock.worker.health import Health, health_dir, health_sockets, read_health
 from tests.support import processes
 from tests.support.eventually import DeadlinePassed, eventually
 from tests.support.history import boot_ns
@@ -41,6 +42,7 @@ class WorkerProcess:
     ) -> None:
         """Start it in folder `cwd`; it is not ready yet."""
         self.name = name
+        self._temporary = Path(env["TMPDIR"])
         self.log_path = folder / f"{name}.log"
         command = [str(Path(sys.executable).with_name("penstock")), "worker", app, *args]
         self.started_ns = boot_ns()
@@ -89,6 +91,16 @@ class WorkerProcess:
         """Return once `text` is in its log."""
         what = f"{text!r} in the log of {self.name}"
         eventually(lambda: text in self.log(), within_s=within_s, what=what, state=self.report)
+
+    def health(self) -> Health:
+        """Return what it says of itself, over its socket.
+
+        Raises:
+            Unavailable: it does not answer.
+        """
+        folder = health_dir({"TMPDIR": str(self._temporary)})
+        (path,) = (one for one in health_sockets(folder) if one.name.startswith(f"{self.pid}-"))
+        return read_health(path)
 
     def report(self) -> str:
         """Return its processes and the end of its log, for failures."""
