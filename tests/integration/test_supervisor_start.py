@@ -61,7 +61,7 @@ def test_an_app_that_cannot_be_imported_is_told_once(tmp_path: Path) -> None:
     (tmp_path / "broken.py").write_text("import penstock\nraise RuntimeError('no such luck')\n")
     flags = {"url": f"sqlite:///{tmp_path}/p.db", "processes": "3"}
     done = run_supervisor(WorkerPlan(app="broken:app", flags=flags), tmp_path)
-    assert done.returncode == EXIT_FAILED, done
+    assert done.returncode == EXIT_USAGE, done
     assert done.stderr.count("RuntimeError: no such luck") == 1, done.stderr
     assert "broken.py" in done.stderr, done.stderr
     assert "broken:app" in done.stderr, done.stderr
@@ -78,21 +78,21 @@ def test_an_app_that_kills_its_process_on_import_is_told(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    ("flags", "word"),
+    ("flags", "word", "code"),
     [
-        ({"url": "memory://"}, "memory"),
-        ({"url": "nothing://somewhere"}, "nothing"),
-        ({"log_file": "/no/such/folder/log"}, "log_file"),
-        ({"lease_ttl": "1s", "lease_extend": "900ms"}, "lease_extend"),
+        ({"url": "memory://"}, "memory", EXIT_USAGE),
+        ({"url": "nothing://somewhere"}, "nothing", EXIT_USAGE),
+        ({"log_file": "/no/such/folder/log"}, "log_file", EXIT_REFUSED),
+        ({"lease_ttl": "1s", "lease_extend": "900ms"}, "lease_extend", EXIT_REFUSED),
     ],
 )
 def test_settings_that_cannot_work_are_refused(
-    tmp_path: Path, flags: dict[str, str], word: str
+    tmp_path: Path, flags: dict[str, str], word: str, code: int
 ) -> None:
-    """A refused configuration ends with 78 and names what was refused."""
+    """A refused URL of the call ends with 2, other settings with 78; what was refused is named."""
     (tmp_path / "fine.py").write_text("from penstock import App\napp = App()\n")
     done = run_supervisor(WorkerPlan(app="fine:app", flags=flags), tmp_path)
-    assert done.returncode == EXIT_REFUSED, done
+    assert done.returncode == code, done
     assert word in done.stderr, done.stderr
 
 

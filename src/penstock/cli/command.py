@@ -94,6 +94,7 @@ def _with_session(function: Callable[..., Answer]) -> Callable[..., Answer]:
         session = Session(
             url=options["url"],
             output=Output(as_json=bool(options["json"])),
+            debug=bool(options["debug"]),
         )
         try:
             return function(session, **{one.name: values[one.name] for one in own})

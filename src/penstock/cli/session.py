@@ -25,10 +25,12 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         url: what `--url` said, None where it is not given.
         output: where the answer goes.
+        debug: errors are shown with their tracebacks.
     """
 
     url: str | None
     output: Output
+    debug: bool = False
 
     def now_ms(self) -> int:
         """Return the wall clock, for ages in tables; the broker's own clock is what it stored."""

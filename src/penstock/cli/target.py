@@ -59,28 +59,19 @@ def load_app(text: str) -> App:
     """
     import importlib
 
-    from penstock.app import App
+    from penstock.worker import app_loading
 
     module_name, _, attribute = whole_target(text).partition(":")
     find_from_here()
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
-        if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
+        if not app_loading.is_missing(module_name, error):
             raise _broken(module_name, error) from error
-        raise BadSetting(
-            f"module {error.name!r} of app {text!r} is not found from {Path.cwd()}: start in the "
-            "folder that holds it, or mend the name"
-        ) from error
+        raise app_loading.not_found(text, error) from error
     except Exception as error:
         raise _broken(module_name, error) from error
-    app: object = module
-    for name in attribute.split("."):
-        app = getattr(app, name, None)
-    if not isinstance(app, App):
-        there = [name for name, value in vars(module).items() if isinstance(value, App)]
-        hint = f"it has {', '.join(there)}" if there else "it has no App at all"
-        raise BadSetting(f"module {module_name!r} has no App called {attribute!r}: {hint}")
+    app = app_loading.app_in(module, attribute)
     app.load()
     return app
 

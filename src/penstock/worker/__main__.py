@@ -6,11 +6,13 @@ import asyncio
 import os
 import sys
 
+import msgspec
+
 from penstock.errors import BadSetting
 from penstock.executors.process import keep_descriptors
 from penstock.telemetry import logs
 
-from .plan import PLAN_FD_ENV, read_plan
+from .plan import PLAN_FD_ENV, WorkerPlan, read_plan
 from .startup import EXIT_REFUSED, EXIT_USAGE, StartFailed
 from .supervisor import Supervisor
 
@@ -33,13 +35,24 @@ def main() -> int:
             file=settings.log_file,
         )
     except BadSetting as error:
-        sys.stderr.write(f"{error}\n")
+        sys.stderr.write(f"penstock worker: {error}\n")
         return EXIT_REFUSED
     try:
         return asyncio.run(Supervisor(plan, environ).run())
     except StartFailed as failure:
-        sys.stderr.write(f"{failure}\n")
+        _tell(failure, plan)
         return failure.code
+
+
+def _tell(failure: StartFailed, plan: WorkerPlan) -> None:
+    """Say why the worker did not begin, in the form in which every command tells its errors."""
+    if plan.debug and failure.traceback is not None:
+        sys.stderr.write(failure.traceback.rstrip() + "\n")
+    if plan.errors_as_json:
+        error = {"kind": failure.kind, "message": str(failure), "exit_code": failure.code}
+        sys.stderr.write(msgspec.json.encode({"error": error}).decode() + "\n")
+    else:
+        sys.stderr.write(f"penstock worker: {failure}\n")
 
 
 if __name__ == "__main__":

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from penstock.app import App
@@ -22,13 +24,42 @@ def load_app(place: str) -> App:
     module, _, attribute = place.partition(":")
     if not module or not attribute:
         raise BadSetting(f"app {place!r} is no place: write module:attribute, as in shop.jobs:app")
-    found: Any = importlib.import_module(module)
+    try:
+        imported = importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if not is_missing(module, error):
+            raise
+        raise not_found(place, error) from None
+    app = app_in(imported, attribute)
+    app.load()
+    app.registry.check_on_dead()
+    return app
+
+
+def app_in(module: ModuleType, attribute: str) -> App:
+    """Return the app that an imported module holds.
+
+    Raises:
+        BadSetting: no App is there; the message names those that are.
+    """
+    found: Any = module
     for name in attribute.split("."):
         found = getattr(found, name, None)
-    if not isinstance(found, App):
-        raise BadSetting(
-            f"app {place!r} is {type(found).__name__}: name the attribute that holds penstock.App"
-        )
-    found.load()
-    found.registry.check_on_dead()
-    return found
+    if isinstance(found, App):
+        return found
+    there = [name for name, value in vars(module).items() if isinstance(value, App)]
+    hint = f"it has {', '.join(there)}" if there else "it has no App at all"
+    raise BadSetting(f"module {module.__name__!r} has no App called {attribute!r}: {hint}")
+
+
+def is_missing(module: str, error: ModuleNotFoundError) -> bool:
+    """Tell whether it is `module` that is not there, and not one that it imports."""
+    return error.name is not None and f"{module}.".startswith(f"{error.name}.")
+
+
+def not_found(place: str, error: ModuleNotFoundError) -> BadSetting:
+    """Return the error for a place whose module is not there."""
+    return BadSetting(
+        f"module {error.name!r} of app {place!r} is not found from {Path.cwd()}: start in the "
+        "folder that holds it, or mend the name"
+    )

@@ -34,6 +34,8 @@ class WorkerPlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         burst: end once nothing is left to do.
         reload: restart runners when a source file under the working directory changes.
         health_dir: folder of the health socket; None: the folder of this user's sockets.
+        errors_as_json: a failed start is told as one JSON document, as every command tells it.
+        debug: a failed start is told with the traceback of the user's module.
     """
 
     app: str
@@ -41,6 +43,8 @@ class WorkerPlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     burst: bool = False
     reload: bool = False
     health_dir: str | None = None
+    errors_as_json: bool = False
+    debug: bool = False
 
     def settings(self, environ: Mapping[str, str], manifest: AppManifest | None = None) -> Settings:
         """Return the settings of the worker: flags, the app's own, environment, file, default.

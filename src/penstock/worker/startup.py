@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -12,6 +13,7 @@ from penstock.broker.protocol import AsyncBroker
 from penstock.broker.threaded import ThreadedBroker
 from penstock.connect import connect_as
 from penstock.core.ids import AttemptKey
+from penstock.core.job import StoredError
 from penstock.core.manifest import AppManifest
 from penstock.errors import BadSetting, Unavailable
 from penstock.executors.process import Spawner
@@ -30,15 +32,27 @@ EXIT_DRAINED: Final = 0
 EXIT_FAILED: Final = 1
 EXIT_USAGE: Final = 2
 EXIT_REFUSED: Final = 78
+#: Where a traceback says it happened: (file, line).
+_PLACE: Final = re.compile(r'^ *File "(.+)", line (\d+)', re.MULTILINE)
 
 
 class StartFailed(Exception):
-    """The worker cannot begin; the message is for people, `code` for the process."""
+    """The worker cannot begin; the message is for people, `code` for the process.
 
-    def __init__(self, message: str, code: int) -> None:
-        """Keep both."""
+    Attributes:
+        code: what the process ends with.
+        kind: class of the error, for programs.
+        traceback: of the user's module, None where it has no part in it.
+    """
+
+    def __init__(
+        self, message: str, code: int, *, kind: str = "BadSetting", traceback: str | None = None
+    ) -> None:
+        """Keep all four."""
         super().__init__(message)
         self.code = code
+        self.kind = kind
+        self.traceback = traceback
 
 
 class StopAsked(Exception):
@@ -81,7 +95,7 @@ async def start_up(
             runners.append(await RunnerProcess.spawn(spawner, plan.app, env, nobody))
         manifest = await _first_manifest(plan, runners, stopping)
         settings = _settings(plan, environ, manifest)
-        broker = await _open_broker(settings, stopping)
+        broker = await _open_broker(plan, settings, stopping)
     except BaseException:
         await end_runners(runners)
         raise
@@ -103,12 +117,29 @@ async def _first_manifest(
         if hello.manifest is not None:
             return hello.manifest
         if hello.error is not None:
-            text = hello.error.traceback or hello.error.message
-            raise StartFailed(f"app {plan.app!r} cannot be imported:\n{text}", EXIT_FAILED)
+            raise _cannot_import(plan.app, hello.error)
     dead = next(runner for runner in runners if runner.lived.done())
     raise StartFailed(
         f"the runner {dead.lived.result()} while it imported app {plan.app!r}\n{dead.read_stack()}",
         EXIT_FAILED,
+        kind="Crashed",
+    )
+
+
+def _cannot_import(app: str, error: StoredError) -> StartFailed:
+    """Return one line that names the app, the error, its place and the way out."""
+    if error.traceback is None:
+        # Nothing of the user's ran: the app was not found where it should be.
+        return StartFailed(error.message, EXIT_USAGE, kind=error.kind)
+    places = [place for place in _PLACE.findall(error.traceback) if "importlib" not in place[0]]
+    place = f" ({places[-1][0]}, line {places[-1][1]})" if places else ""
+    text = " ".join(error.message.split())
+    return StartFailed(
+        f"app {app!r} cannot be imported: {error.kind}: {text}{place}; mend the module; --debug "
+        "shows the traceback",
+        EXIT_USAGE,
+        kind="UsageError",
+        traceback=error.traceback,
     )
 
 
@@ -121,20 +152,22 @@ def _settings(
         raise StartFailed(str(error), EXIT_REFUSED) from error
 
 
-async def _open_broker(settings: Settings, stopping: Stopping) -> AsyncBroker:
+async def _open_broker(plan: WorkerPlan, settings: Settings, stopping: Stopping) -> AsyncBroker:
     """Open the broker, trying again for as long as it cannot be reached."""
+    # As for every command: a wrong flag is the call's mistake, any other source is configuration.
+    refused = EXIT_USAGE if "url" in plan.flags else EXIT_REFUSED
     if settings.url.startswith("memory:"):
         raise StartFailed(
             "the memory broker lives in one process, and a worker has several: use a "
             "sqlite:///FILE URL, or penstock.testing for tests",
-            EXIT_REFUSED,
+            refused,
         )
     failures = 0
     while True:
         try:
             broker = await asyncio.to_thread(connect_as, settings)
         except BadSetting as error:
-            raise StartFailed(str(error), EXIT_REFUSED) from error
+            raise StartFailed(str(error), refused) from error
         except Unavailable as error:
             failures += 1
             _log.warning("the broker cannot be reached, trying again: %s", error)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
@@ -12,6 +12,9 @@ from penstock.cli.command import Answer
 from penstock.cli.session import Session, refuse_memory
 from penstock.cli.target import Target, find_from_here, whole_target
 from penstock.errors import BadSetting
+
+if TYPE_CHECKING:
+    from penstock.worker.plan import WorkerPlan
 
 
 def worker(  # noqa: PLR0913 - one parameter per option
@@ -70,6 +73,8 @@ def worker(  # noqa: PLR0913 - one parameter per option
     a charge; a second signal releases at once. SIGTSTP (Ctrl-Z) takes no further jobs, SIGCONT goes
     on. Every option is a setting too: see penstock config. --json means --log-format json.
     """
+    from penstock.worker.plan import WorkerPlan
+
     if session.output.as_json and log_format is None:
         log_format = "json"
     options = {
@@ -85,7 +90,11 @@ def worker(  # noqa: PLR0913 - one parameter per option
     _find(app)
     for warning in config.warnings:
         session.output.note(f"warning: {warning}")
-    return _become(app, flags, burst=burst, reload=reload)
+    as_json, debug = session.output.as_json, session.debug
+    plan = WorkerPlan(
+        app=app, flags=flags, burst=burst, reload=reload, errors_as_json=as_json, debug=debug
+    )
+    return _become(plan)
 
 
 def _find(app: str) -> None:
@@ -101,9 +110,8 @@ def _find(app: str) -> None:
         )
 
 
-def _become(app: str, flags: dict[str, str], *, burst: bool, reload: bool) -> NoReturn:
+def _become(plan: WorkerPlan) -> NoReturn:
     """Replace this process by the supervisor: nothing of the command line stays in its memory."""
     from penstock.worker.launch import become_worker
-    from penstock.worker.plan import WorkerPlan
 
-    become_worker(WorkerPlan(app=app, flags=flags, burst=burst, reload=reload), os.environ)
+    become_worker(plan, os.environ)
