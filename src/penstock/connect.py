@@ -42,8 +42,7 @@ def connect(
     """Open the broker that `url` names.
 
     Args:
-        url: `sqlite:///relative.db`, `sqlite:////absolute.db`, `sqlite://` for the default file in
-            the working directory, or `memory://`.
+        url: `sqlite:///relative.db`, `sqlite:////absolute.db`, or `memory://`.
         durability: class of an enqueue that asks for none; None: the broker's own default.
         clock: the machine's unless given.
         payload_bytes_max: bytes of one payload, and of one result.
@@ -99,7 +98,8 @@ def sqlite_path(url: str, base: Path | None = None) -> Path:
         base: folder of relative paths; None: the working directory.
 
     Raises:
-        BadSetting: not such a URL, or one with a host: files on other hosts are not safe to share.
+        BadSetting: not such a URL, one without a file or with SQLite's own name for memory, or one
+            with a host: files on other hosts are not safe to share.
     """
     parts = urlsplit(url)
     if parts.scheme != "sqlite" or parts.netloc or parts.query or parts.fragment:
@@ -109,7 +109,17 @@ def sqlite_path(url: str, base: Path | None = None) -> Path:
         )
     # Source: the form of SQLAlchemy's URLs, which many already know.
     path = unquote(parts.path)[1:]
-    return ((Path.cwd() if base is None else base) / (path or FILE_DEFAULT)).resolve()
+    if not path:
+        raise BadSetting(
+            f"broker URL {url!r} names no file: give an absolute path, as sqlite:////path/jobs.db, "
+            "or one from here, as sqlite:///jobs.db"
+        )
+    if path.lstrip("/") == ":memory:":
+        raise BadSetting(
+            f"broker URL {url!r} names a database that only its own process sees: use memory:// "
+            "in tests, else sqlite:////path/jobs.db"
+        )
+    return ((Path.cwd() if base is None else base) / path).resolve()
 
 
 def sqlite_url(path: Path) -> str:

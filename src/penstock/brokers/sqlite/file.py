@@ -154,6 +154,8 @@ class SqliteFile:
         # Race: a call that waited for the lock while the broker was closed must not open it again.
         self.check_open()
         self._check_in_place()
+        if self.path.exists() and not self.path.is_file():
+            raise BadSetting(f"{self.path} is no regular file: give the path of a file")
         connection = connect(str(self.path), busy_timeout_s=self._busy_timeout_s, creates=True)
         try:
             prepare(connection, self.path, busy_timeout_s=self._busy_timeout_s)
