@@ -57,7 +57,12 @@ def folder(tmp_path: Path) -> Path:
         ("enqueue shop:nothing shop.add", 2, "has no App called 'nothing': it has app"),
         ("enqueue nowhere x", 2, "module 'nowhere' of app 'nowhere' is not found"),
         ("enqueue broken x", 2, "ModuleNotFoundError: No module named 'not_there_at_all'"),
-        ("enqueue shop shop.add [1] --run-at 2027-01-31T08:00:00", 2, "with a time zone"),
+        ("enqueue shop shop.add [1] --run-at 2027-01-31T08:00:00", 2, "append Z for UTC"),
+        ("queues --url sqlite://", 2, "give an absolute path"),
+        ("queues --url sqlite:///", 2, "give an absolute path"),
+        ("queues --url sqlite:///:memory:", 2, "use memory:// in tests"),
+        ("queues --url sqlite:////dev/null", 2, "/dev/null is no regular file"),
+        ("purge --queue q", 2, "of completed, dead, cancelled, expired"),
         (f"enqueue shop shop.add [1] --after {'0' * 32}", 3, "0" * 32),
     ],
 )
@@ -156,6 +161,31 @@ def test_a_closed_pipe_ends_quietly(folder: Path) -> None:
     finally:
         os.close(writer)
     assert (ended.returncode, ended.stderr) == (141, "")
+
+
+def test_a_closed_standard_output_ends_quietly(folder: Path) -> None:
+    """Without any stdout a command ends with 141 and says nothing; without stderr it works."""
+    worker = PortWorker(folder / "jobs.db")
+    worker.enqueue()
+    worker.close()
+    for words, shell, code in (
+        ("jobs", ">&-", 141),
+        ("jobs --json", ">&-", 141),
+        ("jobs", "2>&-", 0),
+        ("jobs", "<&-", 0),
+        ("job xyz", ">&- 2>&- <&-", 2),
+    ):
+        ended = subprocess.run(
+            ["/bin/sh", "-c", f'"$0" {words} {shell}', PENSTOCK],
+            cwd=folder,
+            env=environment(folder),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert (ended.returncode, ended.stderr) == (code, ""), (words, shell)
+        assert bool(ended.stdout) == (code == 0)
 
 
 def test_ctrl_c_ends_with_130(folder: Path) -> None:

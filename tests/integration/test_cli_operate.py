@@ -117,10 +117,10 @@ def test_purge_asks_for_the_name_of_the_queue(store: PortWorker, tmp_path: Path)
     store.bury()
     code, said = purge(store, tmp_path, "y")
     assert code == 4
-    assert "This forgets 1 completed jobs of queue default" in said
+    assert "This forgets 1 completed job of queue default" in said
     assert state_of(store, done) is State.COMPLETED
     code, said = purge(store, tmp_path, "default")
-    assert (code, "1 jobs of queue default purged" in said) == (0, True)
+    assert (code, "1 job of queue default purged" in said) == (0, True)
     assert state_of(store, done) is None
     assert state_of(store, dead) is State.DEAD
 
@@ -160,7 +160,7 @@ def test_doctor_finds_what_is_wrong(store: PortWorker, tmp_path: Path) -> None:
     store.broker.close_leases([store.lease])
     ended = penstock("doctor", "--url", store.url, folder=tmp_path)
     assert ended.code == 1
-    assert "1 jobs wait and no worker serves it" in ended.out
+    assert "1 job waits and no worker serves it" in ended.out
 
 
 def test_doctor_of_a_missing_file_is_a_problem(tmp_path: Path) -> None:
@@ -189,6 +189,17 @@ def test_config_names_the_origin_of_each_value(tmp_path: Path) -> None:
     flag = penstock("config", "--url", "sqlite:///x.db", folder=tmp_path, env=env)
     line = next(line for line in flag.out.splitlines() if line.startswith("url "))
     assert line.split() == ["url", "sqlite:///x.db", "--url", "PENSTOCK_URL"]
+
+
+def test_numbers_agree_with_their_nouns(store: PortWorker, tmp_path: Path) -> None:
+    """One dead job is a job, two are jobs."""
+    for count, words in ((1, "1 dead job requeued"), (2, "2 dead jobs requeued")):
+        jobs = [store.enqueue() for _ in range(count)]
+        for _ in jobs:
+            store.bury()
+        ended = penstock("requeue", "--dead", "--url", store.url, folder=tmp_path)
+        assert ended.out.strip() == words
+        store.broker.cancel(jobs)
 
 
 def test_worker_refuses_a_module_that_is_not_there(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import os
 import pty
 import re
 import signal
+import sqlite3
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,8 +17,11 @@ from typing import Any
 import pytest
 
 from tests.support.command_line import PENSTOCK, Ended, environment, penstock
+from tests.support.eventually import eventually
 
 APP = """
+import time
+
 from penstock import App
 
 app = App()
@@ -26,6 +30,11 @@ app = App()
 @app.task
 def add(a: int, b: int = 1) -> int:
     return a + b
+
+
+@app.task
+def nap() -> None:
+    time.sleep(600)
 
 
 @app.task(queue="mail")
@@ -142,6 +151,94 @@ def test_the_same_key_gives_the_same_job(folder: Path) -> None:
         "DuplicateKey",
         first["id"],
     )
+
+
+def test_a_duplicate_is_told_from_its_own_record(folder: Path) -> None:
+    """The same key with another queue answers with the queue in which the job really is."""
+    words = ("enqueue", "shop", "shop.add", "[1]", "--key", "k")
+    first = penstock(*words, "--json", folder=folder).document
+    second = penstock(*words, "--queue", "other", "--json", folder=folder).document
+    assert (second["id"], second["queue"], second["duplicate"]) == (first["id"], "default", True)
+    text = penstock(*words, "--queue", "other", folder=folder).out
+    assert re.search(r"^queue +default$", text, re.MULTILINE), text
+
+
+@pytest.mark.parametrize(
+    ("target", "part"),
+    [
+        ("shop:nope", "module 'shop' has no App called 'nope': it has app"),
+        ("broken", "'broken:app' cannot be imported: RuntimeError: no such luck"),
+        ("broken", "broken.py, line 2); mend the module; --debug shows the traceback"),
+        ("broken", "penstock worker: app "),
+        ("imports", "No module named 'not_there_at_all'"),
+        ("syntax", "syntax.py, line 3"),
+        ("tests_of.nowhere", "module 'tests_of.nowhere' of app 'tests_of.nowhere:app' is not"),
+    ],
+)
+def test_a_wrong_module_is_one_line_with_2(folder: Path, target: str, part: str) -> None:
+    """A worker tells what is wrong with the user's module as `enqueue` does."""
+    (folder / "broken.py").write_text("import penstock\nraise RuntimeError('no such luck')\n")
+    (folder / "imports.py").write_text("import not_there_at_all\n")
+    (folder / "syntax.py").write_text("a = 1\n\nb = = 2\n")
+    (folder / "tests_of").mkdir()
+    ended = penstock("worker", target, folder=folder)
+    assert (ended.code, len(ended.err.splitlines())) == (2, 1), ended
+    assert part in ended.err
+    assert ended.err.startswith("penstock worker: ")
+    error = penstock("worker", target, "--json", folder=folder).error
+    assert (error["exit_code"], f"penstock worker: {error['message']}\n") == (2, ended.err)
+
+
+def test_debug_shows_the_traceback_of_the_users_module(folder: Path) -> None:
+    """`worker --debug` prints it above the line."""
+    (folder / "broken.py").write_text("raise RuntimeError('no such luck')\n")
+    ended = penstock("worker", "broken", "--debug", folder=folder)
+    assert (ended.code, "Traceback (most recent call last)" in ended.err) == (2, True)
+
+
+def test_a_foreign_file_ends_a_worker_as_it_ends_a_command(folder: Path) -> None:
+    """A file of another program is refused with the same code by `queues` and `worker`."""
+    (folder / "notes.db").write_text("no database at all" * 1000)
+    other = sqlite3.connect(folder / "other.db")
+    other.execute("CREATE TABLE jobs (a)")
+    other.commit()
+    other.close()
+    for name in ("notes.db", "other.db"):
+        url = ("--url", f"sqlite:///{folder / name}")
+        codes = [penstock(*w, *url, folder=folder).code for w in (("queues",), ("worker", "shop"))]
+        assert codes == [2, 2], name
+        env = {"PENSTOCK_URL": url[1]}
+        codes = [
+            penstock(*w, folder=folder, env=env).code for w in (("queues",), ("worker", "shop"))
+        ]
+        assert codes == [78, 78], name
+
+
+def test_doctor_knows_a_killed_worker(folder: Path) -> None:
+    """A worker that was killed here is dead at once, though its leases still run."""
+    job = enqueue(folder, "shop.nap")
+    with worker(folder) as process:
+        eventually(
+            lambda: penstock("job", job, "--json", folder=folder).document["state"] == "running",
+            within_s=30,
+            what="the job to run",
+        )
+        well = penstock("doctor", "--json", folder=folder).document
+        process.kill()
+        process.wait()
+    name = well["workers"][0]["worker"]
+    assert not any(one["dead"] for one in well["workers"])
+    pids = {one["pid"] for one in well["workers"]}
+    eventually(
+        lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids),
+        within_s=30,
+        what="the runners to follow their supervisor",
+    )
+    ended = penstock("doctor", "--json", folder=folder)
+    texts = [one["text"] for one in ended.document["findings"] if one["what"] == "workers"]
+    want = f"{name} was killed; its 1 running job is taken over by the next worker"
+    assert (ended.code, texts) == (1, ["0 at work", want])
+    assert all(one["dead"] for one in ended.document["workers"])
 
 
 def test_the_worker_is_the_supervisor_and_nothing_else(folder: Path) -> None:

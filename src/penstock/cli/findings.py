@@ -12,6 +12,7 @@ import msgspec
 from penstock.broker.requests import BrokerFacts, Durability, LeaseFacts, QueueCounts
 from penstock.cli.times import span
 from penstock.errors import BrokerError, UsageError
+from penstock.wording import counted
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,6 +38,7 @@ class WorkerRow(msgspec.Struct, frozen=True, kw_only=True):
         expires_in_ms: until the lease runs out unless it is extended; negative: it has; null: it
             was opened under another boot of its host.
         running: jobs that run under it.
+        dead: its worker is known to be dead: killed on this host, under this boot.
     """
 
     worker: str
@@ -45,9 +47,10 @@ class WorkerRow(msgspec.Struct, frozen=True, kw_only=True):
     queues: tuple[str, ...]
     expires_in_ms: int | None
     running: int
+    dead: bool = False
 
     @classmethod
-    def of(cls, lease: LeaseFacts) -> WorkerRow:
+    def of(cls, lease: LeaseFacts, *, dead: bool) -> WorkerRow:
         """Return the row of a lease."""
         return cls(
             worker=lease.owner.worker,
@@ -56,6 +59,7 @@ class WorkerRow(msgspec.Struct, frozen=True, kw_only=True):
             queues=lease.queues,
             expires_in_ms=lease.expires_in_ms,
             running=lease.running,
+            dead=dead,
         )
 
 
@@ -124,19 +128,48 @@ def _file_system(path: Path) -> str:
 FREE_BYTES_MIN: Final = 2**30
 
 
-def of_workers(leases: Sequence[LeaseFacts], queues: Sequence[QueueCounts]) -> Iterator[Finding]:
-    """Who works, what nobody works on, and what the dead have left behind."""
-    served = {queue for lease in leases if _is_live(lease) for queue in lease.queues}
-    names = {lease.owner.worker for lease in leases if _is_live(lease)}
+def dead_workers(leases: Sequence[LeaseFacts]) -> frozenset[str]:
+    """Return the names of the workers that were killed on this host.
+
+    A worker of another host, boot or pid namespace cannot be known from here: it is not among them.
+    """
+    from penstock.broker.clock import SystemClock
+    from penstock.worker.identity import Identity
+
+    here = Identity.of_this_process(SystemClock().boot_id)
+    return frozenset(lease.owner.worker for lease in here.orphaned(leases))
+
+
+def of_workers(
+    leases: Sequence[LeaseFacts], queues: Sequence[QueueCounts], dead: frozenset[str]
+) -> Iterator[Finding]:
+    """Who works, what nobody works on, and what the dead have left behind.
+
+    Args:
+        leases: all that are open.
+        queues: all there are.
+        dead: names of workers that are known to be dead, though their leases may still run.
+    """
+    live = [one for one in leases if _is_live(one) and one.owner.worker not in dead]
+    served = {queue for lease in live for queue in lease.queues}
+    names = {lease.owner.worker for lease in live}
     yield Finding("ok" if names else "warning", "workers", f"{len(names)} at work")
+    for name in sorted(dead):
+        running = sum(lease.running for lease in leases if lease.owner.worker == name)
+        are = counted(running, "running job is", "running jobs are")
+        rest = f"; its {are} taken over by the next worker" if running else ""
+        # A worker at work takes them over by itself within seconds.
+        state = "problem" if running and not names else "warning"
+        yield Finding(state, "workers", f"{name} was killed{rest}")
     for lease in leases:
-        if not _is_live(lease) and lease.running:
+        if lease.owner.worker not in dead and not _is_live(lease) and lease.running:
             since = span(-(lease.expires_in_ms or 0))
+            jobs = counted(lease.running, "running job")
             yield Finding(
                 "problem",
                 "workers",
-                f"the lease of {lease.owner.worker} ran out {since} ago with {lease.running} "
-                "running jobs: start a worker, which takes them over",
+                f"the lease of {lease.owner.worker} ran out {since} ago with {jobs}: start a "
+                "worker, which takes over",
             )
     for counts in queues:
         yield from _of_queue(counts, is_served=counts.queue in served)
@@ -148,19 +181,25 @@ def _is_live(lease: LeaseFacts) -> bool:
 
 def _of_queue(counts: QueueCounts, *, is_served: bool) -> Iterator[Finding]:
     queue, waiting = counts.queue, counts.queued + counts.scheduled + counts.retrying
+    waits = counted(waiting, "job waits", "jobs wait")
     if counts.paused:
         yield Finding(
             "warning",
             f"queue {queue}",
-            f"is paused, {waiting} jobs wait: penstock queues resume {queue}",
+            f"is paused, {waits}: penstock queues resume {queue}",
         )
     elif waiting and not is_served:
         yield Finding(
             "problem",
             f"queue {queue}",
-            f"{waiting} jobs wait and no worker serves it: penstock worker ... --queues {queue}",
+            f"{waits} and no worker serves it: penstock worker ... --queues {queue}",
         )
     else:
-        yield Finding("ok", f"queue {queue}", f"{waiting} wait, {counts.running} run")
+        yield Finding(
+            "ok",
+            f"queue {queue}",
+            f"{counted(waiting, 'waits', 'wait')}, {counted(counts.running, 'runs', 'run')}",
+        )
     if counts.dead:
-        yield Finding("warning", f"queue {queue}", f"{counts.dead} dead jobs: see penstock dead")
+        text = f"{counted(counts.dead, 'dead job')}: see penstock dead"
+        yield Finding("warning", f"queue {queue}", text)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
+from io import TextIOWrapper
 from typing import Annotated, TextIO
 
 import typer
@@ -81,6 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     No error leaves this function as a traceback, unless `--debug` asks for it.
     """
     words = sys.argv[1:] if arguments is None else list(arguments)
+    _open_closed_streams()
     for stream in (sys.stdout, sys.stderr):
         # Any text can be printed in any locale; what it cannot show appears as an escape.
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
@@ -90,6 +93,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BaseException as error:  # noqa: BLE001 - the boundary
         return _failed(error, words, sys.stderr)
     return Exit.OK if code is None else int(code)
+
+
+class _Unread(TextIOWrapper):
+    """Standard output of a process that was started without one: nobody reads what is written."""
+
+    def write(self, text: str, /) -> int:
+        """Refuse, as a pipe without a reader does."""
+        del text
+        raise BrokenPipeError
+
+
+def _open_closed_streams() -> None:
+    """Give a process that was started with closed standard streams streams again.
+
+    What stays closed would become the descriptor of the next file that is opened: of the database,
+    or of what a worker's jobs print to.
+    """
+    # The lowest free descriptor is taken each time, so these get their own numbers.
+    if sys.stdin is None:
+        sys.stdin = open(os.devnull)  # noqa: PTH123, SIM115 - a stream for the whole process
+    if sys.stdout is None:
+        sys.stdout = _Unread(open(os.devnull, "wb"))  # noqa: PTH123, SIM115 - the same
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w")  # noqa: PTH123, SIM115 - the same
 
 
 def _failed(error: BaseException, words: Sequence[str], stderr: TextIO) -> int:

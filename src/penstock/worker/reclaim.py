@@ -20,6 +20,7 @@ from penstock.core.job import Claimed, StoredError
 from penstock.core.need import runs_alone
 from penstock.core.outcome import Lost, Outcome, PayloadUnreadable
 from penstock.errors import OutcomeUnknown, Unavailable
+from penstock.wording import counted
 
 from .identity import Identity
 from .leases import Leases
@@ -102,10 +103,10 @@ class Reclaim:
         await self._link.ask(self._link.broker.close_leases([one.id for one in orphans]))
         for one in orphans:
             _log.warning(
-                "worker %s (pid %d) is dead: its lease is closed, %d jobs are taken over",
+                "worker %s (pid %d) is dead: its lease is closed, %s taken over",
                 one.owner.worker,
                 one.owner.pid,
-                one.running,
+                counted(one.running, "job is", "jobs are"),
             )
 
     async def _take_all(self) -> None:

@@ -16,6 +16,7 @@ from penstock.cli.shapes import JobDocument, JobRow
 from penstock.cli.times import span
 from penstock.core.job import Reason
 from penstock.core.lifecycle import State
+from penstock.wording import counted
 
 _COLUMNS = (
     Column("id", whole=True),
@@ -67,7 +68,11 @@ def dead(
         out.document({"dead": total, "jobs": rows, "next_before": page.next_before})
         return None
     _print(session, rows)
-    shown = f"{len(rows)} of {total} dead jobs" if rows else f"no job matches; {total} dead in all"
+    shown = (
+        f"{len(rows)} of {counted(total, 'dead job')}"
+        if rows
+        else f"no job matches; {total} dead in all"
+    )
     more = f"; more: add --before {page.next_before}" if page.next_before else ""
     out.note(f"{shown}{more}")
     return None

@@ -26,9 +26,9 @@ def doctor(
 
     Exits with 1 when there is a problem; warnings do not count. JSON: {"findings": [{"state",
     "what", "text"}], "broker": {...}, "workers": [{"worker", "host", "pid", "queues",
-    "expires_in_ms", "running"}]}; state is ok, warning or problem. With --worker: {"workers":
-    [{"socket", "state", "text", "health"}]}; it exits with 0 when at least one worker answers and
-    all that answer are live.
+    "expires_in_ms", "running", "dead"}]}; state is ok, warning or problem. With --worker:
+    {"workers": [{"socket", "state", "text", "health"}]}; it exits with 0 when at least one worker
+    answers and all that answer are live.
     """
     if worker:
         return _ask_workers(session.output)
@@ -42,9 +42,10 @@ def doctor(
             facts = broker.describe()
             leases = broker.leases()
             found += f.of_broker(facts)
-            found += f.of_workers(leases, broker.counts())
+            dead = f.dead_workers(leases)
+            found += f.of_workers(leases, broker.counts(), dead)
         broker_document = msgspec.to_builtins(facts)
-        workers = [f.WorkerRow.of(lease) for lease in leases]
+        workers = [f.WorkerRow.of(one, dead=one.owner.worker in dead) for one in leases]
     except f.BROKER_TROUBLE as error:
         found.append(f.Finding("problem", "broker", str(error)))
     out = session.output
@@ -89,4 +90,6 @@ def _print(out: Output, found: list[f.Finding], workers: list[f.WorkerRow]) -> N
 
 def _cells(row: f.WorkerRow) -> list[str]:
     left = "of another boot" if row.expires_in_ms is None else span(row.expires_in_ms)
+    if row.dead:
+        left = "dead"
     return [row.worker, row.host, str(row.pid), str(row.running), left, ",".join(row.queues)]

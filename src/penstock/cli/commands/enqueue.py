@@ -13,7 +13,6 @@ from penstock.cli.target import Target, load_app
 from penstock.errors import BadSetting
 
 if TYPE_CHECKING:
-    from penstock.builder import Plan
     from penstock.core.lifecycle import State
     from penstock.job import Job
 
@@ -40,8 +39,9 @@ def enqueue(  # noqa: PLR0913 - one parameter per option
 ) -> Answer:
     """Enqueue one job by the name of its task.
 
-    Prints its id, its state, what the stored job survives, and where it is stored. JSON: {"id",
-    "task", "queue", "state", "durability", "duplicate", "location"}.
+    Prints its id, its state, what the stored job survives, and where it is stored; where --key is
+    known, of the job that holds it. JSON: {"id", "task", "queue", "state", "durability",
+    "duplicate", "location"}.
     """
     from penstock.asked import Asked, ask
     from penstock.builder import Plan
@@ -59,17 +59,25 @@ def enqueue(  # noqa: PLR0913 - one parameter per option
     call = Call[Any](plan, args, kwargs)
     with session.broker_of(app) as location:
         job = app.client.enqueue(call)
-        state = job.status()
+        task, name = plan.spec.task, plan.queue
+        if job.duplicate:
+            # The job that holds the key may stand elsewhere than this call asked for.
+            held = job.record()
+            task, name, state = held.spec.task, held.queue, held.state
+        else:
+            state = job.status()
     if quiet and not session.output.as_json:
         session.output.line(job.id)
     else:
-        _say(session.output, plan, job, state, location)
+        _say(session.output, job, (task, name, state), location)
     return None
 
 
-def _say(out: Output, plan: Plan, job: Job[Any], state: State, location: str) -> None:
+def _say(out: Output, job: Job[Any], stored: tuple[str, str, State], location: str) -> None:
+    """Print the answer; `stored` is task, queue and state as the broker has them."""
+    task, queue, state = stored
     if out.as_json:
-        answer = {"id": job.id, "task": plan.spec.task, "queue": plan.queue, "state": state}
+        answer = {"id": job.id, "task": task, "queue": queue, "state": state}
         more = {"durability": job.durability, "duplicate": job.duplicate, "location": location}
         out.document(answer | more)
         return
@@ -78,7 +86,7 @@ def _say(out: Output, plan: Plan, job: Job[Any], state: State, location: str) ->
         [
             ("job", job.id),
             ("state", f"{state} ({word})"),
-            ("queue", plan.queue),
+            ("queue", queue),
             ("durability", str(job.durability)),
             ("stored in", location),
         ]
@@ -134,8 +142,14 @@ def _time(text: str) -> Any:
     from datetime import datetime
 
     try:
-        return datetime.fromisoformat(text)
+        instant = datetime.fromisoformat(text)
     except ValueError as error:
         raise BadSetting(
             f"--run-at {text!r} is not a time: write it as 2027-01-31T08:00:00+01:00"
         ) from error
+    if instant.tzinfo is None:
+        raise BadSetting(
+            f"--run-at {text!r} is without a time zone: append Z for UTC, or the distance from it, "
+            "as +01:00"
+        )
+    return instant

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -14,9 +14,14 @@ from penstock.cli.exits import Declined
 from penstock.cli.session import Session
 from penstock.core.lifecycle import FINAL, State
 from penstock.errors import BadSetting
+from penstock.wording import counted
 
 if TYPE_CHECKING:
     from penstock.broker.protocol import Broker
+
+#: States that can be purged, in the order of the reference.
+_FINAL: Final = tuple(state.value for state in State if state in FINAL)
+_METAVAR: Final = "|".join(_FINAL)
 
 
 def purge(
@@ -24,9 +29,11 @@ def purge(
     *,
     queue: Annotated[str, typer.Option(metavar="QUEUE", help="Only jobs of this queue.")],
     state: Annotated[
-        list[State],
-        typer.Option(help="Only jobs in this final state; may be repeated."),
-    ],
+        list[str] | None,
+        typer.Option(
+            metavar=_METAVAR, help="Only jobs in this final state; may be repeated.  [required]"
+        ),
+    ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> Answer:
     """Forget final jobs of a queue, for ever.
@@ -37,41 +44,49 @@ def purge(
     """
     from penstock.broker.requests import JobFilter
 
-    not_final = [s for s in state if s not in FINAL]
-    if not_final:
-        final = ", ".join(s for s in State if s in FINAL)
-        raise BadSetting(
-            f"state {not_final[0].value!r} is not final: purge forgets only {final} jobs; cancel "
-            "waiting ones first"
-        )
+    states = _final(state or [])
     out = session.output
     with session.broker() as broker:
         check_queue(broker, queue)
         if not yes:
-            _confirm(broker, queue, state)
+            _confirm(broker, queue, states)
         count = over_all(
             broker,
-            JobFilter(queue=queue, states=tuple(state)),
+            JobFilter(queue=queue, states=states),
             broker.delete,
             lambda done: out.progress(f"{done} purged"),
         )
     if out.as_json:
         out.document({"queue": queue, "purged": count})
     else:
-        out.line(f"{count} jobs of queue {queue} purged")
+        out.line(f"{counted(count, 'job')} of queue {queue} purged")
     return None
 
 
-def _confirm(broker: Broker, queue: str, states: list[State]) -> None:
+def _final(names: list[str]) -> tuple[State, ...]:
+    """Return the states, each once. Raises BadSetting when there is none, or one is not final."""
+    final = ", ".join(_FINAL)
+    if not names:
+        raise BadSetting(f"--state is missing: say which jobs are forgotten, of {final}")
+    wrong = next((name for name in names if name not in _FINAL), None)
+    if wrong is not None:
+        raise BadSetting(
+            f"state {wrong!r} is not final: purge forgets only {final} jobs; cancel waiting ones "
+            "first"
+        )
+    return tuple(dict.fromkeys(State(name) for name in names))
+
+
+def _confirm(broker: Broker, queue: str, states: tuple[State, ...]) -> None:
     """Ask for the name of the queue. Raises Declined when something else is answered."""
     if not sys.stdin.isatty():
         raise Declined(
             "purge asks before it forgets jobs, and nobody is there to answer: add --yes"
         )
     [counts] = [c for c in broker.counts() if c.queue == queue]
-    facts = ", ".join(f"{getattr(counts, state)} {state}" for state in dict.fromkeys(states))
+    facts = ", ".join(counted(getattr(counts, state), f"{state} job") for state in states)
     sys.stderr.write(
-        f"This forgets {facts} jobs of queue {queue}, with their results, for ever.\n"
+        f"This forgets {facts} of queue {queue}, with their results, for ever.\n"
         "Type the name of the queue to go on: "
     )
     sys.stderr.flush()

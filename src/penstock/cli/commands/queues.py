@@ -26,10 +26,11 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the queue.")]
 def queues(session: Session) -> Answer:
     """List the queues.
 
-    Jobs by state (states without a job are left out), paused or not, and how long the oldest queued
-    job has waited.
+    Jobs by state, paused or not, and how long the oldest queued job has waited. The columns queued,
+    running, completed and dead are always there, the others where a queue has a job in that state.
 
-    JSON: {"queues": [{"queue", "paused", "states": {STATE: COUNT}, "oldest_queued_ms"}]}.
+    JSON, with every state named: {"queues": [{"queue", "paused", "states": {STATE: COUNT},
+    "oldest_queued_ms"}]}.
     """
     with session.broker() as broker:
         rows = [QueueRow.of(counts) for counts in broker.counts()]

@@ -14,6 +14,7 @@ from penstock.core.ids import check_job_id
 from penstock.core.job import Reason
 from penstock.core.lifecycle import State
 from penstock.errors import BadSetting
+from penstock.wording import counted
 
 Ids = Annotated[
     list[str] | None,
@@ -88,7 +89,9 @@ def _requeue_dead(
     if session.output.as_json:
         session.output.document({"requeued": count})
     else:
-        session.output.line(f"{count} dead jobs requeued" if count else "no dead job matches")
+        session.output.line(
+            f"{counted(count, 'dead job')} requeued" if count else "no dead job matches"
+        )
     return None
 
 
