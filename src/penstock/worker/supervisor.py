@@ -108,7 +108,7 @@ class Supervisor:
         await first_of(preparing, self._stopping.drain.wait())
         if not preparing.done():
             # The broker did not answer yet, so nothing was claimed.
-            preparing.cancel()
+            await _give_up(preparing)
             await end_runners(start.runners)
             return EXIT_DRAINED
         duties = preparing.result()
@@ -235,6 +235,21 @@ class Supervisor:
             await self._stopping.quiet_changed.sleep()
             runners.set_quiet(on=self._stopping.is_quiet)
             children.bell.ring()
+
+
+async def _give_up(preparing: asyncio.Task[_Duties]) -> None:
+    """End the preparations.
+
+    Race: the lease may be opened just now; then it is closed, and does not stay until it runs out.
+    """
+    await asyncio.wait([preparing], timeout=_CLOSE_S)
+    if not preparing.done():
+        preparing.cancel()
+    elif preparing.exception() is None:
+        made = preparing.result()
+        for detach in made.detach:
+            detach()
+        await _close_leases(made.parts)
 
 
 async def _close_leases(parts: Parts) -> None:
