@@ -33,7 +33,7 @@ def test_it_says_what_the_app_holds(bench: RunnerBench) -> None:
 @pytest.mark.parametrize(
     ("app", "kind", "word"),
     [
-        ("tests.support.no_such_app:app", "ModuleNotFoundError", "no_such_app"),
+        ("tests.support.no_such_app:app", "BadSetting", "no_such_app"),
         ("tests.support.runner_app:nothing", "BadSetting", "nothing"),
         ("tests.support.runner_app", "BadSetting", "module:attribute"),
         ("tests.support.broken_app:app", "ZeroDivisionError", "division"),
