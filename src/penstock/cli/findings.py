@@ -11,8 +11,8 @@ import msgspec
 
 from penstock.broker.requests import BrokerFacts, Durability, LeaseFacts, QueueCounts
 from penstock.cli.times import span
+from penstock.core.wording import counted
 from penstock.errors import BrokerError, UsageError
-from penstock.wording import counted
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -19,8 +19,8 @@ from penstock.core.ids import Fence, LeaseId
 from penstock.core.job import Claimed, StoredError
 from penstock.core.need import runs_alone
 from penstock.core.outcome import Lost, Outcome, PayloadUnreadable
+from penstock.core.wording import counted
 from penstock.errors import OutcomeUnknown, Unavailable
-from penstock.wording import counted
 
 from .identity import Identity
 from .leases import Leases

@@ -16,7 +16,7 @@ from penstock.cli.shapes import JobDocument, JobRow
 from penstock.cli.times import span
 from penstock.core.job import Reason
 from penstock.core.lifecycle import State
-from penstock.wording import counted
+from penstock.core.wording import counted
 
 _COLUMNS = (
     Column("id", whole=True),

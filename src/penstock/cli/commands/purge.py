@@ -13,8 +13,8 @@ from penstock.cli.commands.queues import check_queue
 from penstock.cli.exits import Declined
 from penstock.cli.session import Session
 from penstock.core.lifecycle import FINAL, State
+from penstock.core.wording import counted
 from penstock.errors import BadSetting
-from penstock.wording import counted
 
 if TYPE_CHECKING:
     from penstock.broker.protocol import Broker

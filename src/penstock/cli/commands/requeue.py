@@ -13,8 +13,8 @@ from penstock.cli.session import Session
 from penstock.core.ids import check_job_id
 from penstock.core.job import Reason
 from penstock.core.lifecycle import State
+from penstock.core.wording import counted
 from penstock.errors import BadSetting
-from penstock.wording import counted
 
 Ids = Annotated[
     list[str] | None,
