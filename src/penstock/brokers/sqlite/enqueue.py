@@ -9,7 +9,6 @@ transitions:
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import groupby, repeat
 from typing import Final, NamedTuple
@@ -119,14 +118,10 @@ def _insert(tx: Transaction, entries: list[Entry], states: list[State]) -> set[s
 
 
 def _count(tx: Transaction, entries: Sequence[Entry], states: Sequence[State]) -> None:
-    arrived = Counter(
-        (entry.tag, state, entry.request.spec.need)
-        for entry, state in zip(entries, states, strict=True)
-    )
-    for (tag, state, need), jobs in arrived.items():
-        tx.moved(tag, None, state, jobs)
+    for entry, state in zip(entries, states, strict=True):
+        tx.moved(entry.tag, None, state)
         if state is State.QUEUED:
-            tx.fresh[tag, need] += jobs
+            tx.fresh[entry.tag, entry.request.spec.need] += 1
 
 
 def _known(tx: Transaction, job_id: JobId, durability: Durability) -> Accepted:
