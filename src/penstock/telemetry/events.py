@@ -9,15 +9,12 @@ of the dead, are in its log and health counts only.
 
 from __future__ import annotations
 
-import logging
 from typing import Protocol
 
 import msgspec
 
 from penstock.core.ids import JobId
 from penstock.signals import SoftTimeLimit
-
-_log = logging.getLogger("penstock.telemetry")
 
 
 class JobEnqueued(msgspec.Struct, frozen=True, kw_only=True):
@@ -122,10 +119,13 @@ class EventSinks:
 
     def _note(self, number: int, sink: EventSink, event: Event) -> None:
         """Log the failure that is being handled: in full the first time, then at debug only."""
+        # Imported here: a program that only enqueues pays for nothing it does not use.
+        import logging
+
         # Race: two threads may both be the first; then it is told twice.
         is_first = number not in self._failed
         self._failed.add(number)
-        _log.log(
+        logging.getLogger("penstock.telemetry").log(
             logging.ERROR if is_first else logging.DEBUG,
             "event sink %r failed on %s; it is still told of events, further failures are logged "
             "at debug only",

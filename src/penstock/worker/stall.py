@@ -54,6 +54,7 @@ class Stalls:
         self._runners = runners
         self._crew = crew
         self._reported: set[RunnerProcess] = set()
+        self._condemned: set[RunnerProcess] = set()
         settings = parts.settings
         # Less than two beats of silence mean nothing: a beat may be late on a busy machine.
         self._report_ms = max(_SILENT_MS, settings.runner_stall_report_ms)
@@ -71,6 +72,7 @@ class Stalls:
             awake_ms = round(min(now_s - last_s, 2 * _TICK_S) * 1000)
             last_s = now_s
             self._reported.intersection_update(self._runners.all)
+            self._condemned.intersection_update(self._runners.all)
             for runner in self._runners.all:
                 if runner.beat is not None and runner.phase is not Phase.ENDED:
                     self._look(runner, awake_ms)
@@ -79,7 +81,9 @@ class Stalls:
         settings = self._parts.settings
         runner.silent_ms += awake_ms
         if self._blocks_all(runner):
-            self._kill(runner, "it keeps the broker's file locked, and no lease can be extended")
+            if runner not in self._condemned:
+                self._condemned.add(runner)
+                self._crew.send(f"ending runner {runner.pid}", self._unblock(runner))
             return
         if runner.silent_ms < self._report_ms:
             if runner in self._reported:
@@ -94,13 +98,20 @@ class Stalls:
         if runner.silent_ms >= settings.runner_stall_kill_ms:
             self._kill(runner, "it did not move")
 
-    def _kill(self, runner: RunnerProcess, why: str) -> None:
+    async def _unblock(self, runner: RunnerProcess) -> None:
+        """Kill a runner that blocks everybody, once its stack is known."""
+        stack = await _stack_of(runner)
+        why = "it keeps the broker's file locked, and no lease can be extended"
+        self._kill(runner, why, stack)
+
+    def _kill(self, runner: RunnerProcess, why: str, stack: str = "") -> None:
         if runner.end is None:
             _log.error(
                 "runner %d stood still for %.1f s and is killed, because %s; its jobs are suspects",
                 runner.pid,
                 runner.silent_ms / 1000,
                 why,
+                exc_info=StoodStill(stack) if stack else None,
             )
             self._reported.discard(runner)
             runner.kill(End.STALLED)
@@ -113,12 +124,7 @@ class Stalls:
 
     async def _report(self, runner: RunnerProcess) -> None:
         silent_s = runner.silent_ms / 1000
-        start = runner.ask_stack()
-        loop = asyncio.get_running_loop()
-        end_s, stack = loop.time() + _STACK_S, ""
-        while not stack and loop.time() < end_s:
-            await asyncio.sleep(_STACK_S / 20)
-            stack = runner.read_stack(start)
+        stack = await _stack_of(runner)
         _log.warning(
             "runner %d has stood still for %.1f s; its process is %s. Its jobs (%d at its last "
             "beat) keep their lease and do not run twice; it is replaced after %.0f s",
@@ -129,6 +135,17 @@ class Stalls:
             self._parts.settings.runner_stall_kill_ms / 1000,
             exc_info=StoodStill(stack or "no stack can be had from it in this state"),
         )
+
+
+async def _stack_of(runner: RunnerProcess) -> str:
+    """Return the runner's stack, empty where its process cannot run."""
+    start = runner.ask_stack()
+    loop = asyncio.get_running_loop()
+    end_s, stack = loop.time() + _STACK_S, ""
+    while not stack and loop.time() < end_s:
+        await asyncio.sleep(_STACK_S / 20)
+        stack = runner.read_stack(start)
+    return stack
 
 
 def process_state(pid: int) -> str:
