@@ -25,7 +25,7 @@ import apsw
 
 from penstock.broker.requests import Offer
 from penstock.brokers.sqlite.claim import heads_statement
-from penstock.brokers.sqlite.connection import connect
+from penstock.brokers.sqlite.connection import PAGE_BYTES, connect
 from penstock.brokers.sqlite.statements import read_sql, read_statements
 
 JOBS = 10_000
@@ -51,7 +51,7 @@ class Layout:
     held: str = read_statements("settle")["held"]
     complete: str = read_statements("settle")["complete"]
     queued: str | int = "queued"
-    pragmas: tuple[str, ...] = ()
+    pragmas: tuple[str, ...] = (f"page_size = {PAGE_BYTES}",)
     peeks: bool = False
 
     def edit(self, change: Callable[[str], str]) -> Layout:
@@ -114,10 +114,10 @@ LAYOUTS: dict[str, Layout] = {
     "no CHECK": BUILT.edit(no_checks),
     "insert with RETURNING": replace(BUILT, insert=f"{BUILT.insert}\nRETURNING id"),
     "planner looks at values": replace(BUILT, peeks=True),
-    "pages of 2 KiB": replace(BUILT, pragmas=("page_size = 2048",)),
-    "pages of 8 KiB": replace(BUILT, pragmas=("page_size = 8192",)),
-    "cache of 16 MB": replace(BUILT, pragmas=("cache_size = -16000",)),
-    "checkpoint at 4,000 pages": replace(BUILT, pragmas=("wal_autocheckpoint = 4000",)),
+    "pages of 1 KiB": replace(BUILT, pragmas=("page_size = 1024", "wal_autocheckpoint = 4000")),
+    "pages of 4 KiB": replace(BUILT, pragmas=("page_size = 4096", "wal_autocheckpoint = 1000")),
+    "cache of 16 MB": replace(BUILT, pragmas=(*BUILT.pragmas, "cache_size = -16000")),
+    "checkpoint at 16 MiB": replace(BUILT, pragmas=(*BUILT.pragmas, "wal_autocheckpoint = 8000")),
     "no index for prune": BUILT.edit(without_index("job_final")),
     "no index for reclaim": BUILT.edit(without_index("job_running")),
 }

@@ -13,7 +13,7 @@ import pytest
 
 from penstock.broker import requests as r
 from penstock.brokers.sqlite import SqliteBroker
-from penstock.brokers.sqlite.connection import check_sqlite_version
+from penstock.brokers.sqlite.connection import PAGE_BYTES, check_sqlite_version
 from penstock.brokers.sqlite.place import check_place, file_system_of
 from penstock.errors import BadSetting, Unavailable, UsageError, WrongContext
 from tests.support.sqlite_actor import QUEUE, ROOT, Actor
@@ -141,7 +141,7 @@ def test_a_damaged_file_is_told(tmp_path: Path) -> None:
     (root,) = look(path, "SELECT rootpage FROM sqlite_schema WHERE name = 'job'")[0]
     content = bytearray(path.read_bytes())
     page = int(str(root)) - 1
-    content[page * 4096 : (page + 1) * 4096] = b"\xa5" * 4096
+    content[page * PAGE_BYTES : (page + 1) * PAGE_BYTES] = b"\xa5" * PAGE_BYTES
     path.write_bytes(content)
     damaged = SqliteBroker.open(path)
     with pytest.raises(Unavailable, match=r"damaged.*recover"):

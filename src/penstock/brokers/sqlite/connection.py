@@ -23,6 +23,11 @@ _SLEEP_S_MIN: Final = 0.0001
 _SLEEP_S_MAX: Final = 0.002
 #: Statements kept prepared per connection; the adapter has about 90, and claims vary by offers.
 _STATEMENT_CACHE: Final = 200
+#: Bytes; a commit of one job writes four or five pages to the log, and every checkpoint waits until
+#: the disk has them: half of SQLite's default is a third faster there, and no slower in batches.
+PAGE_BYTES: Final = 2_048
+#: Pages; SQLite moves the log into the file when it is longer: 4 MiB, some 400 commits of one job.
+CHECKPOINT_PAGES: Final = 2_000
 #: Bytes; a log that grew past this in a burst is cut back when it is next started anew.
 LOG_BYTES_MAX: Final = 16 * 2**20
 
@@ -61,6 +66,7 @@ def connect(
     # every call wherever a value might decide on a partial index, at ten times its cost.
     connection.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)
     connection.set_busy_handler(_patience(busy_timeout_s))
+    connection.wal_autocheckpoint(CHECKPOINT_PAGES)
     connection.execute(f"PRAGMA journal_size_limit = {LOG_BYTES_MAX}")
     connection.execute(f"PRAGMA query_only = {'ON' if reads_only else 'OFF'}")
     return connection

@@ -13,6 +13,7 @@ import apsw
 
 from penstock.errors import BadSetting
 
+from .connection import PAGE_BYTES
 from .statements import read_sql
 
 #: Version that this adapter reads and writes.
@@ -33,6 +34,8 @@ def prepare(connection: apsw.Connection, path: Path, *, busy_timeout_s: float) -
         apsw.Error: the file cannot be read or written.
     """
     _check_owner(connection, path)
+    # It counts only where the file is new.
+    connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")
     _use_log(connection, busy_timeout_s)
     if version_of(connection) == SCHEMA_VERSION:
         return
