@@ -11,7 +11,7 @@ from penstock.cli import findings, shapes, workers
 from penstock.cli.failure import Failure
 from penstock.core.job import StoredError
 from penstock.demo import summary
-from penstock.worker.health import ChildHealth, Health, RunnerHealth
+from penstock.worker.supervisor.health import ChildHealth, Health, RunnerHealth
 from scripts.reference.docstring import markdown
 
 #: Heading -> command, what its document is, and the records in it.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import groupby
 
-from penstock.settings import SETTINGS, Setting
+from penstock.config.settings import SETTINGS, Setting
 
 #: What each component's settings are about.
 COMPONENTS = {

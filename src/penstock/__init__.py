@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from penstock.core.lifecycle import State
     from penstock.core.retry import Exponential
     from penstock.job import After, Job
-    from penstock.library import library_task
     from penstock.signals import CancelRequested, Discard, Retry, Snooze, SoftTimeLimit
     from penstock.task import AsyncTask, Call, SyncTask, Task
+    from penstock.tasks.library import library_task
 
 __all__ = [
     "After",
@@ -61,7 +61,7 @@ _PLACES: Final = {
     "SyncTask": "task",
     "Task": "task",
     "current_job": "context",
-    "library_task": "library",
+    "library_task": "tasks.library",
 }
 
 

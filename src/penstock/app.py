@@ -6,17 +6,17 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, Unpack, overload
 
-from penstock import task_builder
-from penstock.asked import QUEUE_DEFAULT
-from penstock.client import Client
+from penstock.client.client import Client
 from penstock.core.ids import check_job_id
 from penstock.core.manifest import AppManifest
 from penstock.errors import WrongContext
 from penstock.job import Job
-from penstock.loading import Includes
-from penstock.options import TaskOptions
-from penstock.registry import Registry
 from penstock.task import AsyncTask, Call, Home, P, R, SyncTask, Task
+from penstock.tasks import builder
+from penstock.tasks.asked import QUEUE_DEFAULT
+from penstock.tasks.loading import Includes
+from penstock.tasks.options import TaskOptions
+from penstock.tasks.registry import Registry
 from penstock.telemetry.events import EventSinks
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from penstock.broker.protocol import Broker, Enqueuer
     from penstock.broker.requests import Durability
-    from penstock.config import Config
+    from penstock.config.resolve import Config
     from penstock.middleware import Middleware
     from penstock.telemetry.events import EventSink
 
@@ -50,7 +50,7 @@ class App:
     """Tasks, hooks and middleware, and one broker.
 
     Making an app reads nothing and connects nowhere. At the first enqueue it resolves its settings
-    (`config.load`: environment and files) and opens the broker; in a fork the broker starts anew.
+    (`config.resolve`: environment, files) and opens the broker; in a fork the broker starts anew.
 
     Args:
         url: broker; None: PENSTOCK_URL, the settings file, or penstock.db beside the nearest
@@ -106,7 +106,7 @@ class App:
         Raises:
             BadSetting: an option breaks its rule, or the name is taken by another function.
         """
-        return task_builder.decorate(function, options, self._adopt)
+        return builder.decorate(function, options, self._adopt)
 
     def _adopt(self, task: AnyTask) -> AnyTask:
         self.registry.add(task.home.registration)
@@ -122,7 +122,7 @@ class App:
         Raises:
             BadSetting: a module has no library task, or a name is taken.
         """
-        for task in task_builder.library_tasks(modules):
+        for task in builder.library_tasks(modules):
             if self not in task.home.apps:
                 self._adopt(task)
 
@@ -197,9 +197,9 @@ class App:
             BadSetting: a setting breaks its rule.
         """
         if self._config is None:
-            from penstock import config
+            from penstock.config import resolve
 
-            self._config = config.load(app=self._given)
+            self._config = resolve.load(app=self._given)
         return self._config
 
     @property
@@ -239,13 +239,13 @@ class App:
             PayloadTooLarge: one of them; nothing was stored.
             Unavailable, OutcomeUnknown: as `Task.enqueue`, for all.
         """
-        return self.client.enqueue_many(calls, task_builder.durability(durability))
+        return self.client.enqueue_many(calls, builder.durability(durability))
 
     async def aenqueue_many(
         self, calls: Iterable[Call[R]], *, durability: Durability | str | None = None
     ) -> list[Job[R]]:
         """Enqueue calls as `enqueue_many` does, without blocking the event loop."""
-        return await self.client.aenqueue_many(calls, task_builder.durability(durability))
+        return await self.client.aenqueue_many(calls, builder.durability(durability))
 
     def install_enqueuer(self, enqueuer: Enqueuer | None) -> None:
         """Send everything through `enqueuer` from now on; None: to the app's own broker again.
@@ -257,7 +257,7 @@ class App:
 
     def manifest(self) -> AppManifest:
         """Return what a supervisor must know of the app, as data."""
-        from penstock.settings import as_text
+        from penstock.config.settings import as_text
 
         tasks = tuple(registration.facts() for registration in self.registry)
         queues = dict.fromkeys([QUEUE_DEFAULT, *(task.queue for task in tasks)])
@@ -273,10 +273,10 @@ class App:
         self.client.close()
 
     def _open_broker(self) -> Broker:
-        from penstock import config
+        from penstock.config import resolve
         from penstock.connect import connect_as
 
-        if config.is_child():
+        if resolve.is_child():
             raise WrongContext(
                 "a child process holds no broker credentials and may not connect: enqueue through "
                 "the tasks of the worker's own app"

@@ -13,8 +13,8 @@ from penstock.errors import BadSetting
 
 if TYPE_CHECKING:
     from penstock.broker.protocol import Broker
+    from penstock.config.settings import Settings
     from penstock.core.clock import Clock
-    from penstock.settings import Settings
 
 #: Name of the file where no URL says otherwise.
 FILE_DEFAULT = "penstock.db"

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import msgspec
 
     from penstock.broker.requests import CancelAnswer, Durability
-    from penstock.client import Client
+    from penstock.client.client import Client
 
 R_co = TypeVar("R_co", covariant=True)
 

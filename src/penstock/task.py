@@ -9,18 +9,18 @@ from __future__ import annotations
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, Unpack
 
-from penstock.asked import Asked, ask
-from penstock.builder import Plan
+from penstock.client.builder import Plan
 from penstock.errors import WrongContext
+from penstock.tasks.asked import Asked, ask
 
 if TYPE_CHECKING:
     from typing import Self
 
     from penstock.app import App
-    from penstock.client import Client
+    from penstock.client.client import Client
     from penstock.job import Job
-    from penstock.options import CallOptions
-    from penstock.registry import Registration
+    from penstock.tasks.options import CallOptions
+    from penstock.tasks.registry import Registration
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -9,7 +9,7 @@ import pytest
 
 from penstock.core.job import Reason
 from penstock.core.lifecycle import State
-from penstock.options import CallOptions
+from penstock.tasks.options import CallOptions
 from tests.chaos import tasks
 from tests.support import history as h
 from tests.support import processes

@@ -17,7 +17,7 @@ from penstock.core.job import NO_CHARGES, Claimed, Reason
 from penstock.core.lifecycle import State
 from penstock.core.settlement import Applied, Complete, Settlement
 from penstock.errors import LeaseLost, UsageError
-from penstock.registry import Registration
+from penstock.tasks.registry import Registration
 from penstock.telemetry.events import AttemptFinished, AttemptStarted, JobEnqueued
 from penstock.telemetry.events import LeaseLost as EventLeaseLost
 from penstock.testing.faulty import Call, Fault, FaultyBroker, fail_nth

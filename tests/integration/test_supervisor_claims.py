@@ -22,23 +22,23 @@ from penstock.core.lifecycle import State
 from penstock.errors import OutcomeUnknown
 from penstock.executors.process import Spawner
 from penstock.testing.clock import ManualClock
-from penstock.worker.cancels import Cancels
-from penstock.worker.channel import kill_if_deaf
-from penstock.worker.child_pool import ChildPool
-from penstock.worker.children import Children
-from penstock.worker.crew import Crew
-from penstock.worker.identity import Identity
-from penstock.worker.leases import Leases
-from penstock.worker.link import BrokerLink
-from penstock.worker.parts import Parts
-from penstock.worker.plan import WorkerPlan
-from penstock.worker.reclaim import Reclaim
-from penstock.worker.runner_process import End
-from penstock.worker.runners import Runners
-from penstock.worker.settling import Settler
-from penstock.worker.slots import Slots
-from penstock.worker.stopping import Stopping
-from penstock.worker.task_facts import Tasks
+from penstock.worker.supervisor.cancels import Cancels
+from penstock.worker.supervisor.channel import kill_if_deaf
+from penstock.worker.supervisor.child_pool import ChildPool
+from penstock.worker.supervisor.children import Children
+from penstock.worker.supervisor.crew import Crew
+from penstock.worker.supervisor.identity import Identity
+from penstock.worker.supervisor.leases import Leases
+from penstock.worker.supervisor.link import BrokerLink
+from penstock.worker.supervisor.parts import Parts
+from penstock.worker.supervisor.plan import WorkerPlan
+from penstock.worker.supervisor.reclaim import Reclaim
+from penstock.worker.supervisor.runner_process import End
+from penstock.worker.supervisor.runners import Runners
+from penstock.worker.supervisor.settling import Settler
+from penstock.worker.supervisor.slots import Slots
+from penstock.worker.supervisor.stopping import Stopping
+from penstock.worker.supervisor.task_facts import Tasks
 from tests.support.supervised import APP, SOON_S, TIMERS, TRACE_ENV
 
 TTL_MS = 60_000

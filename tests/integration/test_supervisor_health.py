@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from penstock.errors import Unavailable
-from penstock.worker.health import health_dir, health_sockets, read_health
+from penstock.worker.supervisor.health import health_dir, health_sockets, read_health
 from tests.support import processes
 from tests.support import supervised_app as tasks
 from tests.support.eventually import eventually

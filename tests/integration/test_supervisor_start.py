@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from penstock.worker.plan import PLAN_FD_ENV, WorkerPlan, write_plan
-from penstock.worker.startup import EXIT_FAILED, EXIT_REFUSED, EXIT_USAGE
+from penstock.worker.supervisor.plan import PLAN_FD_ENV, WorkerPlan, write_plan
+from penstock.worker.supervisor.startup import EXIT_FAILED, EXIT_REFUSED, EXIT_USAGE
 from tests.support import processes
 from tests.support import supervised_app as tasks
 from tests.support.eventually import eventually
@@ -104,7 +104,7 @@ def test_without_a_plan_the_way_out_is_named(tmp_path: Path) -> None:
 
 def test_a_plan_survives_its_descriptor_once() -> None:
     """What is written can be read back, and the descriptor is closed by the reading."""
-    from penstock.worker.plan import read_plan
+    from penstock.worker.supervisor.plan import read_plan
 
     plan = WorkerPlan(app="a:b", flags={"url": "sqlite:///x"}, burst=True)
     descriptor = write_plan(plan)

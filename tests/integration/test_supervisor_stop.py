@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from penstock.core.lifecycle import State
-from penstock.worker.health import health_dir, health_sockets
+from penstock.worker.supervisor.health import health_dir, health_sockets
 from tests.support import processes
 from tests.support import supervised_app as tasks
 from tests.support.eventually import eventually

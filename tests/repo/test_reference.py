@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from penstock import errors
+from penstock.config.settings import SETTINGS
 from penstock.core.lifecycle import TRANSITIONS, Event, State
-from penstock.settings import SETTINGS
 from scripts import docs
 from scripts.reference.docstring import markdown
 from tests.repo.repository import report

@@ -35,7 +35,7 @@ SCOPES: list[tuple[Rule, tuple[str, ...]]] = [
 
 #: Files of src/ that may read the environment and argv, by how they begin or end: the command line,
 #: the mains of processes, and the settings.
-ENTRY_POINTS = ("src/penstock/cli/", "src/penstock/testing/", "src/penstock/config.py")
+ENTRY_POINTS = ("src/penstock/cli/", "src/penstock/testing/", "src/penstock/config/resolve.py")
 MAIN = "/__main__.py"
 
 

@@ -21,8 +21,8 @@ from penstock.core.job import AttemptRecord, JobRecord
 from penstock.core.lifecycle import FINAL
 from penstock.errors import Unavailable
 from penstock.task import Call, Task
-from penstock.worker.file_lock import write_lock_holders
-from penstock.worker.health import Health, health_dir, health_sockets, read_health
+from penstock.worker.supervisor.file_lock import write_lock_holders
+from penstock.worker.supervisor.health import Health, health_dir, health_sockets, read_health
 from tests.support import processes
 from tests.support.eventually import eventually
 from tests.support.worker_process import ROOT, WorkerProcess, worker_environment

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from penstock.worker.health import Health, health_dir, health_sockets, read_health
+from penstock.worker.supervisor.health import Health, health_dir, health_sockets, read_health
 from tests.support import processes
 from tests.support.eventually import DeadlinePassed, eventually
 from tests.support.history import boot_ns

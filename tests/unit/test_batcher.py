@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from penstock.batcher import FLIGHTS_MAX, Batcher
+from penstock.client.batcher import FLIGHTS_MAX, Batcher
 
 
 class Airport:

@@ -7,8 +7,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from penstock import flow
 from penstock.broker.requests import JobStatus
+from penstock.client import flow
 from penstock.core.ids import JobId
 from penstock.core.job import Reason, StoredError
 from penstock.core.lifecycle import FINAL, State

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import threading
 
+from penstock.client.job_ids import JobIds, PerProcess
 from penstock.core.ids import queue_tag_of
-from penstock.job_ids import JobIds, PerProcess
 
 
 def test_ids_rise_and_carry_their_queue() -> None:

@@ -10,7 +10,7 @@ from penstock.core.job import ALONE, Claimed, JobSpec, Reason, StoredError
 from penstock.core.manifest import TaskFacts
 from penstock.core.retry import POLICY_DEFAULT
 from penstock.core.settlement import Bury, Complete
-from penstock.on_dead import on_dead_request, on_dead_target
+from penstock.tasks.on_dead import on_dead_request, on_dead_target
 
 DEAD = Claimed(
     id=JobId("0123456789ab" + "0" * 20),

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from penstock.errors import BadArguments, BadSetting, SerializationError
-from penstock.signature import Signature
+from penstock.tasks.signature import Signature
 
 if TYPE_CHECKING:
     from decimal import Decimal

@@ -20,9 +20,9 @@ from penstock.errors import BadSetting
 from penstock.executors.kill import kill_family, living_family
 from penstock.executors.process import ExitStatus, Spawner
 from penstock.executors.procfs import all_stats, family, read_stat
-from penstock.worker.file_lock import _as_locked, write_lock_holders
-from penstock.worker.identity import Identity
-from penstock.worker.orphans import become_subreaper
+from penstock.worker.supervisor.file_lock import _as_locked, write_lock_holders
+from penstock.worker.supervisor.identity import Identity
+from penstock.worker.supervisor.orphans import become_subreaper
 from tests.support.eventually import eventually
 from tests.support.processes import is_alive, marked
 

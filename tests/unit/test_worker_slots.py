@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 from penstock.broker.requests import OFFERS_MAX, CancelNotice, Offer
 from penstock.core.ids import Fence, JobId, LeaseId
 from penstock.core.job import ALONE
-from penstock.worker.cancels import Cancels
-from penstock.worker.offers import Offers
 from penstock.worker.pulse import RETRY_BASE_S, backoff_ms, retry_wait_s
-from penstock.worker.slots import Slots
+from penstock.worker.supervisor.cancels import Cancels
+from penstock.worker.supervisor.offers import Offers
+from penstock.worker.supervisor.slots import Slots
 
 
 def test_a_slot_is_lent_only_once_it_is_yielded() -> None:

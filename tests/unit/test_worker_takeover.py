@@ -20,15 +20,15 @@ from penstock.core.lifecycle import State
 from penstock.core.outcome import Crashed, Interrupted, Succeeded
 from penstock.testing.clock import ManualClock
 from penstock.testing.faulty import Call, Fault, FaultyBroker, Plan, fail_nth
-from penstock.worker.cancels import Cancels
-from penstock.worker.child_calls import ChildCalls
-from penstock.worker.identity import Identity
-from penstock.worker.leases import Leases, draw_lease
-from penstock.worker.link import BrokerLink
-from penstock.worker.maintenance import Maintenance
-from penstock.worker.reclaim import Reclaim
-from penstock.worker.settling import Settler, Verdict
-from penstock.worker.task_facts import Tasks
+from penstock.worker.supervisor.cancels import Cancels
+from penstock.worker.supervisor.child_calls import ChildCalls
+from penstock.worker.supervisor.identity import Identity
+from penstock.worker.supervisor.leases import Leases, draw_lease
+from penstock.worker.supervisor.link import BrokerLink
+from penstock.worker.supervisor.maintenance import Maintenance
+from penstock.worker.supervisor.reclaim import Reclaim
+from penstock.worker.supervisor.settling import Settler, Verdict
+from penstock.worker.supervisor.task_facts import Tasks
 from penstock.worker.wire import Ask
 from tests.support.eventually import eventually
 

@@ -17,7 +17,7 @@ from penstock.errors import BrokerError, UsageError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from penstock.config import Config
+    from penstock.config.resolve import Config
 
 #: What opening a broker may raise; each is a finding, not the end of the check.
 BROKER_TROUBLE: Final = (BrokerError, UsageError)
@@ -134,7 +134,7 @@ def dead_workers(leases: Sequence[LeaseFacts]) -> frozenset[str]:
     A worker of another host, boot or pid namespace cannot be known from here: it is not among them.
     """
     from penstock.broker.clock import SystemClock
-    from penstock.worker.identity import Identity
+    from penstock.worker.supervisor.identity import Identity
 
     here = Identity.of_this_process(SystemClock().boot_id)
     return frozenset(lease.owner.worker for lease in here.orphaned(leases))

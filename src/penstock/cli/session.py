@@ -16,7 +16,7 @@ from penstock.errors import BadSetting
 if TYPE_CHECKING:
     from penstock.app import App
     from penstock.broker.protocol import Broker
-    from penstock.config import Config
+    from penstock.config.resolve import Config
 
 
 class Session(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,7 +46,7 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
             BadSetting: a flag breaks its rule.
             Misconfigured: a value of the environment or of the settings file does.
         """
-        from penstock.config import load
+        from penstock.config.resolve import load
 
         given = {n: v for n, v in {"url": self.url, **(flags or {})}.items() if v is not None}
         try:
@@ -129,7 +129,7 @@ def without_flags() -> None:
     Raises:
         Misconfigured: so the mistake is not in the flags.
     """
-    from penstock.config import load
+    from penstock.config.resolve import load
 
     try:
         load()

@@ -11,7 +11,7 @@ import msgspec
 from penstock.cli.output import Column, Output
 from penstock.cli.times import span
 from penstock.errors import Unavailable
-from penstock.worker.health import Health, health_dir, health_sockets, read_health
+from penstock.worker.supervisor.health import Health, health_dir, health_sockets, read_health
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):

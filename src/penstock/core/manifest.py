@@ -22,7 +22,7 @@ class TaskFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         isolated: its jobs need a child of their own.
         priority: of its jobs unless the call says otherwise.
         need: the ready set that its jobs enter unless the call says otherwise.
-        on_dead: name of the task to enqueue when a job of this one is buried (`on_dead.py`).
+        on_dead: name of the task to enqueue when a job of this one is buried (`tasks/on_dead.py`).
     """
 
     name: str

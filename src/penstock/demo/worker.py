@@ -13,9 +13,9 @@ from typing import Final
 
 import psutil
 
+from penstock.config.quota import cpus
 from penstock.demo.tasks import QUEUE
 from penstock.errors import PenstockError
-from penstock.quota import cpus
 
 #: Two, so that the jobs of the killed one have somewhere to go at once.
 _RUNNERS: Final = 2

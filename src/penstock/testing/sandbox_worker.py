@@ -34,8 +34,8 @@ from penstock.core.retry import POLICY_DEFAULT
 from penstock.core.settlement import Applied, Bury
 from penstock.executors.lane import ThreadRun
 from penstock.middleware import Middleware
-from penstock.on_dead import on_dead_request, on_dead_target
-from penstock.registry import Registry
+from penstock.tasks.on_dead import on_dead_request, on_dead_target
+from penstock.tasks.registry import Registry
 from penstock.worker.attempt import Attempt, AttemptPlan, run_attempt
 
 #: Milliseconds of a sandbox's lease: it must not run out however far a test moves the clock.

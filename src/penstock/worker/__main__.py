@@ -11,10 +11,9 @@ import msgspec
 from penstock.errors import BadSetting
 from penstock.executors.process import keep_descriptors
 from penstock.telemetry import logs
-
-from .plan import PLAN_FD_ENV, WorkerPlan, read_plan
-from .startup import EXIT_REFUSED, EXIT_USAGE, StartFailed
-from .supervisor import Supervisor
+from penstock.worker.supervisor.plan import PLAN_FD_ENV, WorkerPlan, read_plan
+from penstock.worker.supervisor.startup import EXIT_REFUSED, EXIT_USAGE, StartFailed
+from penstock.worker.supervisor.supervisor import Supervisor
 
 
 def main() -> int:

@@ -23,7 +23,7 @@ from penstock.executors.coroutine import CoroutineRun
 from penstock.executors.lane import ThreadRun
 from penstock.executors.stop import Stop
 from penstock.middleware import CallNext, Middleware
-from penstock.registry import Registration
+from penstock.tasks.registry import Registration
 from penstock.worker.classify import classify, timed_out
 from penstock.worker.error_text import stored_error
 

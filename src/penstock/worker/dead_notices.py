@@ -12,7 +12,7 @@ from penstock.core.job import Claimed
 from penstock.core.manifest import TaskFacts
 from penstock.core.settlement import Applied, Bury, Settlement
 from penstock.errors import OutcomeUnknown, PenstockError, Unavailable
-from penstock.on_dead import on_dead_request, on_dead_target
+from penstock.tasks.on_dead import on_dead_request, on_dead_target
 from penstock.worker.pulse import retry_wait_s
 
 _log = logging.getLogger("penstock.worker")

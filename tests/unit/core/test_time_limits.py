@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from penstock import App
-from penstock.config import load
+from penstock.config.resolve import load
 from penstock.core.time_limits import limits_ms
 from penstock.errors import BadSetting
 

@@ -9,7 +9,7 @@ from penstock.cli.output import Column
 from penstock.cli.session import Session
 
 if TYPE_CHECKING:
-    from penstock.config import Value
+    from penstock.config.resolve import Value
 
 
 def config(session: Session) -> Answer:

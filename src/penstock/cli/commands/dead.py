@@ -85,8 +85,8 @@ def show(
 
     JSON: the document of `penstock job`. Exits with 4 when the job is not dead.
     """
+    from penstock.client.flow import known
     from penstock.core.ids import check_job_id
-    from penstock.flow import known
 
     checked = check_job_id(job_id)
     with session.broker() as broker:

@@ -43,9 +43,9 @@ def enqueue(  # noqa: PLR0913 - one parameter per option
     known, of the job that holds it. JSON: {"id", "task", "queue", "state", "durability",
     "duplicate", "location"}.
     """
-    from penstock.asked import Asked, ask
-    from penstock.builder import Plan
+    from penstock.client.builder import Plan
     from penstock.task import Call
+    from penstock.tasks.asked import Asked, ask
 
     app = load_app(target)
     args, kwargs = _arguments(arguments, arg or [])

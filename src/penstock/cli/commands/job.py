@@ -39,9 +39,9 @@ def job(
     What was asked, each attempt with its process and outcome, errors, progress, log, result.
     JSON: one document with all of it.
     """
+    from penstock.client.flow import known
     from penstock.core.ids import check_job_id
     from penstock.core.lifecycle import State
-    from penstock.flow import known
 
     checked = check_job_id(job_id)
     with session.broker() as broker:
@@ -57,9 +57,9 @@ def job(
 
 def _wait(broker: Broker, job_id: JobId, timeout: str | None) -> None:
     """Look at a job until it is final. Raises ResultTimeout and JobNotFound."""
-    from penstock import flow
+    from penstock.client import flow
+    from penstock.client.drive import drive
     from penstock.core.units import duration_ms
-    from penstock.drive import drive
 
     timeout_s = None if timeout is None else duration_ms(timeout, name="timeout") / 1000
     drive(flow.wait(job_id, timeout_s=timeout_s, now_s=time.monotonic), broker, time.sleep)

@@ -14,7 +14,7 @@ from penstock.cli.target import Target, find_from_here, whole_target
 from penstock.errors import BadSetting
 
 if TYPE_CHECKING:
-    from penstock.worker.plan import WorkerPlan
+    from penstock.worker.supervisor.plan import WorkerPlan
 
 
 def worker(  # noqa: PLR0913 - one parameter per option
@@ -73,7 +73,7 @@ def worker(  # noqa: PLR0913 - one parameter per option
     a charge; a second signal releases at once. SIGTSTP (Ctrl-Z) takes no further jobs, SIGCONT goes
     on. Every option is a setting too: see penstock config. --json means --log-format json.
     """
-    from penstock.worker.plan import WorkerPlan
+    from penstock.worker.supervisor.plan import WorkerPlan
 
     if session.output.as_json and log_format is None:
         log_format = "json"
@@ -112,6 +112,6 @@ def _find(app: str) -> None:
 
 def _become(plan: WorkerPlan) -> NoReturn:
     """Replace this process by the supervisor: nothing of the command line stays in its memory."""
-    from penstock.worker.launch import become_worker
+    from penstock.worker.supervisor.launch import become_worker
 
     become_worker(plan, os.environ)

@@ -12,7 +12,7 @@ from penstock.core.ids import AttemptKey
 from penstock.core.job import Claimed
 from penstock.errors import LeaseLost
 from penstock.executors.stop import Stop
-from penstock.registry import Registration
+from penstock.tasks.registry import Registration
 from penstock.telemetry.logs import fields_of
 from penstock.worker.attempt import Attempt
 

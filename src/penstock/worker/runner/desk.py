@@ -19,7 +19,7 @@ from penstock.core.retry import POLICY_DEFAULT
 from penstock.core.settlement import Applied, Complete, Release
 from penstock.core.time_limits import SaysLimits, limits_ms
 from penstock.executors.stop import Stop
-from penstock.registry import Registration
+from penstock.tasks.registry import Registration
 from penstock.worker.attempt import AttemptPlan, run_attempt
 from penstock.worker.runner.attempts import RunnerAttempt
 from penstock.worker.runner.limits import Limits

@@ -1,0 +1,143 @@
+"""Builds requests from calls and handles from answers. Pure: both drivers share it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgspec
+
+from penstock.broker.requests import Accepted, Durability, EnqueueRequest
+from penstock.core.ids import JobId
+from penstock.core.job import JobSpec, Parent
+from penstock.errors import EnqueueRefused, PayloadTooLarge, PenstockError
+from penstock.job import Job
+from penstock.tasks.asked import Asked
+
+if TYPE_CHECKING:
+    from penstock.client.client import Client
+    from penstock.task import Call
+    from penstock.tasks.registry import Registration
+
+T = TypeVar("T")
+_NO_PAYLOAD = msgspec.Raw(b"{}")
+_replace = msgspec.structs.replace
+
+
+class Plan(msgspec.Struct, frozen=True, eq=False):
+    """All of a job but its arguments and its id; made once per `using`, shared by its calls.
+
+    Attributes:
+        registration: the task.
+        queue: where the job goes.
+        spec: the job's spec with an empty payload.
+        delay_ms: due this long after it is accepted.
+        due_at: due at this instant.
+        parents: jobs that must be final first.
+        durability: class asked for; None: the broker's.
+        read_result: reads a stored result as the return annotation.
+    """
+
+    registration: Registration
+    queue: str
+    spec: JobSpec
+    delay_ms: int | None
+    due_at: int | None
+    parents: tuple[Parent, ...]
+    durability: Durability | None
+    read_result: Callable[[bytes | msgspec.Raw], Any]
+
+    @classmethod
+    def of(cls, task: Registration, asked: Asked) -> Plan:
+        """Return the plan of a task's calls with these options."""
+        spec = JobSpec(
+            task=task.name,
+            payload=_NO_PAYLOAD,
+            priority=task.priority if asked.priority is None else asked.priority,
+            need=task.need(memory_bytes=asked.memory_bytes, memory_auto=asked.memory_auto),
+            expires_ms=task.expires_ms if asked.expires_ms is None else asked.expires_ms,
+            retries=asked.retries,
+            timeout_ms=asked.timeout_ms,
+            soft_timeout_ms=asked.soft_timeout_ms,
+            key=asked.key,
+            result_ttl_ms=(
+                task.result_ttl_ms if asked.result_ttl_ms is None else asked.result_ttl_ms
+            ),
+            tenant=asked.tenant,
+            tags=asked.tags,
+            triggered_by=asked.triggered_by,
+            memory_bytes=asked.memory_bytes,
+            size=asked.size,
+        )
+        return cls(
+            registration=task,
+            queue=asked.queue or task.queue,
+            spec=spec,
+            delay_ms=asked.delay_ms,
+            due_at=asked.due_at,
+            parents=asked.parents,
+            durability=asked.durability,
+            read_result=task.signature.result,
+        )
+
+
+def build(call: Call[Any], job_id: JobId) -> EnqueueRequest:
+    """Return the request that enqueues `call` under `job_id`."""
+    plan = call.plan
+    spec = _replace(plan.spec, payload=msgspec.Raw(call.payload))
+    if call.digest is None and plan.delay_ms is None and plan.due_at is None and not plan.parents:
+        return EnqueueRequest(id=job_id, queue=plan.queue, spec=spec)
+    return EnqueueRequest(
+        id=job_id,
+        queue=plan.queue,
+        spec=spec,
+        delay_ms=plan.delay_ms,
+        due_at=plan.due_at,
+        parents=plan.parents,
+        key_digest=call.digest,
+        key_ttl_ms=plan.registration.key_window_ms,
+    )
+
+
+def too_large(call: Call[Any], bytes_max: int) -> PayloadTooLarge:
+    """Return the error for a payload over `bytes_max`."""
+    return PayloadTooLarge(
+        f"arguments of task {call.plan.spec.task} have {len(call.payload)} bytes, "
+        f"{bytes_max} at most: store them elsewhere and pass where, or raise payload_bytes_max"
+    )
+
+
+def handle(client: Client, call: Call[T], outcome: Accepted | PenstockError) -> Job[T]:
+    """Return the handle of an accepted job, or raise why it was refused."""
+    if isinstance(outcome, PenstockError):
+        raise outcome
+    return Job(
+        outcome.id, client, call.plan.read_result, outcome.durability, duplicate=outcome.duplicate
+    )
+
+
+def handles(
+    client: Client, calls: Sequence[Call[Any]], outcomes: Sequence[Accepted | PenstockError]
+) -> list[Job[Any]]:
+    """Return the handles of accepted jobs, in order.
+
+    Raises:
+        EnqueueRefused: some jobs were refused, or all for reasons of their own.
+        PenstockError: all failed for one and the same reason.
+    """
+    refused = [(n, one) for n, one in enumerate(outcomes) if isinstance(one, PenstockError)]
+    jobs = [
+        handle(client, call, outcome)
+        for call, outcome in zip(calls, outcomes, strict=True)
+        if type(outcome) is Accepted
+    ]
+    if not refused:
+        return jobs
+    index, first = refused[0]
+    if not jobs and all(error is first for _, error in refused):
+        raise first
+    raise EnqueueRefused(
+        f"{len(refused)} of {len(calls)} jobs were refused, the first at {index}: {first}",
+        accepted=jobs,
+        refused=refused,
+    ) from first

@@ -1,0 +1,300 @@
+"""The client: performs the flows of `flow.py` against a broker, sync or awaited.
+
+Two thin drivers instead of one loop thread behind a sync face, which would halve the speed of sync
+code (ADR-0002). The sync broker belongs to the process: by the port's contract it may be used from
+many threads and starts anew after a fork. The async face belongs to one event loop.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from penstock.broker.requests import Accepted, CancelAnswer, Durability
+from penstock.client import flow
+from penstock.client.builder import build, handle, handles, too_large
+from penstock.client.drive import drive, whole
+from penstock.client.job_ids import JobIds, PerProcess
+from penstock.core.units import Duration, duration_ms
+from penstock.errors import PenstockError, WrongContext
+from penstock.job import Job
+from penstock.serializers.json import JsonReader
+from penstock.telemetry.events import EventSinks, JobEnqueued
+
+if TYPE_CHECKING:
+    import msgspec
+
+    from penstock.broker.protocol import Broker, Enqueuer
+    from penstock.broker.requests import EnqueueRequest
+    from penstock.client.faces import Face
+    from penstock.client.loops import LoopClient, LoopClients
+    from penstock.core.ids import JobId
+    from penstock.core.job import JobRecord
+    from penstock.core.lifecycle import State
+    from penstock.task import Call
+
+T = TypeVar("T")
+Read = Callable[["msgspec.Raw"], Any]
+
+
+class Client:
+    """Enqueues calls and asks about jobs, for one app in one process and its forks.
+
+    Args:
+        open_broker: opens the broker; called once, at the first use.
+        payload_bytes_max: returns the cap of one payload; called once, at the first use.
+        event_sinks: told of accepted jobs.
+    """
+
+    def __init__(
+        self,
+        open_broker: Callable[[], Broker],
+        payload_bytes_max: Callable[[], int],
+        event_sinks: EventSinks,
+    ) -> None:
+        self._event_sinks = event_sinks
+        self._open_broker = open_broker
+        self._payload_bytes_max = payload_bytes_max
+        self._bytes_max: int | None = None
+        self._broker: Broker | None = None
+        self._attached: Enqueuer | None = None
+        self._tags: dict[str, int] = {}
+        self._ids = JobIds()
+        self._opening = PerProcess(threading.Lock)
+        self._face: Face | None = None
+        self._loops: LoopClients | None = None
+        self._pause: Callable[[float], None] = time.sleep
+
+    @property
+    def enqueuer(self) -> Enqueuer:
+        """What jobs go to: the attached enqueuer, else the app's own broker, opened now if need be.
+
+        Raises:
+            WrongContext: this process may not connect (a child).
+            Unavailable: the broker cannot be reached; nothing was written.
+        """
+        if self._attached is not None:
+            return self._attached
+        return self.broker
+
+    @property
+    def broker(self) -> Broker:
+        """The whole broker, opened now if need be; sync.
+
+        Raises:
+            WrongContext: only an enqueuer is attached (a child).
+            Unavailable: the broker cannot be reached; nothing was written.
+        """
+        if self._attached is not None:
+            return whole(self._attached)
+        if self._broker is None:
+            with self._opening.value():
+                if self._broker is None:
+                    self._broker = self._open_broker()
+        return self._broker
+
+    def attach(
+        self, enqueuer: Enqueuer | None, *, pause: Callable[[float], None] = time.sleep
+    ) -> Enqueuer | None:
+        """Send everything to `enqueuer` from now on; None: to the app's own broker again.
+
+        Args:
+            enqueuer: a broker, or as little as an enqueuer: then jobs can only be enqueued.
+            pause: called between two looks of a waiting `result`.
+
+        Returns:
+            What was attached before.
+        """
+        before, self._attached = self._attached, enqueuer
+        self._tags = {}
+        self._pause = pause
+        self._face = self._loops = None
+        return before
+
+    def face(self) -> Face:
+        """Return the face of the broker for event loops; all loops of a process share it."""
+        if self._face is None:
+            from penstock.broker.threaded import ThreadedBroker
+            from penstock.client.faces import ThreadFace
+
+            enqueuer = self.enqueuer
+            is_whole = hasattr(enqueuer, "peek")
+            self._face = ThreadedBroker(whole(enqueuer)) if is_whole else ThreadFace(enqueuer)
+        return self._face
+
+    def close(self) -> None:
+        """Close the app's own broker; the next call opens it again."""
+        with self._opening.value():
+            broker, self._broker = self._broker, None
+            self._face = self._loops = None
+            self._tags = {}
+        if broker is not None:
+            broker.close()
+
+    def enqueue(self, call: Call[T]) -> Job[T]:
+        """Enqueue one call; see `Task.enqueue`."""
+        [outcome] = self._outcomes([call], None)
+        return handle(self, call, outcome)
+
+    async def aenqueue(self, call: Call[T]) -> Job[T]:
+        """Enqueue one call; calls of one turn of the loop share a round trip."""
+        self.check([call])
+        return handle(self, call, await self._loop().enqueue(call))
+
+    def enqueue_many(
+        self, calls: Iterable[Call[Any]], durability: Durability | None
+    ) -> list[Job[Any]]:
+        """Enqueue calls in order; see `App.enqueue_many`."""
+        several = list(calls)
+        return handles(self, several, self._outcomes(several, durability))
+
+    async def aenqueue_many(
+        self, calls: Iterable[Call[Any]], durability: Durability | None
+    ) -> list[Job[Any]]:
+        """Enqueue calls in order; see `App.enqueue_many`."""
+        several = list(calls)
+        return handles(self, several, await self._loop().enqueue_many(several, durability))
+
+    def result(self, job_id: JobId, read: Read | None, timeout: Duration | None) -> Any:
+        """Wait for a job; see `Job.result`."""
+        if is_in_event_loop():
+            raise WrongContext(
+                "result() would block the running event loop, and with it maybe the job itself: "
+                "use `await job.aresult()` here"
+            )
+        return self._drive(_result(job_id, read, timeout))
+
+    async def aresult(self, job_id: JobId, read: Read | None, timeout: Duration | None) -> Any:
+        """Wait for a job without blocking the loop; see `Job.result`."""
+        return await self._loop().perform(_result(job_id, read, timeout))
+
+    def status(self, job_id: JobId) -> State:
+        """Return the state of a job. Raises JobNotFound."""
+        return self._drive(flow.state(job_id))
+
+    async def astatus(self, job_id: JobId) -> State:
+        """Return the state of a job. Raises JobNotFound."""
+        return await self._loop().perform(flow.state(job_id))
+
+    def record(self, job_id: JobId) -> JobRecord:
+        """Return all that is known of a job. Raises JobNotFound."""
+        return self._drive(flow.record(job_id))
+
+    async def arecord(self, job_id: JobId) -> JobRecord:
+        """Return all that is known of a job. Raises JobNotFound."""
+        return await self._loop().perform(flow.record(job_id))
+
+    def cancel(self, job_id: JobId) -> CancelAnswer:
+        """Cancel a job. Raises JobNotFound."""
+        return self._drive(flow.cancel(job_id))
+
+    async def acancel(self, job_id: JobId) -> CancelAnswer:
+        """Cancel a job. Raises JobNotFound."""
+        return await self._loop().perform(flow.cancel(job_id))
+
+    def pause(self, seconds: float) -> None:
+        """Let time pass between two looks at a job."""
+        self._pause(seconds)
+
+    async def apause(self, seconds: float) -> None:
+        """Let time pass between two looks at a job."""
+        if self._pause is time.sleep:
+            import asyncio
+
+            await asyncio.sleep(seconds)
+        else:
+            self._pause(seconds)
+
+    def check(self, calls: Iterable[Call[Any]]) -> None:
+        """Refuse payloads over the cap. Raises PayloadTooLarge."""
+        if self._bytes_max is None:
+            self._bytes_max = self._payload_bytes_max()
+        bytes_max = self._bytes_max
+        for call in calls:
+            if len(call.payload) > bytes_max:
+                raise too_large(call, bytes_max)
+
+    def missing(self, calls: Sequence[Call[Any]]) -> list[str]:
+        """Return the queues whose tags are not known yet."""
+        names = {call.plan.queue for call in calls}
+        return sorted(names.difference(self._tags))
+
+    def requests(
+        self, calls: Sequence[Call[Any]], tags: Mapping[str, int], durability: Durability | None
+    ) -> list[tuple[EnqueueRequest, Durability | None]]:
+        """Return the requests of calls with new ids, each with the class asked for.
+
+        Args:
+            calls: any number.
+            tags: tags of queues that the broker gave just now; they are kept.
+            durability: for calls that do not ask for one themselves.
+
+        Raises:
+            PayloadTooLarge: of one of them; nothing was written of any.
+        """
+        self.check(calls)
+        if tags:
+            # Race: replaced, not changed, so that no thread sees a part of it.
+            self._tags = {**self._tags, **tags}
+        known = self._tags
+        ids = self._ids.draw([known[call.plan.queue] for call in calls])
+        return [
+            (build(call, job_id), call.plan.durability or durability)
+            for call, job_id in zip(calls, ids, strict=True)
+        ]
+
+    def tell_enqueued(
+        self, calls: Sequence[Call[Any]], outcomes: Sequence[Accepted | PenstockError]
+    ) -> None:
+        """Tell the event sinks of accepted jobs; where there are none, no event is made."""
+        if not self._event_sinks:
+            return
+        for call, outcome in zip(calls, outcomes, strict=True):
+            if isinstance(outcome, Accepted):
+                event = JobEnqueued(
+                    id=outcome.id,
+                    task=call.plan.spec.task,
+                    queue=call.plan.queue,
+                    duplicate=outcome.duplicate,
+                )
+                self._event_sinks.tell(event)
+
+    def _outcomes(
+        self, calls: Sequence[Call[Any]], durability: Durability | None
+    ) -> list[Accepted | PenstockError]:
+        missing = self.missing(calls)
+        tags = self._drive(flow.tags(missing, time.monotonic)) if missing else {}
+        requests = self.requests(calls, tags, durability)
+        outcomes = self._drive(flow.send_all(requests, time.monotonic))
+        self.tell_enqueued(calls, outcomes)
+        return outcomes
+
+    def _drive(self, steps: flow.Flow[T]) -> T:
+        return drive(steps, self.enqueuer, self._pause)
+
+    def _loop(self) -> LoopClient:
+        if self._loops is None:
+            from penstock.client.loops import LoopClients
+
+            self._loops = LoopClients()
+        return self._loops.current(self)
+
+
+def is_in_event_loop() -> bool:
+    """Return whether an event loop runs in this thread, without importing asyncio."""
+    events = sys.modules.get("asyncio.events")
+    return events is not None and events._get_running_loop() is not None  # noqa: SLF001
+
+
+def _result(job_id: JobId, read: Read | None, timeout: Duration | None) -> flow.Flow[Any]:
+    timeout_s = None if timeout is None else duration_ms(timeout, name="timeout") / 1000
+    what = f"result of job {job_id}"
+    return flow.result(
+        job_id,
+        read=read or (lambda text: JsonReader().read(text, what)),
+        timeout_s=timeout_s,
+        now_s=time.monotonic,
+    )

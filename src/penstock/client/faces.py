@@ -1,0 +1,80 @@
+"""The face of an enqueuer in an event loop: what a loop client asks of it, awaited."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Protocol
+
+from penstock.client.drive import whole
+
+if TYPE_CHECKING:
+    from penstock.broker.protocol import Enqueuer
+    from penstock.broker.requests import (
+        Accepted,
+        CancelAnswer,
+        Durability,
+        EnqueueRequest,
+        JobStatus,
+        Refused,
+    )
+    from penstock.core.ids import JobId
+    from penstock.core.job import JobRecord
+
+
+class Face(Protocol):
+    """The part of `AsyncBroker` that a client needs. See `Broker` for the contracts."""
+
+    async def register(self, queues: Sequence[str], /) -> Mapping[str, int]:
+        """Return the tag of each queue."""
+        ...
+
+    async def enqueue(
+        self, jobs: Sequence[EnqueueRequest], /, *, durability: Durability | None = None
+    ) -> Sequence[Accepted | Refused]:
+        """Store jobs."""
+        ...
+
+    async def peek(self, ids: Sequence[JobId], /) -> Sequence[JobStatus | None]:
+        """Return state and result of jobs."""
+        ...
+
+    async def get(self, job_id: JobId, /) -> JobRecord | None:
+        """Return everything that is known of one job."""
+        ...
+
+    async def cancel(self, ids: Sequence[JobId], /) -> Sequence[CancelAnswer]:
+        """Cancel jobs."""
+        ...
+
+
+class ThreadFace:
+    """A face over as little as an enqueuer; calls run in the loop's default executor.
+
+    Whole brokers have `broker.threaded.ThreadedBroker`.
+    """
+
+    def __init__(self, enqueuer: Enqueuer) -> None:
+        self._enqueuer = enqueuer
+
+    async def register(self, queues: Sequence[str], /) -> Mapping[str, int]:
+        """Return the tag of each queue."""
+        return await asyncio.to_thread(self._enqueuer.register, queues)
+
+    async def enqueue(
+        self, jobs: Sequence[EnqueueRequest], /, *, durability: Durability | None = None
+    ) -> Sequence[Accepted | Refused]:
+        """Store jobs."""
+        return await asyncio.to_thread(self._enqueuer.enqueue, jobs, durability=durability)
+
+    async def peek(self, ids: Sequence[JobId], /) -> Sequence[JobStatus | None]:
+        """Return state and result of jobs."""
+        return await asyncio.to_thread(whole(self._enqueuer).peek, ids)
+
+    async def get(self, job_id: JobId, /) -> JobRecord | None:
+        """Return everything that is known of one job."""
+        return await asyncio.to_thread(whole(self._enqueuer).get, job_id)
+
+    async def cancel(self, ids: Sequence[JobId], /) -> Sequence[CancelAnswer]:
+        """Cancel jobs."""
+        return await asyncio.to_thread(whole(self._enqueuer).cancel, ids)

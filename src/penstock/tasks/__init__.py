@@ -1,0 +1,1 @@
+"""Tasks: how they are declared, named, looked up and asked for."""

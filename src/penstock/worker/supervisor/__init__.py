@@ -1,0 +1,1 @@
+"""The supervisor: keeps runners and children alive, and accounts for their jobs."""

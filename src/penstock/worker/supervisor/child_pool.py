@@ -1,0 +1,164 @@
+"""Warm children: made when needed, used again, replaced by count, ended when idle for long."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Final
+
+from penstock.core.job import StoredError
+from penstock.worker.pulse import Bell, backoff_ms
+from penstock.worker.wire import Prepare
+
+from .child_process import ChildFailed, ChildProcess
+from .crew import Crew
+from .environment import child_environment
+from .parts import Parts
+
+_log = logging.getLogger("penstock.worker")
+
+#: Seconds that an idle child is kept: its start costs a second of imports, its memory tens of MiB.
+_IDLE_S: Final = 60.0
+#: Seconds that an idle child's stop hooks may take.
+_RETIRE_S: Final = 5.0
+
+
+class ChildPool:
+    """The children of a worker, busy and idle.
+
+    Attributes:
+        all: every child that is not buried.
+        tags: queue tags known so far, told to new children.
+    """
+
+    def __init__(self, parts: Parts, crew: Crew, bell: Bell) -> None:
+        """Start with no child; `bell` is rung when one is ready."""
+        self._parts = parts
+        self._crew = crew
+        self._bell = bell
+        self._idle: list[tuple[ChildProcess, float]] = []
+        self._making = 0
+        self._failures = 0
+        self._not_before_s = 0.0
+        self._outdated: set[ChildProcess] = set()
+        self.all: list[ChildProcess] = []
+        self.tags: dict[str, int] = {}
+
+    async def take(self) -> ChildProcess:
+        """Return a child that is ready for a job: the one idle for the shortest time.
+
+        If the last idle one has died meanwhile, a new one is made.
+
+        Raises:
+            ChildFailed: a new one could not be made; it is gone again.
+        """
+        while self._idle:
+            child, _ = self._idle.pop()
+            if child.is_usable:
+                return child
+            await self._bury(child)
+        return await self._make()
+
+    def prepare(self, count: int) -> None:
+        """See to it that `count` children are ready, or will be soon; the bell tells when.
+
+        After a failure nothing is made for a while, twice as long after each further one.
+        """
+        if asyncio.get_running_loop().time() < self._not_before_s:
+            return
+        while len(self._idle) + self._making < count:
+            self._making += 1
+            self._crew.send("making a child", self._make_idle())
+
+    async def put_back(self, child: ChildProcess) -> None:
+        """Keep a child for the next job, or end it: after many jobs, or after a reload."""
+        is_old = child.jobs >= self._parts.settings.child_jobs_max or child in self._outdated
+        self._outdated.discard(child)
+        if not child.is_usable:
+            await self._bury(child)
+        elif is_old or self._parts.stopping.drain.is_set():
+            self.retire(child)
+        else:
+            self._idle.append((child, asyncio.get_running_loop().time()))
+
+    def retire(self, child: ChildProcess) -> None:
+        """End an idle child in the background."""
+        self._crew.send(f"retiring child {child.pid}", self._retire(child))
+
+    def retire_idle(self, *, older_than_s: float = 0.0) -> None:
+        """End children that have been idle for long; 0: all that are idle."""
+        now_s = asyncio.get_running_loop().time()
+        kept = []
+        for child, since_s in self._idle:
+            if now_s - since_s >= older_than_s:
+                self.retire(child)
+            else:
+                kept.append((child, since_s))
+        self._idle = kept
+
+    def renew(self) -> None:
+        """Replace every child: idle ones now, busy ones after their job."""
+        self.retire_idle()
+        self._outdated.update(self.all)
+
+    async def run(self) -> None:
+        """End children that were idle for too long, for ever."""
+        while True:
+            await asyncio.sleep(_IDLE_S / 4)
+            self.retire_idle(older_than_s=_IDLE_S)
+
+    async def destroy(self) -> None:
+        """Kill every child and what it started."""
+        await asyncio.gather(*(self._bury(child) for child in list(self.all)))
+
+    @property
+    def idle(self) -> int:
+        """Children waiting for a job."""
+        return len(self._idle)
+
+    async def _make_idle(self) -> None:
+        try:
+            await self.put_back(await self._make())
+            self._failures = 0
+        except ChildFailed as failure:
+            self._failures += 1
+            wait_ms = backoff_ms(self._failures)
+            self._not_before_s = asyncio.get_running_loop().time() + wait_ms / 1000
+            asyncio.get_running_loop().call_later(wait_ms / 1000, self._bell.ring)
+            text = failure.error.traceback or failure.error.message
+            _log.error("no child can be made, again in %.1f s: %s", wait_ms / 1000, text)
+        finally:
+            self._making -= 1
+            self._bell.ring()
+
+    async def _make(self) -> ChildProcess:
+        env, mark = child_environment(self._parts.environ, self._parts.settings)
+        try:
+            child = await ChildProcess.spawn(self._parts.spawner, self._parts.plan.app, env, mark)
+        except OSError as error:
+            raise ChildFailed(
+                StoredError("crashed", f"no child could be started: {error}")
+            ) from error
+        self.all.append(child)
+        order = Prepare(
+            worker=self._parts.identity.worker,
+            result_bytes_max=self._parts.settings.result_bytes_max,
+            queue_tags=self.tags,
+        )
+        try:
+            await child.prepare(order)
+        except BaseException:
+            await self._bury(child)
+            raise
+        _log.debug("child %d is ready", child.pid)
+        return child
+
+    async def _retire(self, child: ChildProcess) -> None:
+        await child.retire(int(_RETIRE_S * 1000))
+        if child in self.all:
+            self.all.remove(child)
+
+    async def _bury(self, child: ChildProcess) -> None:
+        await child.destroy()
+        if child in self.all:
+            self.all.remove(child)

@@ -1,0 +1,298 @@
+"""One child: a process in which one job at a time runs alone, as the supervisor sees it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Final
+
+from penstock.core import outcome as o
+from penstock.core.job import Claimed, StoredError
+from penstock.core.outcome import Outcome
+from penstock.executors.kill import kill_family, living_family
+from penstock.executors.process import ExitStatus, Process, Spawner
+from penstock.executors.procfs import signal_all
+from penstock.worker.pulse import first_of
+from penstock.worker.wire import (
+    CHANNEL_FD_ENV,
+    STACK_FD_ENV,
+    Ask,
+    CancelRun,
+    Finished,
+    FromChild,
+    Hello,
+    Noted,
+    Prepare,
+    Ready,
+    Retire,
+    Run,
+)
+
+from .channel import Channel, kill_if_deaf, open_lines
+from .child_calls import ChildCalls
+
+_log = logging.getLogger("penstock.worker")
+
+#: Module that a child runs; its argument is the app.
+CHILD_MODULE: Final = "penstock.worker.child"
+#: Seconds to read what a dead child said last.
+_LAST_WORDS_S: Final = 0.5
+#: Characters of a dead child's stack that are kept with the job.
+_STACK_CHARS_MAX: Final = 8_000
+
+
+class Mark(StrEnum):
+    """Why the supervisor ended an attempt; the first reason given stands."""
+
+    TIME_LIMIT = "time_limit"
+    CANCEL = "cancel"
+    DRAIN = "drain"
+    LOST = "lost"
+    """The job belongs to another worker now; nothing is settled."""
+
+
+class ChildFailed(Exception):
+    """The child could not be made ready; `error` says why."""
+
+    def __init__(self, error: StoredError) -> None:
+        """Keep the text."""
+        super().__init__(error.message)
+        self.error = error
+
+
+class ChildProcess:
+    """A child from its spawn to its burial. It runs one job after the other.
+
+    Attributes:
+        process: the process itself.
+        jobs: jobs that it has begun.
+        job: what it runs now.
+        mark: why its present attempt is being ended, if it is.
+    """
+
+    def __init__(
+        self, process: Process, channel: Channel[FromChild], stack_fd: int, mark: str
+    ) -> None:
+        """Speak to a process that was just spawned; `mark` is what its family carries."""
+        self.process = process
+        self._channel = channel
+        self._stack_fd = stack_fd
+        self._family_mark = mark
+        self._calls: ChildCalls | None = None
+        loop = asyncio.get_running_loop()
+        self._ready: asyncio.Future[None] = loop.create_future()
+        self._finished: asyncio.Future[Outcome] = loop.create_future()
+        self._listening = asyncio.create_task(self._listen(), name=f"child {process.pid}")
+        kill_if_deaf(self._listening, f"child {process.pid}", process.kill)
+        self._ending: asyncio.Task[None] | None = None
+        self.jobs = 0
+        self.job: Claimed | None = None
+        self.mark: Mark | None = None
+
+    @classmethod
+    async def spawn(
+        cls, spawner: Spawner, app: str, env: Mapping[str, str], mark: str
+    ) -> ChildProcess:
+        """Start a child for `app`, "module:attribute".
+
+        Raises:
+            OSError: the system refused; nothing was started.
+        """
+        channel: Channel[FromChild]
+        channel, theirs, stack_fd = await open_lines(FromChild, "penstock-stack")
+        try:
+            fds = {CHANNEL_FD_ENV: theirs.fileno(), STACK_FD_ENV: stack_fd}
+            named = {name: str(fd) for name, fd in fds.items()}
+            process = spawner.spawn(
+                CHILD_MODULE, app, env={**env, **named}, fds=tuple(fds.values())
+            )
+        except BaseException:
+            channel.close()
+            os.close(stack_fd)
+            raise
+        finally:
+            theirs.close()
+        return cls(process, channel, stack_fd, mark)
+
+    @property
+    def pid(self) -> int:
+        """Number of the process."""
+        return self.process.pid
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether it can be given another job."""
+        return self.mark is None and self._channel.broken is None and not self.process.exited.done()
+
+    async def prepare(self, order: Prepare) -> None:
+        """Let it import the app and run the start hooks.
+
+        Raises:
+            ChildFailed: it said why not, or died.
+        """
+        self._channel.send(order)
+        await first_of(self._ready, self.process.exited)
+        if not self._ready.done():
+            await asyncio.wait([self._listening], timeout=_LAST_WORDS_S)
+        if self._ready.done():
+            self._ready.result()
+            return
+        text = f"child {self.pid} {self.process.exited.result()} before it was ready"
+        raise ChildFailed(StoredError("crashed", text, self._last_stack()))
+
+    async def run(
+        self, job: Claimed, calls: ChildCalls, *, soft_ms: int, hard_ms: int, grace_ms: int
+    ) -> Outcome | None:
+        """Run a job; return how its attempt ended, None if it belongs to another worker now.
+
+        Args:
+            job: claimed, and not run yet.
+            calls: what it may ask for.
+            soft_ms: kept by the child itself; 0: none.
+            hard_ms: kept here; 0: none.
+            grace_ms: what programs that the job started are given to end after the hard limit.
+        """
+        self.jobs += 1
+        self.job, self._calls = job, calls
+        self._finished = asyncio.get_running_loop().create_future()
+        try:
+            self._channel.send(Run.of(job, soft_timeout_ms=soft_ms))
+        except ValueError as error:
+            return o.PayloadUnreadable(StoredError("payload_unreadable", str(error)))
+        timer = None
+        if hard_ms:
+            loop = asyncio.get_running_loop()
+            timer = loop.call_later(hard_ms / 1000, self.end, Mark.TIME_LIMIT, grace_ms)
+        try:
+            await first_of(self._finished, self.process.exited)
+            if not self._finished.done():
+                await asyncio.wait([self._listening], timeout=_LAST_WORDS_S)
+        finally:
+            if timer is not None:
+                timer.cancel()
+            self.job = self._calls = None
+        return self._judge(hard_ms)
+
+    def cancel(self, *, drain: bool, grace_ms: int) -> None:
+        """Raise CancelRequested in the job, and kill the child if it goes on for `grace_ms`."""
+        if self.job is not None and self.mark is None:
+            self._channel.send(CancelRun(drain=drain))
+            self._end_later(Mark.DRAIN if drain else Mark.CANCEL, grace_ms)
+
+    def end(self, mark: Mark, grace_ms: int = 0) -> None:
+        """End the attempt by killing the child.
+
+        Programs that the job started are sent SIGTERM first and given `grace_ms`, so that they can
+        remove what they hold; without any the child is killed at once.
+        """
+        if self.mark is None:
+            self.mark = mark
+        if self._ending is None:
+            self._ending = asyncio.create_task(self._end(grace_ms))
+
+    async def retire(self, grace_ms: int) -> None:
+        """Let an idle child run its stop hooks and end; kill it if it takes longer."""
+        self._channel.send(Retire())
+        await asyncio.wait([self.process.exited], timeout=grace_ms / 1000)
+        await self.destroy()
+
+    async def destroy(self) -> None:
+        """Kill the child and all it has started, and forget it."""
+        if self._ending is not None:
+            self._ending.cancel()
+        left = await kill_family(self.process, self._family_mark)
+        if left:
+            _log.error("child %d left %d processes that cannot be killed", self.pid, left)
+        self._listening.cancel()
+        self._channel.close()
+        self.process.bury()
+        if self._stack_fd >= 0:
+            os.close(self._stack_fd)
+            self._stack_fd = -1
+
+    def _end_later(self, mark: Mark, grace_ms: int) -> None:
+        job = self.job
+
+        def end() -> None:
+            # Race: the job may have ended in time, and another one may run here by now.
+            if self.job is job:
+                self.end(mark)
+
+        asyncio.get_running_loop().call_later(grace_ms / 1000, end)
+
+    async def _end(self, grace_ms: int) -> None:
+        programs = living_family(self.process, self._family_mark) if grace_ms else []
+        if programs:
+            signal_all(programs, signal.SIGTERM)
+            waits = (self._finished, self.process.exited)
+            await asyncio.wait({asyncio.ensure_future(first_of(*waits))}, timeout=grace_ms / 1000)
+        await kill_family(self.process, self._family_mark)
+
+    async def _listen(self) -> None:
+        async for message in self._channel.messages():
+            await self._take_in(message)
+        # A child that has closed its channel can tell nothing any more: it is as good as dead.
+        await asyncio.wait([self.process.exited], timeout=_LAST_WORDS_S)
+        if not self.process.exited.done():
+            why = self._channel.broken or "it closed its channel"
+            _log.error("child %d is killed: %s", self.pid, why)
+            self.process.kill()
+
+    async def _take_in(self, message: FromChild) -> None:
+        match message:
+            case Hello(error=error):
+                if error is not None and not self._ready.done():
+                    self._ready.set_exception(ChildFailed(error))
+            case Ready():
+                if not self._ready.done():
+                    self._ready.set_result(None)
+            case Finished():
+                if self.job is not None and message.id == self.job.id:
+                    self._finish(message.outcome)
+            case Noted():
+                await self._note(message)
+            case Ask():
+                if self._calls is not None:
+                    self._channel.send(await self._calls.answer(message))
+
+    async def _note(self, note: Noted) -> None:
+        if self.job is None or self._calls is None or note.id != self.job.id:
+            return
+        if not await self._calls.note(self.job, note):
+            _log.warning("job %s belongs to another worker now: its child is killed", note.id)
+            self.end(Mark.LOST)
+
+    def _finish(self, outcome: Outcome) -> None:
+        if not self._finished.done():
+            self._finished.set_result(outcome)
+
+    def _judge(self, hard_ms: int) -> Outcome | None:
+        """Return how the attempt ended, from what the child said and why it was killed."""
+        said = self._finished.result() if self._finished.done() else None
+        limit = StoredError("timed_out", f"the time limit of {hard_ms / 1000:g} s passed")
+        match self.mark:
+            case Mark.LOST:
+                return None
+            case Mark.TIME_LIMIT:
+                # Its programs were ended at the limit: a failure that follows is the limit's.
+                return said if isinstance(said, o.Succeeded) else o.TimedOut(limit)
+            case _ if said is not None:
+                return said
+            case Mark.CANCEL:
+                return o.CancelledByRequest(StoredError("cancelled", "its cancel was requested"))
+            case Mark.DRAIN:
+                text = "the worker stopped before the job ended"
+                return o.Interrupted(StoredError("interrupted", text))
+            case _:
+                return o.Crashed(self._crash(self.process.exited.result()), alone=True)
+
+    def _crash(self, status: ExitStatus) -> StoredError:
+        return StoredError("crashed", f"child {self.pid} {status}", self._last_stack())
+
+    def _last_stack(self) -> str | None:
+        text = os.pread(self._stack_fd, _STACK_CHARS_MAX, 0).decode(errors="replace").strip()
+        return text or None

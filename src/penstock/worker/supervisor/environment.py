@@ -1,0 +1,51 @@
+"""The environments of runners and children, made from the worker's own."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from typing import Final
+
+from penstock.config.settings import Settings
+from penstock.worker.wire import CHILD_ENV
+
+from .plan import PLAN_FD_ENV
+
+#: Variable that only one child and what it started carry, so that its orphans are found.
+MARK_ENV: Final = "PENSTOCK_CHILD_MARK"
+#: Variables of the init system, meant for the supervisor alone.
+_SUPERVISOR_ONLY: Final = frozenset(
+    {PLAN_FD_ENV, "NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", "LISTEN_FDS", "LISTEN_PID"}
+)
+#: Settings that runners and children follow in their own processes.
+_LOG_SETTINGS: Final = ("log_format", "log_level", "log_file")
+
+
+def runner_environment(environ: Mapping[str, str], settings: Settings) -> dict[str, str]:
+    """Return the environment of a runner: the worker's, with the log settings that apply."""
+    kept = {name: value for name, value in environ.items() if name not in _SUPERVISOR_ONLY}
+    return kept | _log_settings(settings)
+
+
+def child_environment(environ: Mapping[str, str], settings: Settings) -> tuple[dict[str, str], str]:
+    """Return the environment of a child, and the `NAME=value` that marks its family.
+
+    Nothing of Penstock's is passed on but the log settings: a child holds no broker credentials.
+    What else the environment holds is the app's own, which could not be imported without it.
+    """
+    kept = {
+        name: value
+        for name, value in environ.items()
+        if name not in _SUPERVISOR_ONLY and not name.startswith("PENSTOCK_")
+    }
+    mark = secrets.token_hex(8)
+    made = kept | _log_settings(settings) | {CHILD_ENV: "1", MARK_ENV: mark}
+    return made, f"{MARK_ENV}={mark}"
+
+
+def _log_settings(settings: Settings) -> dict[str, str]:
+    return {
+        f"PENSTOCK_{name.upper()}": value
+        for name in _LOG_SETTINGS
+        if (value := getattr(settings, name))
+    }

@@ -1,0 +1,140 @@
+"""Settlements that the supervisor makes: of its children's jobs, and of those it took over."""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import NamedTuple
+
+from penstock.broker.requests import BATCH_MAX
+from penstock.core.decision import decide
+from penstock.core.job import Claimed, Reason
+from penstock.core.outcome import Outcome, outcome_name
+from penstock.core.settlement import Applied, Bury, Settlement
+from penstock.telemetry.logs import fields_of
+from penstock.worker.dead_notices import DeadNotices
+from penstock.worker.error_text import stored_error
+
+from .link import BrokerLink
+from .task_facts import Tasks
+
+_log = logging.getLogger("penstock.worker")
+
+
+class Verdict(NamedTuple):
+    """How one attempt ended.
+
+    Attributes:
+        pid: process in which the user code ran; None: the process that claimed.
+    """
+
+    job: Claimed
+    outcome: Outcome
+    pid: int | None = None
+
+
+_Settled = tuple[Verdict, Settlement, Applied]
+"""An attempt, what was decided about it, and what became of that."""
+
+
+class Settler:
+    """Decides what follows from an outcome, and writes it until the broker has answered.
+
+    Attributes:
+        settled: attempts since the start, those taken over from the dead included.
+    """
+
+    def __init__(self, link: BrokerLink, tasks: Tasks) -> None:
+        """Write over `link`, under the policies of `tasks`."""
+        self._link = link
+        self._tasks = tasks
+        self._notices = DeadNotices(link.broker, tasks.find)
+        self.settled = 0
+
+    async def settle(self, verdicts: Sequence[Verdict]) -> None:
+        """Settle every attempt; return once the broker has written or refused each.
+
+        Nothing is given up while the broker is away: the fence says in the end whether the
+        settlement still counts, and a stale one is only told in the log.
+        """
+        for part in _batches(verdicts):
+            try:
+                settlements = [self._decide(one) for one in part]
+                settled = list(zip(part, settlements, await self._write(settlements), strict=True))
+            except Exception:  # noqa: BLE001 - one that cannot be settled must not strand the rest
+                _log.exception("%d settlements are refused; each is made by itself", len(part))
+                settled = [one for verdict in part for one in await self._settle_alone(verdict)]
+            self.settled += len(settled)
+            for verdict, settlement, answer in settled:
+                _tell(verdict, settlement, answer)
+            await self._notices.send((one.job, what, answer) for one, what, answer in settled)
+
+    async def _write(self, settlements: Sequence[Settlement]) -> Sequence[Applied]:
+        return await self._link.insist(
+            partial(self._link.broker.settle, settlements),
+            what=f"settling {len(settlements)} jobs",
+        )
+
+    async def _settle_alone(self, verdict: Verdict) -> list[_Settled]:
+        """Settle one attempt; bury its job if that fails; empty if even that cannot be written.
+
+        A job that is left running under the supervisor's own lease would be left so for ever.
+        """
+        settlement: Settlement
+        try:
+            settlement = self._decide(verdict)
+            return [(verdict, settlement, (await self._write([settlement]))[0])]
+        except Exception as error:  # noqa: BLE001 - the same
+            _log.exception("job %s cannot be settled and is buried", verdict.job.id)
+            settlement = _buried(verdict, error)
+        try:
+            return [(verdict, settlement, (await self._write([settlement]))[0])]
+        except Exception:  # noqa: BLE001 - the same
+            _log.exception("job %s cannot be buried", verdict.job.id)
+            return []
+
+    def _decide(self, verdict: Verdict) -> Settlement:
+        return decide(
+            verdict.job,
+            verdict.outcome,
+            policy=self._tasks.policy(verdict.job.spec.task),
+            random_unit=random.random(),
+            pid=verdict.pid,
+        )
+
+
+def _buried(verdict: Verdict, error: Exception) -> Bury:
+    job = verdict.job
+    return Bury(
+        id=job.id,
+        fence=job.fence,
+        outcome=outcome_name(verdict.outcome),
+        pid=verdict.pid,
+        error=stored_error(error),
+        reason=Reason.RESULT_REFUSED,
+        charges=job.charges,
+    )
+
+
+def _batches(verdicts: Sequence[Verdict]) -> Iterator[Sequence[Verdict]]:
+    for start in range(0, len(verdicts), BATCH_MAX):
+        yield verdicts[start : start + BATCH_MAX]
+
+
+def _tell(verdict: Verdict, settlement: Settlement, answer: Applied) -> None:
+    job = verdict.job
+    outcome = outcome_name(verdict.outcome)
+    became = str(settlement.__struct_config__.tag) if answer is Applied.APPLIED else str(answer)
+    quiet = outcome == "succeeded" and answer is Applied.APPLIED
+    _log.log(
+        logging.DEBUG if quiet else logging.INFO,
+        "job %s (%s, attempt %d): %s -> %s",
+        job.id,
+        job.spec.task or "unreadable",
+        job.claim_number,
+        outcome,
+        became,
+        extra={**fields_of(job), "outcome": outcome},
+    )

@@ -1,0 +1,203 @@
+"""From a plan to the parts of a supervisor: the app is imported once, the broker is opened."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from penstock.broker.protocol import AsyncBroker
+from penstock.broker.threaded import ThreadedBroker
+from penstock.config.settings import Settings
+from penstock.connect import connect_as
+from penstock.core.ids import AttemptKey
+from penstock.core.job import StoredError
+from penstock.core.manifest import AppManifest
+from penstock.errors import BadSetting, Unavailable
+from penstock.executors.process import Spawner
+from penstock.worker.pulse import first_of, retry_wait_s
+
+from .environment import runner_environment
+from .plan import WorkerPlan
+from .runner_process import End, RunnerProcess
+from .stopping import Stopping
+
+_log = logging.getLogger("penstock.worker")
+
+#: Exit codes of a worker. 2 is the shell's habit for usage, 78 is EX_CONFIG of sysexits.h.
+EXIT_DRAINED: Final = 0
+EXIT_FAILED: Final = 1
+EXIT_USAGE: Final = 2
+EXIT_REFUSED: Final = 78
+#: Where a traceback says it happened: (file, line).
+_PLACE: Final = re.compile(r'^ *File "(.+)", line (\d+)', re.MULTILINE)
+
+
+class StartFailed(Exception):
+    """The worker cannot begin; the message is for people, `code` for the process.
+
+    Attributes:
+        code: what the process ends with.
+        kind: class of the error, for programs.
+        traceback: of the user's module, None where it has no part in it.
+    """
+
+    def __init__(
+        self, message: str, code: int, *, kind: str = "BadSetting", traceback: str | None = None
+    ) -> None:
+        """Keep all four."""
+        super().__init__(message)
+        self.code = code
+        self.kind = kind
+        self.traceback = traceback
+
+
+class StopAsked(Exception):
+    """The worker was told to end before it began; nothing was claimed."""
+
+
+@dataclass(frozen=True)
+class Start:
+    """What a supervisor begins with.
+
+    Attributes:
+        settings: with what the app itself says.
+        manifest: of the app.
+        runners: that were started to read it; they wait to be introduced.
+        broker: open.
+    """
+
+    settings: Settings
+    manifest: AppManifest
+    runners: list[RunnerProcess]
+    broker: AsyncBroker
+
+
+async def start_up(
+    plan: WorkerPlan, environ: Mapping[str, str], spawner: Spawner, stopping: Stopping
+) -> Start:
+    """Start the runners, learn what the app is from the first, and open the broker.
+
+    Raises:
+        StartFailed: the app cannot be imported, or the settings or the broker are refused. The
+            runners are gone.
+        StopAsked: a signal came first. The runners are gone.
+    """
+    settings = _settings(plan, environ)
+    env = runner_environment(environ, settings)
+    nobody = _Nobody()
+    runners: list[RunnerProcess] = []
+    try:
+        while len(runners) < settings.processes:
+            runners.append(await RunnerProcess.spawn(spawner, plan.app, env, nobody))
+        manifest = await _first_manifest(plan, runners, stopping)
+        settings = _settings(plan, environ, manifest)
+        broker = await _open_broker(plan, settings, stopping)
+    except BaseException:
+        await end_runners(runners)
+        raise
+    return Start(settings, manifest, runners, broker)
+
+
+async def _first_manifest(
+    plan: WorkerPlan, runners: list[RunnerProcess], stopping: Stopping
+) -> AppManifest:
+    """Return what the first runner to import the app says; the first to fail decides, too."""
+    hellos = [runner.hello for runner in runners]
+    await first_of(*hellos, *(runner.lived for runner in runners), stopping.drain.wait())
+    if stopping.drain.is_set():
+        raise StopAsked
+    for runner in runners:
+        if not runner.hello.done() or runner.hello.cancelled():
+            continue
+        hello = runner.hello.result()
+        if hello.manifest is not None:
+            return hello.manifest
+        if hello.error is not None:
+            raise _cannot_import(plan.app, hello.error)
+    dead = next(runner for runner in runners if runner.lived.done())
+    raise StartFailed(
+        f"the runner {dead.lived.result()} while it imported app {plan.app!r}\n{dead.read_stack()}",
+        EXIT_FAILED,
+        kind="Crashed",
+    )
+
+
+def _cannot_import(app: str, error: StoredError) -> StartFailed:
+    """Return one line that names the app, the error, its place and the way out."""
+    if error.traceback is None:
+        # Nothing of the user's ran: the app was not found where it should be.
+        return StartFailed(error.message, EXIT_USAGE, kind=error.kind)
+    places = [place for place in _PLACE.findall(error.traceback) if "importlib" not in place[0]]
+    place = f" ({places[-1][0]}, line {places[-1][1]})" if places else ""
+    text = " ".join(error.message.split())
+    return StartFailed(
+        f"app {app!r} cannot be imported: {error.kind}: {text}{place}; mend the module; --debug "
+        "shows the traceback",
+        EXIT_USAGE,
+        kind="UsageError",
+        traceback=error.traceback,
+    )
+
+
+def _settings(
+    plan: WorkerPlan, environ: Mapping[str, str], manifest: AppManifest | None = None
+) -> Settings:
+    try:
+        return plan.settings(environ, manifest)
+    except BadSetting as error:
+        raise StartFailed(str(error), EXIT_REFUSED) from error
+
+
+async def _open_broker(plan: WorkerPlan, settings: Settings, stopping: Stopping) -> AsyncBroker:
+    """Open the broker, trying again for as long as it cannot be reached."""
+    # As for every command: a wrong flag is the call's mistake, any other source is configuration.
+    refused = EXIT_USAGE if "url" in plan.flags else EXIT_REFUSED
+    if settings.url.startswith("memory:"):
+        raise StartFailed(
+            "the memory broker lives in one process, and a worker has several: use a "
+            "sqlite:///FILE URL, or penstock.testing for tests",
+            refused,
+        )
+    failures = 0
+    while True:
+        try:
+            broker = await asyncio.to_thread(connect_as, settings)
+        except BadSetting as error:
+            raise StartFailed(str(error), refused) from error
+        except Unavailable as error:
+            failures += 1
+            _log.warning("the broker cannot be reached, trying again: %s", error)
+            await first_of(asyncio.sleep(retry_wait_s(failures)), stopping.drain.wait())
+            if stopping.drain.is_set():
+                raise StopAsked from error
+            continue
+        return ThreadedBroker(broker)
+
+
+async def end_runners(runners: list[RunnerProcess]) -> None:
+    """Kill runners that were not introduced to the broker yet: they have no jobs."""
+    for runner in runners:
+        runner.kill(End.STOPPED)
+    for runner in runners:
+        await runner.lived
+        runner.bury()
+
+
+class _Nobody:
+    """Attends to runners that have nothing to say yet but hello."""
+
+    def changed(self, runner: RunnerProcess) -> None:
+        """Do nothing."""
+
+    def watching(self, hard_boot_ms: int) -> None:
+        """Do nothing."""
+
+    def yielded(self, runner: RunnerProcess, threads: int) -> None:
+        """Do nothing."""
+
+    def overran(self, runner: RunnerProcess, jobs: tuple[AttemptKey, ...]) -> None:
+        """Do nothing."""

@@ -1,0 +1,68 @@
+"""Whether the worker goes on: signals, and the phases of its end.
+
+SIGTERM, SIGINT, SIGHUP    drain; a second one releases everything at once
+SIGTSTP                    quiet: claim nothing, let running jobs go on
+SIGCONT                    claim again
+
+Source: TSTP for quiet is Sidekiq's; there it cannot be undone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from typing import Final
+
+from penstock.worker.pulse import Bell
+
+_log = logging.getLogger("penstock.worker")
+
+#: Signals that ask the worker to end.
+STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+
+class Stopping:
+    """Asked to drain, to release, or to be quiet.
+
+    Attributes:
+        drain: set at the first request to end; for good.
+        release: set at the second.
+        is_quiet: nothing is claimed.
+        quiet_changed: rung when `is_quiet` changes.
+    """
+
+    def __init__(self) -> None:
+        """Go on, until told otherwise."""
+        self.drain = asyncio.Event()
+        self.release = asyncio.Event()
+        self.is_quiet = False
+        self.quiet_changed = Bell()
+
+    def install(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Take the signals, and let in those that arrived while the process started.
+
+        Whoever starts a worker may block them before, so that none falls into the time in which
+        the interpreter would still die of it (`launch.py`).
+        """
+        for number in STOP_SIGNALS:
+            loop.add_signal_handler(number, self.request, signal.Signals(number).name)
+        loop.add_signal_handler(signal.SIGTSTP, self.set_quiet, True)  # noqa: FBT003
+        loop.add_signal_handler(signal.SIGCONT, self.set_quiet, False)  # noqa: FBT003
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
+
+    def request(self, cause: str) -> None:
+        """End: drain the first time, release everything the second time."""
+        if not self.drain.is_set():
+            _log.info("%s: draining; once more releases all jobs at once", cause)
+            self.drain.set()
+        elif not self.release.is_set():
+            _log.warning("%s again: releasing all jobs now", cause)
+            self.release.set()
+
+    def set_quiet(self, is_quiet: bool) -> None:  # noqa: FBT001 - called by the event loop
+        """Stop claiming, or go on."""
+        if is_quiet != self.is_quiet:
+            _log.info("quiet: nothing is claimed" if is_quiet else "claiming again")
+            self.is_quiet = is_quiet
+            self.quiet_changed.ring()
