@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -19,7 +20,7 @@ from penstock.core.job import ATTEMPTS_KEPT, Charges, Parent, Reason, StoredErro
 from penstock.core.lifecycle import State
 from penstock.core.settlement import Bury, Complete, Retry
 from tests.support.sqlite_actor import QUEUE, Actor, completions
-from tests.support.sqlite_file import check_whole, look
+from tests.support.sqlite_file import check_whole, job_ids, look
 
 #: Bytes of a payload that is kept apart from its row.
 LONG = 200_000
@@ -48,7 +49,18 @@ def test_the_log_stays_bounded_without_readers(tmp_path: Path) -> None:
     actor = Actor(path)
     for _ in range(3 * LOG_BYTES_MAX // LONG):
         put_long(actor)
-    assert log_bytes(path) < LOG_BYTES_MAX / 2
+    assert log_bytes(path) < LOG_BYTES_MAX
+
+
+def test_prune_moves_the_log_before_a_commit_has_to(tmp_path: Path) -> None:
+    """After prune the file itself holds every job, though its log was not long enough for SQLite."""
+    path, alone = tmp_path / "jobs.db", tmp_path / "alone.db"
+    actor = Actor(path)
+    put = {put_long(actor) for _ in range(2 * 2**20 // LONG)}
+    assert path.stat().st_size < LONG
+    actor.broker.prune([QUEUE], (), limit=1)
+    shutil.copy(path, alone)
+    assert job_ids(alone) == put
 
 
 def test_a_log_that_a_reader_let_grow_is_cut_back(tmp_path: Path) -> None:

@@ -317,8 +317,8 @@ class SqliteBroker:
             self._file.write(lambda tx: forget_sleeper(tx, token), fsync=False)
 
     def _tidy(self) -> None:
-        """Keep the log bounded, and remove FIFOs and tokens that dead processes left behind."""
-        self._file.empty_log()
+        """Keep the log short, and remove FIFOs and tokens that dead processes left behind."""
+        self._file.move_log()
         wakeup.remove_stale(self._file.wake_directory)
 
         def forget_dead(tx: Transaction) -> None:

@@ -26,8 +26,11 @@ _STATEMENT_CACHE: Final = 200
 #: Bytes; a commit of one job writes four or five pages to the log, and every checkpoint waits until
 #: the disk has them: half of SQLite's default is a third faster there, and no slower in batches.
 PAGE_BYTES: Final = 2_048
-#: Pages; SQLite moves the log into the file when it is longer: 4 MiB, some 400 commits of one job.
-CHECKPOINT_PAGES: Final = 2_000
+#: Pages; a commit that finds the log longer than this (8 MiB, some 300 jobs enqueued, claimed and
+#: settled one by one) moves it into the file, and takes 5 to 10 ms for it: the safety net under
+#: `SqliteFile.move_log`, which workers call every ten seconds. Half as many made one pick-up in a
+#: hundred late. Longer logs cost each fsync more, until the disk has given them their blocks.
+CHECKPOINT_PAGES: Final = 4_000
 #: Bytes; a log that grew past this in a burst is cut back when it is next started anew.
 LOG_BYTES_MAX: Final = 16 * 2**20
 

@@ -25,6 +25,8 @@ Answer = TypeVar("Answer")
 
 #: Seconds between looks whether the path still names the open file; a look costs 2 microseconds.
 _LOOK_EVERY_S: Final = 1.0
+#: Bytes; a shorter log is left where it is, so that an idle file is not written.
+_LOG_BYTES_LEFT_ALONE: Final = 2**20
 #: Seconds; writers wait while the log is emptied, so it is given up soon and tried again later.
 _LOG_PATIENCE_S: Final = 0.05
 
@@ -123,20 +125,28 @@ class SqliteFile:
         self._writer.forget_line()
         self.resume()
 
-    def empty_log(self) -> None:
-        """Cut the log back where it outgrew its bound, as far as readers allow just now.
+    def move_log(self) -> None:
+        """Move the log into the file, so that no commit has to, and cut it back if it is too long.
 
-        SQLite moves the log into the file by itself, but starts it anew only at an instant at which
-        nobody reads. Under reads without a pause that instant must be asked for.
+        SQLite starts the log anew only at an instant at which nobody reads. Under reads without a
+        pause that instant must be asked for.
+
+        Cost: writes that go on meanwhile are not held up; readers are asked to pause only where the
+        log outgrew its bound.
         """
         log = self.path.with_name(self.path.name + "-wal")
         with suppress(OSError, apsw.Error):
-            if log.stat().st_size > LOG_BYTES_MAX:
+            size = log.stat().st_size
+            if size > _LOG_BYTES_LEFT_ALONE:
                 connection = connect(str(self.path), busy_timeout_s=_LOG_PATIENCE_S)
                 with closing(connection):
                     # A connection that has read nothing does not know the log yet.
                     connection.pragma("schema_version")
-                    connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+                    connection.wal_checkpoint(
+                        mode=apsw.SQLITE_CHECKPOINT_TRUNCATE
+                        if size > LOG_BYTES_MAX
+                        else apsw.SQLITE_CHECKPOINT_PASSIVE
+                    )
 
     def _check_in_place(self) -> None:
         """Refuse to write to a file that is no longer found under its path.

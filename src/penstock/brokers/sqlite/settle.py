@@ -14,7 +14,7 @@ transitions:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
 import msgspec
@@ -62,27 +62,48 @@ def settle(
 ) -> list[Applied]:
     """Apply each settlement whose fence still holds; completions go in together."""
     applied = [Applied.STALE] * len(settlements)
-    completions: list[Row] = []
-    parents: list[JobId] = []
+    completions: dict[str, tuple[int, Complete]] = {}
     for place, item in enumerate(settlements):
-        found = tx.row(_SQL["held"], (item.id, item.fence))
-        if found is None:
-            continue
-        held = _Held(*found)
         if isinstance(item, Complete):
-            fits = item.result is None or len(item.result) <= result_bytes_max  # Guard: result fits
-            result = item.result if fits else None
-            completions.append((*_attempt_end(tx, held, item), result, not fits))
-            tx.moved(held.queue, State.RUNNING, State.COMPLETED)
-            if held.has_children:
-                parents.append(item.id)
-            applied[place] = Applied.APPLIED if fits else Applied.RESULT_DROPPED
+            completions[item.id] = place, item
         else:
-            applied[place] = _settle_one(tx, held, item)
-    tx.each(_SQL["complete"], completions)
+            found = tx.row(_SQL["held"], (item.id, item.fence))
+            if found is not None:
+                applied[place] = _settle_one(tx, _Held(*found), item)
+    if completions:
+        _complete(tx, completions, applied, result_bytes_max)
+    return applied
+
+
+def _complete(
+    tx: Transaction,
+    completions: Mapping[str, tuple[int, Complete]],
+    applied: list[Applied],
+    result_bytes_max: int,
+) -> None:
+    """Apply completions, given by id with their places in `applied`."""
+    parents: list[JobId] = []
+    rows = [_completed(tx, item, result_bytes_max) for _, item in completions.values()]
+    for job_id, queue, has_children in tx.each(_SQL["complete"], rows):
+        place, item = completions[job_id]
+        tx.moved(queue, State.RUNNING, State.COMPLETED)
+        applied[place] = (
+            Applied.APPLIED if _fits(item, result_bytes_max) else Applied.RESULT_DROPPED
+        )
+        if has_children:
+            parents.append(item.id)
     if parents:
         parent_completed(tx, parents)
-    return applied
+
+
+def _completed(tx: Transaction, item: Complete, result_bytes_max: int) -> Row:
+    fits = _fits(item, result_bytes_max)
+    error, result = _error(item.error), item.result if fits else None
+    return (item.id, item.fence, tx.now, item.outcome, item.pid, error, result, not fits)
+
+
+def _fits(item: Complete, result_bytes_max: int) -> bool:
+    return item.result is None or len(item.result) <= result_bytes_max  # Guard: result fits
 
 
 def _settle_one(

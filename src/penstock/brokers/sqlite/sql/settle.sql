@@ -13,15 +13,17 @@ SET state = 'completed',
   fence = NULL,
   lease = NULL,
   cancel_requested = 0,
-  finished_at = ?2,
-  ended_at = ?2,
-  outcome = ?3,
-  pid = ?4,
-  error = ?5,
-  result = ?6,
-  result_dropped = ?7,
-  result_drop_at = CASE WHEN ?6 IS NOT NULL THEN ?2 + result_ttl_ms END
-WHERE no = ?1
+  finished_at = ?3,
+  ended_at = ?3,
+  outcome = ?4,
+  pid = COALESCE(?5, pid),
+  error = ?6,
+  result = ?7,
+  result_dropped = ?8,
+  result_drop_at = CASE WHEN ?7 IS NOT NULL THEN ?3 + result_ttl_ms END
+WHERE id = ?1
+AND fence = ?2 -- Guard: fence of a completion
+RETURNING id, queue, has_children
 
 -- name: finish
 UPDATE job
