@@ -1,6 +1,6 @@
 """huey on SQLite: results stored, its own `fsync` option for the class fsync.
 
-huey offers synchronous FULL (fsync=True, also SQLite's default that it leaves alone) or OFF, no
+huey offers synchronous FULL (fsync=True, and by default, since it leaves SQLite's own) or OFF, no
 NORMAL; for the class local its storage is told NORMAL here, which is faster than its default.
 Worker: `huey_consumer huey_sqlite.huey -w N -k thread`; N is tuned by the scenario.
 """

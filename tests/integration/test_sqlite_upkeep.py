@@ -53,7 +53,7 @@ def test_the_log_stays_bounded_without_readers(tmp_path: Path) -> None:
 
 
 def test_prune_moves_the_log_before_a_commit_has_to(tmp_path: Path) -> None:
-    """After prune the file itself holds every job, though its log was not long enough for SQLite."""
+    """After prune the file itself holds every job, though SQLite saw no need to move the log."""
     path, alone = tmp_path / "jobs.db", tmp_path / "alone.db"
     actor = Actor(path)
     put = {put_long(actor) for _ in range(2 * 2**20 // LONG)}
