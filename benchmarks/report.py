@@ -55,9 +55,9 @@ def embedded(document: dict[str, Any]) -> str:
         "Every sample stands in `embedded.json`."
     )
     classes = (
-        "`local` is synchronous NORMAL, `fsync` is FULL. huey leaves SQLite's default, FULL, or sets "
-        "OFF; its `local` is a subclass made here. It has no bulk call for SQLite: its single call "
-        "stands in. taskito has no FULL."
+        "`local` is synchronous NORMAL, `fsync` is FULL. huey leaves SQLite's default, FULL, or "
+        "sets OFF; its `local` is a subclass made here. It has no bulk call for SQLite: its single "
+        "call stands in. taskito has no FULL."
     )
     lines = [
         "# Penstock on SQLite beside huey and taskito",
