@@ -16,6 +16,7 @@ demo: ## the main job on real files (FOLDER=... for your own), nothing else need
 	@$(BIN)/penstock demo $(FOLDER)
 
 test: lint ## everything a change can break: lint, types, layers, then pytest
+	@scripts/servers
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 lint: ## ruff, mypy, basedpyright on tests/typing, import contracts
@@ -24,6 +25,7 @@ lint: ## ruff, mypy, basedpyright on tests/typing, import contracts
 
 proof: ## long faults, large counts, benchmarks (AREA=engine|speed|faults|..., default all)
 	@scripts/bootstrap dev
+	@scripts/servers
 	@scripts/proof $(AREA)
 
 test-all: ## the tests on every Python 3.11 to 3.14 found, each in its own environment
