@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import unquote, urlsplit, urlunsplit
+from urllib.parse import unquote, urlsplit
 
 from penstock.broker.clock import SystemClock
 from penstock.broker.requests import PAYLOAD_BYTES_MAX, Durability
+from penstock.broker.urls import masked
 from penstock.errors import BadSetting
 
 if TYPE_CHECKING:
@@ -20,16 +20,11 @@ if TYPE_CHECKING:
 FILE_DEFAULT = "penstock.db"
 #: URL scheme -> extra that brings the driver.
 _EXTRAS = {
-    "redis": "redis",
-    "rediss": "redis",
     "redis+sentinel": "redis",
     "redis+cluster": "redis",
-    "unix": "redis",
     "postgres": "postgres",
     "postgresql": "postgres",
 }
-#: Query parameters that hold a secret.
-_SECRET = re.compile(r"([^&=]*(?:password|passwd|secret|token)[^&=]*)=[^&]*", re.IGNORECASE)
 
 
 def connect(
@@ -66,6 +61,14 @@ def connect(
             durability=Durability.FSYNC if durability is None else durability,
             payload_bytes_max=payload_bytes_max,
         )
+    if kind in ("redis", "rediss", "unix"):
+        try:
+            from penstock.brokers.redis import RedisBroker
+        except ModuleNotFoundError as error:
+            raise BadSetting(
+                f"broker URL {masked(url)!r} needs the driver of Redis: pip install penstock[redis]"
+            ) from error
+        return RedisBroker.open(url, durability=durability, payload_bytes_max=payload_bytes_max)
     if kind in _EXTRAS:
         extra = _EXTRAS[kind]
         raise BadSetting(
@@ -132,14 +135,3 @@ def sqlite_url(path: Path) -> str:
 def location(url: str) -> str:
     """Return where the jobs of `url` are, for people: a file's absolute path, or the masked URL."""
     return str(sqlite_path(url)) if url.startswith("sqlite:") else masked(url)
-
-
-def masked(url: str) -> str:
-    """Return the URL with `***` in the place of its password, fit for logs and pages."""
-    parts = urlsplit(url)
-    if not parts.netloc:
-        return url
-    netloc = parts.netloc
-    if parts.password is not None:
-        netloc = f"{parts.username or ''}:***@{netloc.rpartition('@')[2]}"
-    return urlunsplit(parts._replace(netloc=netloc, query=_SECRET.sub(r"\1=***", parts.query)))

@@ -1,11 +1,14 @@
 """Guards marked in the source of an adapter, and how each is taken out.
 
-A guard is the condition on a line that ends in `# Guard: NAME` (Python) or `-- Guard: NAME` (SQL).
+A guard is the condition on a line that ends in `# Guard: NAME` (Python) or `-- Guard: NAME` (SQL,
+Lua).
 Taking it out is mechanical, so that nobody chooses what a test can see:
 
 - SQL `AND cond`, `WHERE cond`, `ELSE cond`: the condition is `OR 1`, so that it always holds and
   parameters keep their numbers; `WHEN cond THEN x`: it is `AND 0`, so that it never does, and where
   x is a comparison, that is `OR 1` in a second mutant; `ON CONFLICT ... DO NOTHING`: the line goes.
+- Lua `if cond then` and `local x = cond`: the condition is taken out twice, as true and as false;
+  `and cond` is true; `while cond do` is false; a range that ends at `int(now)` ends at '+inf'.
 - Python, an operand of a longer `and` is True, of a longer `or` False; a filter of a comprehension
   is True; the test of an `if` that turns away (ends in return, raise, continue or break) is False;
   any other condition is taken out twice, as True and as False; a bound by `min` or `max` is its
@@ -16,7 +19,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +27,11 @@ _MARK = re.compile(r"(?:#|--) Guard: (?P<name>.+?)\s*$")
 _SQL_CONDITION = re.compile(r"^(?P<start>\s*(?:AND|WHERE|ELSE)\s)(?P<condition>.+)$")
 _SQL_CASE = re.compile(r"^(?P<start>\s*WHEN\s)(?P<condition>.+?)(?P<then>\sTHEN\s)(?P<value>.+)$")
 _SQL_COMPARISON = re.compile(r"[<>=]")
+_LUA_TEST = re.compile(r"^(?P<start>\s*(?:else)?if\s)(?P<condition>.+?)(?P<end>\sthen)$")
+_LUA_VALUE = re.compile(r"^(?P<start>\s*local \w+ = )(?P<condition>.+)$")
+_LUA_AND = re.compile(r"^(?P<start>\s*and\s)(?P<condition>.+)$")
+_LUA_WHILE = re.compile(r"^(?P<start>\s*while\s)(?P<condition>.+)(?P<end>\sdo)$")
+_LUA_NOW = "int(now)"
 _SQL_CONFLICT = re.compile(r"^\s*ON CONFLICT .* DO NOTHING$")
 
 Span = tuple[int, int, int, int]
@@ -65,7 +73,7 @@ class Mutant:
 
 def guards_of(package: Path) -> list[Guard]:
     """Return the guards marked in a package, its SQL files too."""
-    files = [*package.rglob("*.py"), *package.rglob("*.sql")]
+    files = [path for ending in ("py", "sql", "lua") for path in package.rglob(f"*.{ending}")]
     return [
         Guard(str(path.relative_to(package)), number, mark["name"])
         for path in sorted(files)
@@ -78,16 +86,20 @@ def mutants_of(package: Path, guard: Guard) -> list[Mutant]:
     """Return the file of `guard` without it, once for each way to take it out."""
     text = (package / guard.file).read_text()
     if guard.file.endswith(".sql"):
-        return list(_without_sql(text, guard))
+        return list(_without_line(text, guard, _sql_ways))
+    if guard.file.endswith(".lua"):
+        return list(_without_line(text, guard, _lua_ways))
     return [
         Mutant(guard, f"`{ast.get_source_segment(text, node)}` is {new}", _replace(text, node, new))
         for node, new in _ways(ast.parse(text), guard)
     ]
 
 
-def _without_sql(text: str, guard: Guard) -> Iterator[Mutant]:
+def _without_line(
+    text: str, guard: Guard, ways: Callable[[str, Guard], Iterator[str]]
+) -> Iterator[Mutant]:
     lines = text.splitlines()
-    for line in _sql_ways(_MARK.sub("", lines[guard.line - 1]).rstrip(), guard):
+    for line in ways(_MARK.sub("", lines[guard.line - 1]).rstrip(), guard):
         lines[guard.line - 1] = line
         yield Mutant(guard, f"line is `{line.strip()}`", "\n".join(lines) + "\n")
 
@@ -106,6 +118,26 @@ def _sql_ways(line: str, guard: Guard) -> Iterator[str]:
         raise AssertionError(
             f"{guard}: put the condition on a line of its own: AND cond, WHERE cond, ELSE cond, "
             "WHEN cond THEN x, or ON CONFLICT ... DO NOTHING"
+        )
+
+
+def _lua_ways(line: str, guard: Guard) -> Iterator[str]:
+    if (found := _LUA_TEST.match(line)) is not None:
+        yield f"{found['start']}true{found['end']}"
+        yield f"{found['start']}false{found['end']}"
+    elif (found := _LUA_WHILE.match(line)) is not None:
+        yield f"{found['start']}false{found['end']}"
+    elif (found := _LUA_AND.match(line)) is not None:
+        yield f"{found['start']}true"
+    elif _LUA_NOW in line:
+        yield line.replace(_LUA_NOW, "'+inf'")
+    elif (found := _LUA_VALUE.match(line)) is not None:
+        yield f"{found['start']}true"
+        yield f"{found['start']}false"
+    else:
+        raise AssertionError(
+            f"{guard}: put the condition on a line of its own: if cond then, and cond, "
+            "while cond do, local x = cond, or a range that ends at int(now)"
         )
 
 

@@ -9,10 +9,11 @@ from typing import Any
 import apsw
 
 from penstock.broker.protocol import Broker
-from penstock.brokers import memory, sqlite
+from penstock.brokers import memory, redis, sqlite
 from penstock.core.ids import JobId
 from penstock.testing import ManualClock
 from penstock.testing.conformance import Capability
+from tests.support.redis_server import RedisServer
 
 #: Small, so that the cases about it stay fast.
 PAYLOAD_BYTES_MAX = 4_096
@@ -99,3 +100,79 @@ class SqliteHarness(ManualTime):
         """Close the handles; the folder is the test's."""
         for broker in self._handles:
             broker.close()
+
+
+#: The clock of scripts in the cases: what the harness wrote last.
+MANUAL_CLOCK = """
+local function instant(name)
+  return tonumber(redis.call('HGET', KEYS[1] .. ':test_clock', name))
+end
+local function wall_ms() return instant('wall') end
+local function lease_ms() return instant('lease') end
+"""
+
+
+class RedisHarness:
+    """A root of keys on a server that many cases share, emptied before each."""
+
+    capabilities = frozenset({Capability.WAKE, Capability.THREADS})
+    payload_bytes_max = PAYLOAD_BYTES_MAX
+
+    def __init__(self, server: RedisServer, package: Any = redis) -> None:
+        self._server = server
+        self._package = package
+        self._client = server.client()
+        self._handles: list[Broker] = []
+        self._wall = self._lease = 1_700_000_000_000
+        self._client.flushall()
+        self._set_clock()
+
+    def open(self) -> Broker:
+        """Return another handle on the keys."""
+        broker: Broker = self._package.RedisBroker.open(
+            self._server.url,
+            payload_bytes_max=self.payload_bytes_max,
+            clock=MANUAL_CLOCK,
+            answer_timeout_s=10,
+        )
+        self._handles.append(broker)
+        return broker
+
+    def wall_ms(self) -> int:
+        """Return wall time."""
+        return self._wall
+
+    def advance(self, ms: int) -> None:
+        """Let time pass."""
+        self._wall += ms
+        self._lease += ms
+        self._set_clock()
+
+    def step_wall(self, ms: int) -> None:
+        """Set the wall clock."""
+        self._wall += ms
+        self._set_clock()
+
+    def reboot(self) -> None:
+        """No case for brokers without the capability asks for it."""
+        raise NotImplementedError
+
+    def poison(self, job_id: JobId, spec: bytes) -> None:
+        """Write over the stored spec, behind its head."""
+        for key in self._client.scan_iter("penstock:{*}:spec"):
+            stored = self._client.hget(key, bytes.fromhex(job_id))
+            if stored is not None:
+                assert isinstance(stored, bytes)
+                head = b";".join(stored.split(b";", 6)[:6])
+                self._client.hset(key, bytes.fromhex(job_id), head + b";" + spec)
+                return
+        raise AssertionError(f"job {job_id} is not stored")
+
+    def close(self) -> None:
+        """Close the handles."""
+        for broker in self._handles:
+            broker.close()
+        self._client.close()
+
+    def _set_clock(self) -> None:
+        self._client.hset("penstock:test_clock", mapping={"wall": self._wall, "lease": self._lease})

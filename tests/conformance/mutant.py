@@ -14,11 +14,15 @@ from typing import Any
 import apsw
 import pytest
 
+from penstock.errors import Unavailable
 from penstock.testing.conformance import Case, Harness
 from tests.conformance.guards import Mutant
 
 #: A mutant that dies of these is no program: it proves nothing about the suite.
 NO_PROGRAM = (SyntaxError, ImportError, NameError, apsw.SQLError, apsw.BindingsError)
+
+#: What Redis says of a script that is no Lua.
+NO_LUA = "Error compiling script"
 
 MakeHarness = Callable[[Path, Any], Harness]
 """(folder, the adapter's package) -> a harness on a fresh store."""
@@ -61,6 +65,10 @@ def first_failure(
             case.run(harness)
         except NO_PROGRAM as error:
             raise AssertionError(f"the copy is no program: {error!r}") from error
+        except Unavailable as error:
+            if NO_LUA in str(error):
+                raise AssertionError(f"the copy is no program: {error!r}") from error
+            return f"{case}: {error!r:.200}"
         except (Exception, pytest.fail.Exception) as error:  # noqa: BLE001 - any failure is red
             return f"{case}: {error!r:.200}"
         finally:

@@ -14,17 +14,25 @@ from typing import Final
 
 import pytest
 
-from penstock.brokers import memory, sqlite
+from penstock.brokers import memory, redis, sqlite
 from penstock.core.lifecycle import TRANSITIONS, State
 from penstock.testing.conformance import MODULES, Case, cases
 from tests.conformance.guards import Guard, Mutant, guards_of, mutants_of
-from tests.conformance.harnesses import MemoryHarness, SqliteHarness
+from tests.conformance.harnesses import MemoryHarness, RedisHarness, SqliteHarness
 from tests.conformance.mutant import MakeHarness, first_failure, imported_copy
+from tests.support.redis_server import redis_server
 
-#: Adapter -> (its package, how to make a harness from a copy of it).
-ADAPTERS: Final[dict[str, tuple[Path, MakeHarness]]] = {
-    "memory": (Path(memory.__file__).parent, MemoryHarness),
-    "sqlite": (Path(sqlite.__file__).parent, SqliteHarness),
+#: Adapter -> its package.
+ADAPTERS: Final[dict[str, Path]] = {
+    name: Path(str(module.__file__)).parent
+    for name, module in (("memory", memory), ("sqlite", sqlite), ("redis", redis))
+}
+
+#: Adapter -> what its store can do.
+CAPABILITIES: Final = {
+    "memory": MemoryHarness.capabilities,
+    "sqlite": SqliteHarness.capabilities,
+    "redis": RedisHarness.capabilities,
 }
 
 #: Whether to count every case that sees a mutant, which takes minutes.
@@ -37,6 +45,7 @@ SHARED_FILES: Final = {
     "forget": ("prune", "delete"),
     "lease": ("claim", "open_lease", "extend", "close_leases", "reclaim"),
     "sleeper": ("listen",),
+    "store": ("claim", "settle", "listen", "requeue", "open_lease", "close_leases"),
     "wakeup": ("listen",),
 }
 
@@ -70,21 +79,37 @@ def stem(file: str) -> str:
     return Path(file).stem
 
 
+def _files_of(package: Path, verb: str) -> list[Path]:
+    """Return the files of a verb that may hold its header."""
+    return [*package.glob(f"{verb}.py"), *package.glob(f"lua/{verb}.lua")]
+
+
 def all_mutants() -> Iterator[tuple[str, Mutant]]:
     """Yield (adapter, mutant) for each guard of each adapter."""
-    for adapter, (package, _) in ADAPTERS.items():
+    for adapter, package in ADAPTERS.items():
         for guard in guards_of(package):
             for mutant in mutants_of(package, guard):
                 yield adapter, mutant
 
 
-def cases_of(guard: Guard) -> list[Case]:
+def cases_of(adapter: str, guard: Guard) -> list[Case]:
     """Return the cases that must turn red without `guard`: those of its verb or verbs."""
     name = stem(guard.file)
     verbs = SHARED_FILES.get(name, (name,))
     unknown = set(verbs) - set(MODULES)
     assert not unknown, f"{guard}: name the verbs of this file in SHARED_FILES: {unknown}"
-    return [case for verb in verbs for case in cases(verb=verb)]
+    return [case for verb in verbs for case in cases(CAPABILITIES[adapter], verb=verb)]
+
+
+@pytest.fixture(scope="module")
+def makers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, MakeHarness]]:
+    """How to make a harness from a copy of each adapter."""
+    with redis_server(tmp_path_factory.mktemp("redis")) as server:
+        yield {
+            "memory": MemoryHarness,
+            "sqlite": SqliteHarness,
+            "redis": lambda _folder, package: RedisHarness(server, package),
+        }
 
 
 @pytest.mark.parametrize(
@@ -92,23 +117,28 @@ def cases_of(guard: Guard) -> list[Case]:
     list(all_mutants()),
     ids=lambda value: f"{value.guard}: {value.how}" if isinstance(value, Mutant) else value,
 )
-def test_without_a_guard_the_suite_is_red(adapter: str, mutant: Mutant, tmp_path: Path) -> None:
+def test_without_a_guard_the_suite_is_red(
+    adapter: str, mutant: Mutant, makers: dict[str, MakeHarness], tmp_path: Path
+) -> None:
     """A guard that is taken out makes a case of its verb fail."""
-    package, make = ADAPTERS[adapter]
+    package, make = ADAPTERS[adapter], makers[adapter]
     with imported_copy(package, tmp_path, mutant) as module:
-        failure = first_failure(module, make, cases_of(mutant.guard), tmp_path)
+        failure = first_failure(module, make, cases_of(adapter, mutant.guard), tmp_path)
         assert failure is not None, f"{mutant.guard}: {mutant.how}, and every case passes"
         if IS_PROOF:
-            alone = [[case] for case in cases()]
+            alone = [[case] for case in cases(CAPABILITIES[adapter])]
             red = [case for case in alone if first_failure(module, make, case, tmp_path)]
             print(f"{adapter} {mutant.guard}: {len(red)} cases are red")  # noqa: T201 - the report
 
 
 @pytest.mark.parametrize("adapter", ADAPTERS)
-def test_with_all_guards_the_suite_is_green(adapter: str, tmp_path: Path) -> None:
+def test_with_all_guards_the_suite_is_green(
+    adapter: str, makers: dict[str, MakeHarness], tmp_path: Path
+) -> None:
     """A copy from which nothing was taken passes, so that red means the guard and not the copy."""
-    package, make = ADAPTERS[adapter]
-    suite = [case for verb in ("claim", "settle", "listen") for case in cases(verb=verb)]
+    package, make = ADAPTERS[adapter], makers[adapter]
+    verbs = ("claim", "settle", "listen")
+    suite = [case for verb in verbs for case in cases(CAPABILITIES[adapter], verb=verb)]
     with imported_copy(package, tmp_path, None) as module:
         assert first_failure(module, make, suite, tmp_path) is None
 
@@ -116,7 +146,7 @@ def test_with_all_guards_the_suite_is_green(adapter: str, tmp_path: Path) -> Non
 @pytest.mark.parametrize("adapter", ADAPTERS)
 def test_every_verb_that_writes_has_a_guard(adapter: str) -> None:
     """A verb without a marked guard would write whatever it is told."""
-    guarded = {stem(guard.file) for guard in guards_of(ADAPTERS[adapter][0])}
+    guarded = {stem(guard.file) for guard in guards_of(ADAPTERS[adapter])}
     missing = {
         verb for verb, shared in WRITING.items() if verb not in guarded and shared not in guarded
     }
@@ -131,10 +161,10 @@ def test_the_verbs_make_the_transitions_of_the_table(adapter: str) -> None:
     `transitions:`, and below it, indented by four, `state --event--> state` for each transition
     that the verb makes, `(none)` for no record; or `transitions: none.` for a verb that makes none.
     """
-    package = ADAPTERS[adapter][0]
+    package = ADAPTERS[adapter]
     declared = {
         (found["start"], found["event"], found["to"])
-        for path in [*package.rglob("*.py"), *package.rglob("*.sql")]
+        for path in [p for end in ("py", "sql", "lua") for p in package.rglob(f"*.{end}")]
         for line in path.read_text().splitlines()
         if (found := _TRANSITION.match(line)) is not None
     }
@@ -149,10 +179,10 @@ def test_the_verbs_make_the_transitions_of_the_table(adapter: str) -> None:
 @pytest.mark.parametrize("adapter", ADAPTERS)
 def test_every_verb_declares_its_transitions(adapter: str) -> None:
     """Each verb's file says which transitions it makes, if only that it makes none."""
-    package = ADAPTERS[adapter][0]
+    package = ADAPTERS[adapter]
     for verb, shared in WRITING.items():
-        path = package / f"{verb}.py"
-        text = (path if path.exists() else package / f"{shared}.py").read_text()
+        found_files = _files_of(package, verb) or _files_of(package, str(shared))
+        text = "\n".join(path.read_text() for path in found_files)
         assert "transitions:" in text, verb
         for line in text.splitlines():
             found = _TRANSITION.match(line)

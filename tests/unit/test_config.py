@@ -12,10 +12,11 @@ import pytest
 
 from penstock import App
 from penstock.broker.requests import Durability
+from penstock.broker.urls import masked
 from penstock.config.quota import cpus
 from penstock.config.resolve import load
 from penstock.config.settings import SETTINGS, Settings, as_text
-from penstock.connect import connect, location, masked, sqlite_path, sqlite_url
+from penstock.connect import connect, location, sqlite_path, sqlite_url
 from penstock.errors import BadSetting
 
 

@@ -17,8 +17,9 @@ from typing import Any, Final
 
 import msgspec
 
+from penstock.broker.urls import masked
 from penstock.config.settings import SETTINGS, Setting, Settings, as_text
-from penstock.connect import FILE_DEFAULT, masked, sqlite_path, sqlite_url
+from penstock.connect import FILE_DEFAULT, sqlite_path, sqlite_url
 from penstock.errors import BadSetting
 
 #: Variables of the same prefix that are no settings: they tell a process what it is.

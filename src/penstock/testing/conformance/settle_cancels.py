@@ -120,6 +120,17 @@ def test_a_failure_reaches_through_a_diamond_once(scene: Scene) -> None:
     assert scene.counts().cancelled == 3
 
 
+def test_a_failure_reaches_a_descendant_by_ways_of_two_lengths_once(scene: Scene) -> None:
+    """A job below a child and below that child's child ends once, whichever way is taken first."""
+    first = scene.put()
+    child = scene.put(after=(first,))
+    grandchild = scene.put(after=(child,))
+    scene.put(after=(child, grandchild))
+    scene.bury(scene.run(first))
+    counts = scene.counts()
+    assert (counts.dead, counts.cancelled, counts.blocked) == (1, 3, 0)
+
+
 def test_a_failure_reaches_down_a_long_chain(scene: Scene) -> None:
     """A chain of a thousand jobs falls in one settlement."""
     requests = [scene.job()]

@@ -1,0 +1,54 @@
+"""What an error of the server or of the way to it means: was anything written, and what to do."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from redis import exceptions as e
+
+from penstock.errors import BrokerError, OutcomeUnknown, QueueFull, Unavailable
+
+#: First word of a reply -> the way out. The server refused the script before it ran.
+_REFUSED: Final = {
+    "LOADING": "the server reads its data: call again in a moment",
+    "READONLY": "this server is a replica: give the URL of the primary",
+    "MASTERDOWN": "this replica has lost its primary: give the URL of the primary",
+    "BUSY": "a script holds the server up: look for it with SLOWLOG GET, and call again",
+    "MISCONF": "the server cannot write to its disk: make room, and call again",
+    "NOREPLICAS": "too few replicas answer (min-replicas-to-write): look at INFO replication",
+    "NOPERM": "this user may not run it: see deploy/redis for the rights that Penstock needs",
+    "NOAUTH": "the server asks for a password: put it into the URL",
+    "WRONGPASS": "user or password is wrong: correct the URL",
+}
+#: Seconds after which a full server may have room again: some of its jobs have ended by then.
+_RETRY_AFTER_S: Final = 5.0
+
+
+def refused(error: e.ResponseError, where: str) -> BrokerError:
+    """Return the port's error for a reply that is an error: the script wrote nothing."""
+    text = str(error)
+    word = text.split(" ", 1)[0].removeprefix("-")
+    if isinstance(error, e.OutOfMemoryError) or word == "OOM":
+        return QueueFull(
+            f"{where}: its memory is full (maxmemory), nothing was written: end or prune jobs, or "
+            "give the server more memory; workers go on to settle",
+            retry_after_s=_RETRY_AFTER_S,
+        )
+    advice = _REFUSED.get(word, f"the server answered {text!r:.300}")
+    return Unavailable(f"{where}: {advice} (nothing was written)")
+
+
+def not_reached(error: Exception, where: str) -> Unavailable:
+    """Return the error for a server that could not be reached."""
+    return Unavailable(
+        f"{where} cannot be reached, nothing was written: start the server or correct the URL "
+        f"({type(error).__name__}: {error})"
+    )
+
+
+def lost(error: Exception, where: str) -> OutcomeUnknown:
+    """Return the error for a call that was sent and never answered."""
+    return OutcomeUnknown(
+        f"{where} did not answer, so the write may or may not have happened: call again with the "
+        f"same ids ({type(error).__name__}: {error})"
+    )

@@ -1,0 +1,21 @@
+-- pause, resume: stop and start the claims of one queue.
+--
+-- transitions: none.
+--
+-- ARGV: name, '1' to pause or '0' to resume. Answer: whether the queue is known.
+
+local name, is_pause = arg(), arg() == '1'
+if redis.call('HEXISTS', root .. ':queues', name) == 0 then -- Guard: the queue is known
+  return 0
+end
+local queue = queue_named(name)
+if is_pause then
+  redis.call('HSET', queue.count, 'paused', 1)
+  return 1
+end
+redis.call('HDEL', queue.count, 'paused')
+for _, need in ipairs(redis.call('SMEMBERS', queue.needs)) do
+  made_claimable(queue, need, redis.call('ZCARD', queue.ready .. need))
+end
+flush()
+return 1

@@ -1,0 +1,95 @@
+-- prune: forget final jobs past their retention, results past their ttl, spent keys and leases.
+--
+-- transitions:
+--     completed --prune--> (none)
+--     dead --prune--> (none)
+--     cancelled --prune--> (none)
+--     expired --prune--> (none)
+--     blocked --unblock--> queued
+--     blocked --unblock--> scheduled
+--
+-- ARGV: limit, rules (how many, then state, age, count of each), names. Answer: how many.
+-- cost: one look-up per queue and rule; per job dropped some ten commands.
+
+local now, limit = wall_ms(), number()
+local dropped = 0
+
+local function prune_jobs(queue, rule)
+  local final = queue.final .. rule.state
+  local spare = redis.call('ZCARD', final) - rule.count
+  local entries = redis.call('ZRANGE', final, 0, limit - dropped - 1, 'WITHSCORES')
+  local old = {}
+  for place = 1, #entries, 2 do
+    local too_old = now - tonumber(entries[place + 1]) >= rule.age -- Guard: age
+    local too_many = #old < spare -- Guard: count
+    if not (too_old or too_many) then
+      break
+    end
+    old[#old + 1] = entries[place]
+  end
+  for _, id in ipairs(old) do
+    forget(load(id), now)
+  end
+  dropped = dropped + #old
+end
+
+local function drop_result(queue, id)
+  local done = redis.call('HGET', queue.done, id)
+  local head, pid, outcome, size, text =
+    string.match(done, '^([^\n]*\n)(%d*);([^;]*);[01];(%d+);()')
+  local message = string.sub(done, text, text + tonumber(size) - 1)
+  redis.call('HSET', queue.done, id, head .. blob_of(pid, outcome, message, '1', ''))
+  redis.call('ZREM', queue.result, id)
+end
+
+local function prune_results(queue)
+  local ids = redis.call('ZRANGEBYSCORE', queue.result, '-inf', int(now), 'LIMIT', 0, limit - dropped) -- Guard: result ttl
+  for _, id in ipairs(ids) do
+    drop_result(queue, id)
+  end
+  dropped = dropped + #ids
+end
+
+local function prune_keys()
+  local spent = redis.call('ZRANGEBYSCORE', root .. ':keys_until', '-inf', int(now), 'LIMIT', 0, limit) -- Guard: key window
+  for _, key in ipairs(spent) do
+    redis.call('HDEL', root .. ':keys', key)
+    redis.call('ZREM', root .. ':keys_until', key)
+  end
+end
+
+local function prune_leases()
+  local left = limit
+  for _, id in ipairs(redis.call('SMEMBERS', root .. ':leases')) do
+    local key = lease_key(id)
+    local found = redis.call('HMGET', key, 'closed', 'running')
+    if left > 0
+      and found[1] ~= '0' -- Guard: only closed leases
+      and tonumber(found[2] or 0) <= 0 -- Guard: nothing runs under it
+    then
+      redis.call('DEL', key, key .. ':cancels')
+      redis.call('SREM', root .. ':leases', id)
+      left = left - 1
+    end
+  end
+end
+
+local rules = {}
+for place = 1, number() do
+  rules[place] = {state = arg(), age = number(), count = number()}
+end
+while at < #ARGV do
+  local queue = queue_named(arg())
+  for _, rule in ipairs(rules) do
+    if dropped < limit then
+      prune_jobs(queue, rule)
+    end
+  end
+  if dropped < limit then
+    prune_results(queue)
+  end
+end
+prune_keys()
+prune_leases()
+flush()
+return dropped

@@ -1,0 +1,105 @@
+"""The Lua of the adapter: `lua/VERB.lua`, put together with what each verb builds on.
+
+A script is `clock`, `store`, the files it needs, and one line that calls what they define. Scripts
+and not Functions, so that workers of two versions can share a server (design.md §5).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from importlib.resources import files
+from typing import Final
+
+#: Source of time in a script: the server's clock. Tests put another one in its place.
+SERVER_CLOCK: Final = "clock"
+
+#: Verb -> (files after `store`, the line that makes the answer, whether it runs on a full server).
+#: What ends jobs or keeps leases must run on a full server, or it could never be drained.
+_PARTS: Final[dict[str, tuple[tuple[str, ...], str, bool]]] = {
+    "register": (("register",), "", False),
+    "enqueue": (("enqueue",), "", False),
+    "claim": (
+        ("promote", "claim"),
+        "local answer = claim(read_claim()) flush() return answer",
+        True,
+    ),
+    "settle": (
+        ("settle",),
+        "local answer = settle(read_settlements()) flush() return answer",
+        True,
+    ),
+    "cycle": (
+        ("promote", "settle", "claim"),
+        (
+            "local applied = settle(read_settlements()) "
+            "local answer = claim(read_claim()) flush() return {applied, answer}"
+        ),
+        True,
+    ),
+    "open_lease": (("lease",), "return open_lease()", True),
+    "extend": (("lease",), "return extend()", True),
+    "close_leases": (("lease",), "return close_leases()", True),
+    "note": (("note",), "", False),
+    "promote": (
+        ("promote",),
+        (
+            "local limit, from = number(), {} "
+            "while at < #ARGV do from[#from + 1] = queue_named(arg()) end "
+            "local jobs = promote(from, limit, wall_ms()) flush() return jobs"
+        ),
+        True,
+    ),
+    "expire": (("expire",), "", True),
+    "reclaim": (("promote", "claim", "reclaim"), "", True),
+    "prune": (("forget", "prune"), "", True),
+    "cancel": (("cancel",), "", True),
+    "requeue": (("requeue",), "", True),
+    "delete": (("forget", "delete"), "", True),
+    "pause": (("pause",), "", True),
+    "forget_token": ((), "take_token(arg()) return 1", True),
+    "peek": (("inspection",), "return each(status_of)", True),
+    "get": (("inspection",), "return each(record_of)", True),
+    "list_jobs": (("inspection",), "return listing()", True),
+    "counts": (("inspection",), "return counts()", True),
+    "needs": (("inspection",), "return needs()", True),
+    "leases": (("inspection",), "return leases()", True),
+}
+
+
+class Script:
+    """One script.
+
+    Attributes:
+        name: its verb.
+        text: Lua.
+        sha: hexadecimal digest by which the server knows it.
+    """
+
+    __slots__ = ("name", "sha", "text")
+
+    def __init__(self, name: str, text: str) -> None:
+        self.name = name
+        self.text = text
+        self.sha = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
+
+
+def read_scripts(clock: str | None = None) -> dict[str, Script]:
+    """Return every script by verb.
+
+    Args:
+        clock: Lua that defines `wall_ms` and `lease_ms`; None: the server's clock.
+    """
+    start = (_read("clock") if clock is None else clock) + _read("store")
+    return {
+        verb: Script(verb, _whole(start, parts, last, runs_when_full=runs_when_full))
+        for verb, (parts, last, runs_when_full) in _PARTS.items()
+    }
+
+
+def _whole(start: str, parts: tuple[str, ...], last: str, *, runs_when_full: bool) -> str:
+    flags = "#!lua flags=allow-oom\n" if runs_when_full else "#!lua\n"
+    return flags + start + "".join(map(_read, parts)) + last + "\n"
+
+
+def _read(name: str) -> str:
+    return files(__package__).joinpath("lua", f"{name}.lua").read_text(encoding="utf-8")

@@ -1,0 +1,154 @@
+"""The way to one Redis server: connections, scripts, deadlines, and what an error means."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final, Protocol, cast
+
+from redis import ConnectionPool
+from redis import exceptions as e
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from penstock.broker.urls import masked
+from penstock.errors import BadSetting, Unavailable, WrongContext
+
+from . import faults
+from .scripts import Script
+
+#: Seconds to reach the server, and for each answer: a producer learns within 1 s that it is gone.
+CONNECT_TIMEOUT_S: Final = 0.3
+ANSWER_TIMEOUT_S: Final = 0.5
+
+Word = str | bytes | int
+"""What a command is made of."""
+
+
+class Wire(Protocol):
+    """One connection of redis-py, whose own methods have no types."""
+
+    _sock: Any
+
+    def send_command(self, *words: Word) -> None:
+        """Send one command."""
+        ...
+
+    def read_response(self, *, disconnect_on_error: bool = True) -> Any:
+        """Return the answer to it. Any: the command decides."""
+        ...
+
+    def can_read(self, timeout: float = 0) -> bool:
+        """Return whether an answer is there."""
+        ...
+
+    def disconnect(self) -> None:
+        """Close it; the next command opens it again."""
+        ...
+
+
+class Server:
+    """Runs scripts and commands on one server. Safe to call from many threads; survives a fork.
+
+    Connections are opened as threads need them and kept; one that failed is thrown away, because
+    the answer to a lost call would be taken for that of the next (CVE-2023-28858).
+
+    Args:
+        url: `redis://`, `rediss://` or `unix://`, as redis-py reads it.
+        answer_timeout_s: for each answer.
+    """
+
+    def __init__(self, url: str, *, answer_timeout_s: float = ANSWER_TIMEOUT_S) -> None:
+        self.where = masked(url)
+        self._is_closed = False
+        try:
+            self._pool = ConnectionPool.from_url(
+                url,
+                socket_connect_timeout=CONNECT_TIMEOUT_S,
+                socket_timeout=answer_timeout_s,
+                retry=Retry(NoBackoff(), 0),
+                protocol=2,
+            )
+        except ValueError as error:
+            raise BadSetting(f"broker URL {self.where!r} is not allowed: {error}") from error
+
+    def run(self, script: Script, root: str, words: Sequence[Word], *, writes: bool = True) -> Any:
+        """Run a script and return its answer. Any: the script decides; its caller knows.
+
+        Raises:
+            Unavailable: nothing was written.
+            QueueFull: the same, for want of memory.
+            OutcomeUnknown: it was sent and not answered; only where it `writes`.
+        """
+        connection = self.connection()
+        try:
+            try:
+                return self._ask(
+                    connection, ("EVALSHA", script.sha, 1, root, *words), writes=writes
+                )
+            except e.NoScriptError:
+                return self._ask(connection, ("EVAL", script.text, 1, root, *words), writes=writes)
+        except e.ResponseError as error:
+            raise faults.refused(error, self.where) from error
+        finally:
+            self._pool.release(cast("Any", connection))
+
+    def ask(self, *words: Word) -> Any:
+        """Make one command that writes nothing, and return its answer."""
+        connection = self.connection()
+        try:
+            return self._ask(connection, words, writes=False)
+        except e.ResponseError as error:
+            raise faults.refused(error, self.where) from error
+        finally:
+            self._pool.release(cast("Any", connection))
+
+    def connection(self) -> Wire:
+        """Return a connection that nobody else uses; to be given back.
+
+        Raises:
+            Unavailable: the server cannot be reached.
+            WrongContext: the broker was closed.
+        """
+        self.check_open()
+        try:
+            return cast("Wire", self._pool.get_connection())
+        except e.AuthenticationError as error:
+            raise Unavailable(f"{self.where}: user or password is refused: correct it") from error
+        except e.ResponseError as error:
+            raise faults.refused(error, self.where) from error
+        except (e.RedisError, OSError) as error:
+            raise faults.not_reached(error, self.where) from error
+
+    def check_open(self) -> None:
+        """Refuse calls on a closed broker.
+
+        Raises:
+            WrongContext: it is closed.
+        """
+        if self._is_closed:
+            raise WrongContext(f"the broker on {self.where} is closed: open a new one")
+
+    def give_back(self, connection: Wire) -> None:
+        """Take a connection back that somebody used for himself."""
+        connection.disconnect()
+        self._pool.release(cast("Any", connection))
+
+    def close(self) -> None:
+        """Close all connections. Later calls raise `WrongContext`."""
+        self._is_closed = True
+        self._pool.disconnect()
+
+    def _ask(self, connection: Wire, words: Sequence[Word], *, writes: bool) -> Any:
+        try:
+            connection.send_command(*words)
+            return connection.read_response()
+        except e.ResponseError:
+            raise
+        except (e.RedisError, OSError) as error:
+            connection.disconnect()
+            failed = faults.lost if writes else faults.not_reached
+            raise failed(error, self.where) from error
+        except BaseException:
+            # An interrupt leaves an answer behind that nobody reads.
+            connection.disconnect()
+            raise

@@ -1,0 +1,86 @@
+"""Whether a server is set up so that accepted jobs are safe on it; asked before any is stored."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from penstock.broker.requests import BrokerFacts, Durability
+from penstock.errors import BadSetting, BrokerError
+
+from .server import Server
+
+#: Flags of scripts, which let settling go on while memory is full, came with Redis 7.0.
+VERSION_MIN: Final = (7, 0)
+
+
+def check_settings(server: Server, durability: Durability) -> BrokerFacts:
+    """Return what the server is and can give.
+
+    Raises:
+        BadSetting: it is too old, it evicts keys, or it cannot give the class of durability.
+        Unavailable: it cannot be reached.
+    """
+    info = _info(server)
+    version = info.get("valkey_version", info.get("redis_version", "0"))
+    compatible = info.get("redis_version", version)
+    if tuple(int(part) for part in compatible.split(".")[:2]) < VERSION_MIN:
+        raise BadSetting(
+            f"{server.where} runs Redis {compatible}: Penstock needs 7.0 or newer, or Valkey"
+        )
+    policy = info.get("maxmemory_policy", "noeviction")
+    if policy != "noeviction":
+        raise BadSetting(
+            f"{server.where} has maxmemory-policy {policy}, which deletes jobs when memory is full:"
+            " set `maxmemory-policy noeviction`"
+        )
+    classes = _classes(server, info)
+    if durability not in classes:
+        ways = ", ".join(classes)
+        raise BadSetting(
+            f"durability {durability.value!r} is not to be had from {server.where} as it is set up:"
+            f" use {ways}; `fsync` needs `appendonly yes` and `appendfsync always`"
+        )
+    return BrokerFacts(
+        kind="redis",
+        location=server.where,
+        version=version,
+        durability=durability,
+        durabilities=classes,
+        warnings=_warnings(info),
+    )
+
+
+def _info(server: Server) -> Mapping[str, str]:
+    text = server.ask("INFO")
+    lines = (line.partition(":") for line in text.decode().splitlines() if ":" in line)
+    return {name: value for name, _, value in lines}
+
+
+def _classes(server: Server, info: Mapping[str, str]) -> tuple[Durability, ...]:
+    if info.get("aof_enabled") == "1" and _setting(server, "appendfsync") == "always":
+        return (Durability.LOCAL, Durability.FSYNC)
+    return (Durability.LOCAL,)
+
+
+def _setting(server: Server, name: str) -> str | None:
+    """Return one setting, None where the server does not let it be asked for."""
+    try:
+        found = server.ask("CONFIG", "GET", name)
+    except BrokerError:
+        return None
+    return found[1].decode() if found else None
+
+
+def _warnings(info: Mapping[str, str]) -> tuple[str, ...]:
+    warnings = []
+    if info.get("aof_enabled") != "1":
+        warnings.append(
+            "appendonly is no: a restart loses what was accepted since the last snapshot; set "
+            "`appendonly yes`"
+        )
+    if info.get("maxmemory") == "0":
+        warnings.append(
+            "maxmemory is 0: the server grows until the kernel kills it; set `maxmemory`"
+        )
+    return tuple(warnings)

@@ -1,0 +1,140 @@
+"""What stands in the keys, as text: written by Python and Lua alike, read back here."""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+import msgspec
+
+from penstock.core.ids import JobId
+from penstock.core.job import AttemptRecord, JobSpec, Reason, StoredError
+from penstock.core.lifecycle import State
+
+_ERROR: Final = msgspec.json.Decoder(StoredError)
+_ENCODE: Final = msgspec.json.encode
+_STATES: Final = {
+    b"c": State.COMPLETED,
+    b"d": State.DEAD,
+    b"x": State.CANCELLED,
+    b"e": State.EXPIRED,
+}
+
+
+class Attempt(NamedTuple):
+    """What a running or final job keeps of its last attempt."""
+
+    arrival: int
+    claimed_at: int
+    number: int
+    pid: int
+    worker: str
+
+
+class End(NamedTuple):
+    """How a job ended.
+
+    Attributes:
+        attempt: None: it ended while it waited.
+        pid: where the user code ran; None: where it was claimed.
+    """
+
+    state: State
+    finished_at: int
+    reason: Reason | None
+    attempt: Attempt | None
+    pid: int | None = None
+    outcome: str | None = None
+    error: StoredError | None = None
+    dropped: bool = False
+    result: bytes | None = None
+
+
+def head_of(spec: JobSpec) -> bytes:
+    """Return the part of a stored spec that scripts read, up to the instant of enqueue."""
+    ttl = "" if spec.result_ttl_ms is None else spec.result_ttl_ms
+    expires = "" if spec.expires_ms is None else spec.expires_ms
+    return b"%b;%d;%b;%b;" % (
+        str(ttl).encode(),
+        spec.priority,
+        spec.need.encode(),
+        str(expires).encode(),
+    )
+
+
+def split_spec(stored: bytes) -> tuple[int, int | None, bytes]:
+    """Return (instant of enqueue, due at, the spec as JSON) of a stored spec."""
+    _ttl, _priority, _need, _expires, enqueued, due, json = stored.split(b";", 6)
+    return int(enqueued), int(due) if due else None, json
+
+
+def json_of(stored: bytes) -> bytes:
+    """Return the spec as JSON, empty where it cannot be read."""
+    parts = stored.split(b";", 6)
+    return parts[6] if len(parts) == 7 else b""  # noqa: PLR2004 - the parts of a stored spec
+
+
+def attempt_of(tail: bytes) -> Attempt | None:
+    """Return the attempt that a tail tells of; None: there was none."""
+    if not tail:
+        return None
+    _ttl, arrival, claimed_at, number, pid, worker = tail.split(b";", 5)
+    return Attempt(int(arrival), int(claimed_at), int(number), int(pid), worker.decode())
+
+
+def blob_of(pid: int | None, outcome: str, error: bytes, *, dropped: bool, result: bytes) -> bytes:
+    """Return what a settlement leaves behind, as scripts keep it."""
+    head = f"{'' if pid is None else pid};{outcome};{int(dropped)};{len(error)};"
+    return b"%b%b%b" % (head.encode(), error, result)
+
+
+def end_of(done: bytes) -> End:
+    """Return how a job ended."""
+    head, _, blob = done.partition(b"\n")
+    finished_at, reason, tail = head[1:].split(b";", 2)
+    state = _STATES[done[:1]]
+    attempt = attempt_of(tail)
+    cause = Reason(reason.decode()) if reason else None
+    if not blob:
+        return End(state, int(finished_at), cause, attempt)
+    pid, outcome, dropped, size, rest = blob.split(b";", 4)
+    error, result = rest[: int(size)], rest[int(size) :]
+    return End(
+        state,
+        int(finished_at),
+        cause,
+        attempt,
+        int(pid) if pid else None,
+        outcome.decode(),
+        _ERROR.decode(error) if error else None,
+        dropped == b"1",
+        result or None,
+    )
+
+
+def error_text(error: StoredError | None) -> bytes:
+    """Return an error as JSON, empty for none."""
+    return b"" if error is None else _ENCODE(error)
+
+
+def kept_attempt(packed: bytes) -> AttemptRecord:
+    """Return an earlier attempt."""
+    number, worker, pid, started_at, ended_at, outcome, error = msgspec.msgpack.decode(packed)
+    return AttemptRecord(
+        number,
+        worker,
+        pid,
+        started_at,
+        ended_at,
+        outcome,
+        _ERROR.decode(error) if error else None,
+    )
+
+
+def to_raw(hexadecimal: str) -> bytes:
+    """Return an id, a fence or a lease as the 16 bytes that are stored."""
+    return bytes.fromhex(hexadecimal)
+
+
+def job_id_of(raw: bytes) -> JobId:
+    """Return a stored id."""
+    return JobId(raw.hex())

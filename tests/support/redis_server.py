@@ -1,0 +1,92 @@
+"""A real Redis server of the tests' own: free port on the loopback, data in a folder."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import socket
+import subprocess
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from redis import Redis
+from redis.exceptions import BusyLoadingError
+from redis.exceptions import ConnectionError as NotConnected
+
+from tests.support.eventually import eventually
+
+#: What `deploy/redis/redis.conf` asks for, as far as a test on one machine can.
+SETTINGS = ("--maxmemory-policy", "noeviction", "--appendonly", "yes", "--save", "")
+
+
+def free_port() -> int:
+    """Return a TCP port of the loopback that nobody listens on just now."""
+    with closing(socket.socket()) as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class RedisServer:
+    """One server process.
+
+    Args:
+        folder: for its data and its log.
+        settings: further arguments, which win over `SETTINGS`.
+    """
+
+    def __init__(self, folder: Path, *settings: str) -> None:
+        program = shutil.which("redis-server")
+        assert program is not None, "redis-server is missing: scripts/servers installs it"
+        self.port = free_port()
+        self.folder = folder
+        self._command = [
+            program, "--bind", "127.0.0.1", "--port", str(self.port), "--dir", str(folder),
+            "--logfile", str(folder / "redis.log"), *SETTINGS, *settings,
+        ]  # fmt: skip
+        self.process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        """URL of database 0."""
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    def client(self) -> Redis:
+        """Return a client of redis-py, for looking at what is stored."""
+        return Redis.from_url(self.url)
+
+    def start(self) -> None:
+        """Start the process, and wait until it answers."""
+        self.process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL)
+        with closing(self.client()) as client:
+            eventually(lambda: _answers(client), within_s=20, what="an answer of Redis")
+
+    def kill(self) -> None:
+        """End the process as a crash would."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+
+    def stop(self) -> None:
+        """End the process, if it runs."""
+        if self.process is not None and self.process.poll() is None:
+            self.process.terminate()
+            self.process.wait()
+
+
+@contextmanager
+def redis_server(folder: Path, *settings: str) -> Iterator[RedisServer]:
+    """Run a server for as long as the block lasts."""
+    server = RedisServer(folder, *settings)
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+def _answers(client: Redis) -> bool:
+    try:
+        return bool(client.ping())
+    except (NotConnected, BusyLoadingError):
+        return False
