@@ -17,7 +17,7 @@ from penstock.config.quota import cpus
 from penstock.config.resolve import load
 from penstock.config.settings import SETTINGS, Settings, as_text
 from penstock.connect import connect, location, sqlite_path, sqlite_url
-from penstock.errors import BadSetting
+from penstock.errors import BadSetting, Unavailable
 
 
 def values(directory: Path, **sources: Any) -> Settings:
@@ -201,9 +201,9 @@ def test_app_resolves_lazily_and_says_where(
 @pytest.mark.parametrize(
     ("url", "shown"),
     [
-        ("redis://user:secret@host:6379/0", "redis://user:***@host:6379/0"),
-        ("redis://:secret@host/0", "redis://:***@host/0"),
-        ("redis://host/0?password=secret&db=1", "redis://host/0?password=***&db=1"),
+        ("redis://user:secret@127.0.0.1:1/0", "redis://user:***@127.0.0.1:1/0"),
+        ("redis://:secret@127.0.0.1:1/0", "redis://:***@127.0.0.1:1/0"),
+        ("redis://127.0.0.1:1/0?password=secret", "redis://127.0.0.1:1/0?password=***"),
         ("postgres://u@host/db?sslpassword=secret", "postgres://u@host/db?sslpassword=***"),
         ("sqlite:////a/b.db", "sqlite:////a/b.db"),
         ("memory://", "memory://"),
@@ -216,7 +216,7 @@ def test_secrets_are_masked(tmp_path: Path, url: str, shown: str) -> None:
     assert config.values["url"].shown == shown
     assert "secret" not in location(config.settings.url)
     if not url.startswith(("sqlite", "memory")):
-        with pytest.raises(BadSetting, match="comes with the extra") as caught:
+        with pytest.raises((BadSetting, Unavailable)) as caught:
             connect(url)
         assert "secret" not in str(caught.value)
 

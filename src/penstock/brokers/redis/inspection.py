@@ -51,7 +51,7 @@ def record_of(answer: Sequence[Any]) -> JobRecord:
     """Return everything that is known of one job."""
     raw_id, queue, stored, state, more_text, run, done, left, edges, kept, notes, log = answer
     more = _MORE.decode(more_text) if more_text else {}
-    enqueued_at, due_at, json = split_spec(stored)
+    enqueued_at, due_at, json = split_spec(job_id_of(raw_id), stored)
     spec, _ = read_spec(json)
     end = end_of(done) if done else None
     last = attempt_of(run[_HOLD_BYTES:]) if run else end.attempt if end else None

@@ -6,8 +6,8 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from penstock.core.ids import JobId
-from penstock.core.job import AttemptRecord, JobSpec, Reason, StoredError
+from penstock.core.ids import JobId, enqueued_at_of
+from penstock.core.job import PRIORITY_DEFAULT, SHARED, AttemptRecord, JobSpec, Reason, StoredError
 from penstock.core.lifecycle import State
 
 _ERROR: Final = msgspec.json.Decoder(StoredError)
@@ -50,21 +50,21 @@ class End(NamedTuple):
 
 
 def head_of(spec: JobSpec) -> bytes:
-    """Return the part of a stored spec that scripts read, up to the instant of enqueue."""
+    """Return the part of a stored spec that scripts read, up to the instant of enqueue.
+
+    What is as usual is left out: each byte is one for every job.
+    """
     ttl = "" if spec.result_ttl_ms is None else spec.result_ttl_ms
     expires = "" if spec.expires_ms is None else spec.expires_ms
-    return b"%b;%d;%b;%b;" % (
-        str(ttl).encode(),
-        spec.priority,
-        spec.need.encode(),
-        str(expires).encode(),
-    )
+    priority = "" if spec.priority == PRIORITY_DEFAULT else spec.priority
+    need = "" if spec.need == SHARED else spec.need
+    return f"{ttl};{priority};{need};{expires};".encode()
 
 
-def split_spec(stored: bytes) -> tuple[int, int | None, bytes]:
+def split_spec(job_id: JobId, stored: bytes) -> tuple[int, int | None, bytes]:
     """Return (instant of enqueue, due at, the spec as JSON) of a stored spec."""
-    _ttl, _priority, _need, _expires, enqueued, due, json = stored.split(b";", 6)
-    return int(enqueued), int(due) if due else None, json
+    _ttl, _priority, _need, _expires, later, due, json = stored.split(b";", 6)
+    return enqueued_at_of(job_id) + int(later), int(due) if due else None, json
 
 
 def json_of(stored: bytes) -> bytes:

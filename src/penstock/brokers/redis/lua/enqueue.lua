@@ -24,7 +24,7 @@ local function due_at(delay, due)
 end
 
 local function spec_of(job)
-  return job.head .. int(now) .. ';' .. (job.due and int(job.due) or '') .. ';' .. job.json
+  return job.head .. int(now - made_at(job.id)) .. ';' .. (job.due and int(job.due) or '') .. ';' .. job.json
 end
 
 local function known(id)

@@ -72,14 +72,21 @@ local function keep_more(queue, id, more)
   redis.call('HSET', queue.more, id, cjson.encode(more))
 end
 
--- What was asked for: the head of the stored spec.
-local function asked_of(stored)
-  local ttl, priority, need, expires_ms, enqueued, due, json =
-    string.match(stored, '^(%d*);(%d+);([^;]*);(%d*);(%d+);(%d*);()')
+-- The instant that an id carries, by its maker's clock.
+local function made_at(id)
+  local a, b, c, d, e, f = string.byte(id, 1, 6)
+  return ((((a * 256 + b) * 256 + c) * 256 + d) * 256 + e) * 256 + f
+end
+
+-- What was asked for: the head of the stored spec. Absent: priority 5, need `shared`; the instant of
+-- the enqueue stands as its distance from that in the id. Each byte here is one for every job.
+local function asked_of(id, stored)
+  local ttl, priority, need, expires_ms, later, due =
+    string.match(stored, '^(%d*);(%d*);([^;]*);(%d*);(%-?%d+);(%d*);')
   return {
-    result_ttl = tonumber(ttl), priority = tonumber(priority), need = need,
-    expires_ms = tonumber(expires_ms), enqueued = tonumber(enqueued), due = tonumber(due),
-    json = json,
+    result_ttl = tonumber(ttl), priority = tonumber(priority) or 5,
+    need = need == '' and 'shared' or need, expires_ms = tonumber(expires_ms),
+    enqueued = made_at(id) + tonumber(later), due = tonumber(due),
   }
 end
 
@@ -97,7 +104,7 @@ local function load(id)
   if not stored then
     return nil
   end
-  local job = {id = id, queue = queue, stored = stored, asked = asked_of(stored)}
+  local job = {id = id, queue = queue, stored = stored, asked = asked_of(id, stored)}
   job.more = more_of(queue, id)
   job.run = redis.call('HGET', queue.run, id)
   if job.run then
