@@ -112,6 +112,8 @@ def makers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, MakeH
         }
 
 
+# On a mutant that wakes nobody the cases of `listen` wait for their deadlines, one after the other.
+@pytest.mark.timeout(900 if IS_PROOF else 120)
 @pytest.mark.parametrize(
     ("adapter", "mutant"),
     list(all_mutants()),
