@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 import apsw
@@ -45,7 +46,7 @@ def folder(tmp_path: Path) -> Path:
         ("job xyz", 2, "a job id is 32 hexadecimal digits"),
         ("queues", 3, "does not exist: give --url, or enqueue a job or start a worker"),
         ("queues --url sqlite://host/x", 2, "setting url from --url"),
-        ("queues --url redis://h/0", 2, "needs the redis broker"),
+        ("queues --url redis+cluster://h/0", 2, "needs the redis broker"),
         ("queues --url memory://", 2, "in the memory of one process"),
         ("enqueue shop shop.ad", 3, "did you mean shop.add?"),
         ("enqueue shop shop.add", 2, "missing a required argument: 'a'"),
@@ -95,7 +96,7 @@ def test_settings_outside_the_command_line_end_with_78(folder: Path) -> None:
     """A wrong variable, a wrong file and a broker that is not installed are told by 78."""
     wrong = penstock("queues", folder=folder, env={"PENSTOCK_LEASE_TTL": "abc"})
     assert (wrong.code, "setting lease_ttl from PENSTOCK_LEASE_TTL" in wrong.err) == (78, True)
-    redis = penstock("queues", folder=folder, env={"PENSTOCK_URL": "redis://u:pw@h/0"})
+    redis = penstock("queues", folder=folder, env={"PENSTOCK_URL": "redis+cluster://u:pw@h/0"})
     assert (redis.code, "(from PENSTOCK_URL)" in redis.err) == (78, True)
     assert "pw" not in redis.err
     (folder / "penstock.toml").write_text("lease_tll = 3\n")
@@ -111,9 +112,15 @@ def test_a_locked_database_is_unavailable(folder: Path) -> None:
     other = apsw.Connection(str(folder / "jobs.db"))
     other.execute("BEGIN IMMEDIATE")
     try:
+        reads = [
+            penstock(*words, folder=folder) for words in (("queues",), ("jobs",), ("job", job))
+        ]
+        report = penstock("doctor", "--json", folder=folder)
         ended = penstock("cancel", job, "--json", folder=folder)
     finally:
         other.close()
+    assert [read.code for read in reads] == [0, 0, 0], "a read waits for nobody"
+    assert "default" in report.out
     assert ended.code == 69
     assert ended.error["kind"] == "Unavailable"
     assert "nothing was written" in ended.error["message"]
@@ -194,9 +201,12 @@ def test_ctrl_c_ends_with_130(folder: Path) -> None:
     job = worker.enqueue()
     with run("job", job, "--wait", folder=folder) as process:
         # It looks at the job every 50 ms at most; once it has the file open it waits.
-        wait_until_open(process, folder / "jobs.db")
-        process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=60)
+        try:
+            wait_until_open(process, folder / "jobs.db")
+            process.send_signal(signal.SIGINT)
+            out, err = process.communicate(timeout=30)
+        finally:
+            process.kill()
     worker.close()
     assert (process.returncode, out, err) == (130, "", "")
 
@@ -206,8 +216,11 @@ def wait_until_open(process: subprocess.Popen[str], file: Path) -> None:
     from tests.support.eventually import eventually
 
     def has_it_open() -> bool:
-        links = Path(f"/proc/{process.pid}/fd")
-        return any(str(file) == str(link.readlink()) for link in links.iterdir())
+        found: list[str] = []
+        # Race: what it closes meanwhile is gone.
+        with suppress(FileNotFoundError):
+            found += (str(link.readlink()) for link in Path(f"/proc/{process.pid}/fd").iterdir())
+        return str(file) in found
 
     eventually(has_it_open, within_s=30, what=f"{file} to be opened")
 

@@ -19,10 +19,10 @@ from tests.support.sqlite_actor import Actor, completions
 from tests.support.sqlite_file import check_whole, job_ids
 
 #: Bytes of the small disk, and of the largest file where the limit is one of files.
-ROOM_BYTES = 8 * 2**20
+ROOM_BYTES = 24 * 2**20
 #: Bytes that are given back in the end; the log alone may need as much as the file.
-SPARE_BYTES = 3 * 2**20
-#: Bytes of one payload; some forty of them fill the disk.
+SPARE_BYTES = 10 * 2**20
+#: Bytes of one payload; some hundred and forty fill the disk.
 PAYLOAD_BYTES = 100_000
 #: Calls until the disk must have been full.
 CALLS_MAX = 500
@@ -33,7 +33,7 @@ Room = tuple[Path, Callable[[], object]]
 
 @contextmanager
 def small_disk(folder: Path) -> Iterator[Room]:
-    """Mount a file system of 8 MiB."""
+    """Mount a file system of 24 MiB."""
     options = ["-t", "tmpfs", "-o", f"size={ROOM_BYTES}", "tmpfs", str(folder)]
     subprocess.run(["mount", *options], check=True)
     spare = folder / "spare"
@@ -46,7 +46,7 @@ def small_disk(folder: Path) -> Iterator[Room]:
 
 @contextmanager
 def small_files(folder: Path) -> Iterator[Room]:
-    """Let no file of this process grow past 5 MiB."""
+    """Let no file of this process grow past 14 MiB."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
 
     def make_room() -> None:

@@ -38,6 +38,15 @@ def test_a_job_of_the_child_outlives_the_parents_close(tmp_path: Path) -> None:
     check_whole(path)
 
 
+def test_a_fork_waits_until_the_log_is_moved(tmp_path: Path) -> None:
+    """The connection that moves the log is closed before a fork too, as all others are."""
+    path = tmp_path / "jobs.db"
+    accepted = run("while-the-log-is-moved", path)
+    assert len(accepted) == 2
+    assert job_ids(path) >= set(accepted)
+    check_whole(path)
+
+
 def test_a_child_that_closes_leaves_the_parent_alone(tmp_path: Path) -> None:
     """The parent's handle works on after its child closed the copy."""
     path = tmp_path / "jobs.db"

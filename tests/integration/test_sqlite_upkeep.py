@@ -7,9 +7,11 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
+from types import TracebackType
 
 import apsw
 import msgspec
+import pytest
 
 from penstock.broker import requests as r
 from penstock.brokers.sqlite import SqliteBroker
@@ -143,6 +145,39 @@ def test_a_job_requeued_again_and_again_stays_small(tmp_path: Path) -> None:
         actor.broker.settle(completions([job]))
         actor.broker.requeue([job_id])
     assert look(path, "SELECT COUNT(*), MIN(number) FROM attempt") == [(ATTEMPTS_KEPT, 4)]
+
+
+class InterruptedTurn(threading.Condition):
+    """A turn at whose n-th end Ctrl-C is noticed: Python looks for signals after each call."""
+
+    def __init__(self, ends_left: int) -> None:
+        super().__init__(threading.Lock())
+        self.ends_left = ends_left
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        super().__exit__(kind, error, trace)
+        self.ends_left -= 1
+        if self.ends_left == 0:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("end", [1, 2])
+def test_an_interrupted_read_lets_the_file_be_closed(tmp_path: Path, end: int) -> None:
+    """Ctrl-C as a read takes its turn, or gives it back, leaves nothing that `close` waits for."""
+    path = tmp_path / "jobs.db"
+    SqliteBroker.open(path)
+    reader = Reader(lambda: connect(str(path), busy_timeout_s=5, reads_only=True), str(path))
+    reader._turn = InterruptedTurn(end)
+    with pytest.raises(KeyboardInterrupt):
+        reader.run(lambda db: db.rows("SELECT 1"))
+    reader.pause()
+    reader.resume()
+    assert reader.run(lambda db: db.rows("SELECT 1")) == [(1,)]
 
 
 def test_connections_of_a_burst_of_reads_are_closed(tmp_path: Path) -> None:

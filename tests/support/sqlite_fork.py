@@ -11,11 +11,17 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
+
+import apsw
 
 from penstock.broker.clock import SystemClock
-from penstock.brokers.sqlite import SqliteBroker
+from penstock.brokers.sqlite import SqliteBroker, file
 from penstock.errors import WrongContext
-from tests.support.sqlite_actor import Actor, say
+from tests.support.sqlite_actor import QUEUE, Actor, say
+
+#: A log that `prune` moves: more than it leaves alone.
+LOG_BYTES = 2**20 + 100_000
 
 
 def in_child(run: Callable[[], None]) -> int:
@@ -115,6 +121,60 @@ def listener(path: str) -> None:
     say("woken" if place.wait(30) else "not woken")
 
 
+def while_the_log_is_moved(path: str) -> None:
+    """The process forks while a thread moves the log; the parent closes, and the child goes on."""
+    actor = Actor(path)
+    log = Path(f"{path}-wal")
+    while log.stat().st_size < LOG_BYTES:
+        actor.put()
+    inside, go_on = threading.Event(), threading.Event()
+    module: Any = file
+    connect = module.connect
+
+    class Held:
+        """A connection that stands still once it has moved the log."""
+
+        def __init__(self, connection: apsw.Connection) -> None:
+            self._connection = connection
+
+        def pragma(self, name: str) -> object:
+            """Pass it on."""
+            return self._connection.pragma(name)
+
+        def wal_checkpoint(self, *, mode: int) -> None:
+            """Move the log, tell, and stand still."""
+            self._connection.wal_checkpoint(mode=mode)
+            inside.set()
+            # Only a broker that lets a fork happen meanwhile sets this; others wait it out.
+            go_on.wait(0.5)
+
+        def close(self) -> None:
+            """Pass it on."""
+            self._connection.close()
+
+    module.connect = lambda *words, **options: Held(connect(*words, **options))
+    mover = threading.Thread(target=actor.broker.prune, args=([QUEUE], ()), kwargs={"limit": 1})
+    mover.start()
+    inside.wait()
+    module.connect = connect
+    closed_out, closed_in = os.pipe()
+    ready_out, ready_in = os.pipe()
+
+    def child() -> None:
+        say(*actor.put())
+        os.write(ready_in, b"x")
+        os.read(closed_out, 1)
+        say(*actor.put())
+
+    pid = in_child(child)
+    os.read(ready_out, 1)
+    go_on.set()
+    mover.join()
+    actor.broker.close()
+    os.write(closed_in, b"x")
+    os.waitpid(pid, 0)
+
+
 class HeldClock(SystemClock):
     """A clock that stands still inside a transaction until it is told to go on."""
 
@@ -171,6 +231,7 @@ PROGRAMS: dict[str, Callable[[str], None]] = {
     "child-closes": child_closes,
     "locks": locks,
     "under-load": under_load,
+    "while-the-log-is-moved": while_the_log_is_moved,
     "listener": listener,
     "opened-meanwhile": opened_meanwhile,
 }

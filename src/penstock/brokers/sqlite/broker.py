@@ -107,9 +107,8 @@ class SqliteBroker:
             raise BadSetting(f"durability {durability!r} is not to be had from sqlite: use {ways}")
         used = SystemClock() if clock is None else clock
         file = SqliteFile(Path(path).absolute(), used, busy_timeout_s=busy_timeout_s)
-        broker = cls(file, used, durability, payload_bytes_max)
-        broker._tidy()
-        return broker
+        file.open()
+        return cls(file, used, durability, payload_bytes_max)
 
     def register(self, queues: Sequence[str], /) -> Mapping[str, int]:
         """Return the tag of each queue, giving one to names not seen before."""
@@ -274,6 +273,7 @@ class SqliteBroker:
         Raises:
             Unavailable: the FIFO cannot be made.
         """
+        self._tidy()
         try:
             return wakeup.FifoListener(self._file.make_wake_directory(), self._forget_listener)
         except OSError as error:

@@ -25,7 +25,8 @@ from .statements import read_statements
 from .transaction import Row, Transaction
 
 _SQL: Final = read_statements("enqueue")
-#: Bytes; a longer spec stands in a table of its own. Rows of up to 1.5 KiB share a page of 4 KiB.
+#: Bytes; a longer spec stands in a table of its own, so that a row with its result fits a page of
+#: 2 KiB and no claim or settle writes a chain of overflow pages.
 _ROW_SPEC_BYTES_MAX: Final = 1_024
 
 

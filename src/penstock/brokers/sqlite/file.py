@@ -66,6 +66,16 @@ class SqliteFile:
         self._reader = Reader(self._connect_for_reading, str(path))
         FORK_HOOKS.add(self)
 
+    def open(self) -> None:
+        """Open the file, and make it where there is none; an existing one is not written to.
+
+        Raises:
+            BadSetting: the file is not one that this broker can use.
+            Unavailable: it cannot be opened.
+        """
+        self.check_open()
+        self._writer.open()
+
     def write(
         self, work: Callable[[Transaction], Answer], *, fsync: bool
     ) -> tuple[Answer, Transaction]:
@@ -134,6 +144,10 @@ class SqliteFile:
         Cost: writes that go on meanwhile are not held up; readers are asked to pause only where the
         log outgrew its bound.
         """
+        self.check_open()
+        self._reader.run_apart(self._move_log)
+
+    def _move_log(self) -> None:
         log = self.path.with_name(self.path.name + "-wal")
         with suppress(OSError, apsw.Error):
             size = log.stat().st_size

@@ -49,7 +49,9 @@ class Reader:
         self._path = path
         self._turn = threading.Condition(threading.Lock())
         self._idle: list[apsw.Cursor] = []
-        self._reading = 0
+        #: Threads that read. Not a number: an interrupt between a step up and its way down would
+        #: leave it one too high, and `pause` would wait for ever.
+        self._reading: set[int] = set()
 
     def run(self, read: Callable[[Snapshot], Answer]) -> Answer:
         """Run `read` on one state of the file.
@@ -57,29 +59,48 @@ class Reader:
         Raises:
             Unavailable: the file cannot be read.
         """
-        with self._turn:
-            cursor = self._idle.pop() if self._idle else None
-            self._reading += 1
+        thread = threading.get_ident()
+        cursor: apsw.Cursor | None = None
         try:
+            with self._turn:
+                self._reading.add(thread)
+                cursor = self._idle.pop() if self._idle else None
             cursor = self._connect().cursor() if cursor is None else cursor
             cursor.execute("BEGIN")
             answer = read(Snapshot(cursor))
             cursor.execute("COMMIT")
         except BaseException as error:
-            self._give_back(None)
+            # Race: closed before the turn is given back, or a fork could come in between.
             if cursor is not None:
                 cursor.connection.close(force=True)
+            self._give_back(None)
             if isinstance(error, apsw.Error):
                 raise faults.before_commit(error, self._path) from error
             raise
         self._give_back(cursor)
         return answer
 
+    def run_apart(self, work: Callable[[], None]) -> None:
+        """Run what opens a connection of its own; it counts as a read in progress.
+
+        Fork: so that no fork happens while that connection is open.
+        """
+        thread = threading.get_ident()
+        try:
+            with self._turn:
+                self._reading.add(thread)
+            work()
+        finally:
+            self._give_back(None)
+
     def pause(self) -> None:
         """Wait for the reads in progress, close all connections, and let no read start."""
         self._turn.acquire()
         try:
-            self._turn.wait_for(lambda: self._reading == 0)
+            # Whatever this thread read is over, whether it was given back or interrupted.
+            own = {threading.get_ident()}
+            self._turn.wait_for(lambda: self._reading <= own)
+            self._reading.clear()
             while self._idle:
                 self._idle.pop().connection.close(force=True)
         except BaseException:
@@ -92,7 +113,7 @@ class Reader:
 
     def _give_back(self, cursor: apsw.Cursor | None) -> None:
         with self._turn:
-            self._reading -= 1
+            self._reading.discard(threading.get_ident())
             if cursor is not None and len(self._idle) < _IDLE_MAX:
                 self._idle.append(cursor)
             elif cursor is not None:

@@ -99,6 +99,21 @@ class Writer:
         assert call.transaction is not None  # noqa: S101 - narrows the type; done without error
         return call.answer, call.transaction
 
+    def open(self) -> None:
+        """Connect now, and write nothing: what is wrong with the file is told here.
+
+        Raises:
+            Unavailable: the file cannot be opened.
+            Exception: whatever refused the file.
+        """
+        with self._lock:
+            if self._cursor is None:
+                try:
+                    self._cursor = self._connect().cursor()
+                except apsw.Error as error:
+                    raise faults.before_commit(error, self._path) from error
+                self._is_full = None
+
     def pause(self) -> None:
         """Wait for the transaction in progress, close the connection, and let none start."""
         self._lock.acquire()
