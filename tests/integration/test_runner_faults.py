@@ -64,7 +64,7 @@ def test_a_failing_call_loses_and_repeats_nothing(
     """Whichever call fails, before or after its write, each job runs as often as without."""
     runs: list[int] = []
     made = five_jobs(bench, runs)
-    faulty = FaultyBroker(bench.memory, fail_nth(number, fault))
+    faulty = FaultyBroker(bench.store, fail_nth(number, fault))
     assert bench.run(faulty=faulty, poll_ms=600_000)
     assert [bench.record(job.id).state for job in made] == [State.COMPLETED] * 5
     assert sorted(runs) == [0, 0, 1, 2, 3, 4]
@@ -74,7 +74,7 @@ def test_a_failing_call_loses_and_repeats_nothing(
 def test_the_sweep_reaches_the_last_call(bench: ServiceBench) -> None:
     """A run without faults makes fewer calls than the sweep tries."""
     five_jobs(bench, [])
-    faulty = FaultyBroker(bench.memory, lambda _call: Fault.NONE)
+    faulty = FaultyBroker(bench.store, lambda _call: Fault.NONE)
     assert bench.run(faulty=faulty, poll_ms=600_000)
     assert len(faulty.calls) < max(SWEEP), faulty.calls
     assert {"claim", "cycle", "note"} <= {call.verb for call in faulty.calls}
@@ -110,7 +110,7 @@ def test_running_jobs_outlive_an_outage(
 
     job = long.enqueue()
     with caplog.at_level(logging.WARNING, "penstock.runner"):
-        assert bench.run(beside, faulty=FaultyBroker(bench.memory, plan))
+        assert bench.run(beside, faulty=FaultyBroker(bench.store, plan))
     record = bench.record(job.id)
     assert (record.claim_number, len(record.attempts)) == (1, 1)
     told = [line.getMessage() for line in caplog.records]
@@ -122,7 +122,7 @@ class Picky:
     """A broker that refuses every batch with a result in it that it does not like."""
 
     def __init__(self, bench: ServiceBench, bad: bytes) -> None:
-        self._memory = bench.memory
+        self._memory = bench.store
         self._bad = bad
 
     def __getattr__(self, name: str) -> Any:
@@ -179,8 +179,8 @@ def test_a_lost_lease_ends_no_job_and_counts_for_none(
     async def beside(service: Service) -> None:
         await started.wait()
         old, taker, new = service.pump.lease, bench.open_lease(), bench.open_lease()
-        bench.memory.close_leases([old])
-        taken = bench.memory.reclaim(
+        bench.store.close_leases([old])
+        taken = bench.store.reclaim(
             r.ReclaimRequest(
                 lease=taker,
                 queues=("default",),
@@ -216,7 +216,7 @@ def test_a_closed_lease_claims_nothing_until_it_is_renewed(bench: ServiceBench) 
 
     async def beside(service: Service) -> None:
         old, new = service.pump.lease, bench.open_lease()
-        bench.memory.close_leases([old])
+        bench.store.close_leases([old])
         first = one.enqueue()
         await until(lambda: any(feed.is_cut_off for feed in service.pump.feeds))
         assert bench.record(first.id).state is State.QUEUED
@@ -231,7 +231,7 @@ class Slow:
     """A broker that makes a claim and holds its answer up until told."""
 
     def __init__(self, bench: ServiceBench) -> None:
-        self._memory = bench.memory
+        self._memory = bench.store
         self.made: list[r.ClaimAnswer] = []
         self.go_on = threading.Event()
 
@@ -323,7 +323,7 @@ def test_jobs_that_come_too_late_go_back(bench: ServiceBench) -> None:
         go_on.set()
 
     job = one.enqueue()
-    assert bench.run(beside, faulty=FaultyBroker(bench.memory, plan))
+    assert bench.run(beside, faulty=FaultyBroker(bench.store, plan))
     record = bench.record(job.id)
     assert (record.state, record.charges, ran) == (State.QUEUED, NO_CHARGES, [])
 
@@ -347,7 +347,7 @@ def test_an_outage_at_the_end_does_not_keep_the_process(
         service.take_in(wire.Drain(100))
 
     job = one.enqueue()
-    assert not bench.run(beside, faulty=FaultyBroker(bench.memory, plan))
+    assert not bench.run(beside, faulty=FaultyBroker(bench.store, plan))
     assert bench.record(job.id).state is State.RUNNING
 
 

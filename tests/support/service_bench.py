@@ -28,17 +28,18 @@ SOON_S = 30.0
 
 
 class ServiceBench:
-    """One app, one broker in memory, and a service that meets it through `faulty`.
+    """One app, one broker, and a service that meets it through `faulty`.
 
     Attributes:
+        store: the broker as it is.
         events: what the service told its sink.
     """
 
-    def __init__(self) -> None:
-        """Make an app without tasks and an empty broker."""
+    def __init__(self, store: Broker | None = None) -> None:
+        """Make an app without tasks over an empty broker, one in memory unless given."""
         self.app = App("memory://")
-        self.memory = MemoryBroker(SystemClock())
-        self.app.install_enqueuer(self.memory)
+        self.store = store or MemoryBroker(SystemClock())
+        self.app.install_enqueuer(self.store)
         self.events: list[Event] = []
         self.app.add_event_sink(self.events.append)
 
@@ -56,7 +57,7 @@ class ServiceBench:
             faulty: the broker as the service sees it; None: as it is.
             **changes: of the order to start.
         """
-        return asyncio.run(self._run(beside, faulty or self.memory, changes))
+        return asyncio.run(self._run(beside, faulty or self.store, changes))
 
     async def _run(
         self,
@@ -99,14 +100,12 @@ class ServiceBench:
         owner = Owner(
             worker="bench", host="h", boot_id="b", pid_namespace=1, pid=1, started_ticks=1
         )
-        self.memory.open_lease(
-            OpenLease(id=lease, queues=("default",), owner=owner, ttl_ms=600_000)
-        )
+        self.store.open_lease(OpenLease(id=lease, queues=("default",), owner=owner, ttl_ms=600_000))
         return lease
 
     def record(self, job_id: str) -> JobRecord:
         """Return what the broker knows of a job."""
-        record = self.memory.get(JobId(job_id))
+        record = self.store.get(JobId(job_id))
         assert record is not None
         return record
 

@@ -15,7 +15,8 @@ from penstock.core.manifest import TaskFacts
 from penstock.core.retry import POLICY_DEFAULT
 from penstock.core.settlement import Applied, Bury, Complete
 from penstock.testing.faulty import Call, Fault, FaultyBroker
-from penstock.worker.dead_notices import DeadNotices, Settled
+from penstock.worker.dead_notices import DeadNotices
+from penstock.worker.repeats import Settled
 
 TASKS = {
     "t": TaskFacts(name="t", queue="home", policy=POLICY_DEFAULT, on_dead="notice"),

@@ -8,17 +8,14 @@ from collections.abc import Callable, Iterable
 
 from penstock.broker.protocol import AsyncBroker
 from penstock.broker.requests import EnqueueRequest, Refused
-from penstock.core.job import Claimed
 from penstock.core.manifest import TaskFacts
-from penstock.core.settlement import Applied, Bury, Settlement
+from penstock.core.settlement import Applied, Bury
 from penstock.errors import OutcomeUnknown, PenstockError, Unavailable
 from penstock.tasks.on_dead import on_dead_request, on_dead_target
 from penstock.worker.pulse import retry_wait_s
+from penstock.worker.repeats import Settled
 
 _log = logging.getLogger("penstock.worker")
-
-Settled = tuple[Claimed, Settlement, Applied]
-"""A job, what was decided about it, and what became of that."""
 
 
 class DeadNotices:

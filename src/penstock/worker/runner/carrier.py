@@ -1,8 +1,9 @@
 """Makes the calls of a round until the broker has answered. What has ended is never given up.
 
-A settlement may be repeated: its fence lets it be applied once at most. A claim whose outcome is
-unknown is repeated under its own fence and answers with the jobs that it took, which would else
-stay running under a live lease for ever.
+A settlement may be repeated: its fence lets it be applied once at most, and `worker.repeats` finds
+out what became of one whose repeat is stale. A claim whose outcome is unknown is repeated under its
+own fence and answers with the jobs that it took, which would else stay running under a live lease
+for ever.
 """
 
 from __future__ import annotations
@@ -10,20 +11,36 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from typing import NamedTuple
 
 from penstock.broker.protocol import AsyncBroker
 from penstock.broker.requests import ClaimAnswer, ClaimRequest
 from penstock.core import settlement as s
-from penstock.core.ids import LeaseId
-from penstock.core.job import NO_CHARGES, Reason
+from penstock.core.ids import JobId, LeaseId
+from penstock.core.job import NO_CHARGES, JobRecord, Reason
 from penstock.core.settlement import Applied, Settlement
 from penstock.errors import OutcomeUnknown, Unavailable
 from penstock.worker.error_text import stored_error
 from penstock.worker.pulse import retry_wait_s
+from penstock.worker.repeats import Tries
 
 _log = logging.getLogger("penstock.runner")
 
-Answers = tuple[Sequence[Applied], ClaimAnswer | None]
+
+class Answers(NamedTuple):
+    """What a round came to.
+
+    Attributes:
+        settlements: as made: one that the broker refused is a burial now.
+        applied: what became of each.
+        claimed: the claim's answer, None where there is none.
+        is_doubtful: a stale settlement may be one that an earlier try has written.
+    """
+
+    settlements: Sequence[Settlement]
+    applied: Sequence[Applied]
+    claimed: ClaimAnswer | None
+    is_doubtful: bool
 
 
 class Carrier:
@@ -58,9 +75,9 @@ class Carrier:
             first: what must be written before the settlements.
 
         Returns:
-            What became of each settlement; and the claim's answer, None where there is none.
+            What became of each settlement; and the claim's answer.
         """
-        is_repeat = False
+        tries = Tries()
         while True:
             if request is not None and not self._is_current(request.lease):
                 # Fence: whatever that claim took belongs to those who take the lease over.
@@ -68,43 +85,57 @@ class Carrier:
             try:
                 if first is not None:
                     await first()
-                applied, answer = await self._call(settlements, request)
+                applied, claimed = await tries.make(self._call(settlements, request))
             except (Unavailable, OutcomeUnknown) as error:
-                is_repeat = is_repeat or isinstance(error, OutcomeUnknown)
                 await self._wait(error)
             except Exception:  # noqa: BLE001 - nothing that has ended may be lost
                 _log.exception("the broker refuses a round of %d settlements", len(settlements))
-                applied = await self._one_by_one(settlements)
+                made = [await self._alone(settlement, tries) for settlement in settlements]
                 await self._pause()
-                return applied, None
+                return Answers(
+                    [settlement for settlement, _ in made],
+                    [answer for _, answer in made],
+                    None,
+                    tries.is_unknown,
+                )
             else:
                 self._answered()
-                return _known(applied) if is_repeat else applied, answer
+                return Answers(settlements, applied, claimed, tries.is_unknown)
+
+    async def read(self, job_id: JobId) -> JobRecord | None:
+        """Return what the broker knows of a job, once it has answered; None if it has none."""
+        while True:
+            try:
+                record = await self._broker.get(job_id)
+            except (Unavailable, OutcomeUnknown) as error:
+                await self._wait(error)
+            else:
+                self._answered()
+                return record
 
     async def _call(
         self, settlements: Sequence[Settlement], request: ClaimRequest | None
-    ) -> Answers:
+    ) -> tuple[Sequence[Applied], ClaimAnswer | None]:
         if request is None:
             return (await self._broker.settle(settlements) if settlements else ()), None
         if settlements:
             return await self._broker.cycle(settlements, request)
         return (), await self._broker.claim(request)
 
-    async def _one_by_one(self, settlements: Sequence[Settlement]) -> list[Applied]:
-        """Settle each by itself, so that one that is refused does not hold back the others."""
-        return [await self._alone(settlement) for settlement in settlements]
-
-    async def _alone(self, settlement: Settlement) -> Applied:
+    async def _alone(self, settlement: Settlement, tries: Tries) -> tuple[Settlement, Applied]:
+        """Settle one by itself, so that one that is refused does not hold back the others."""
         while True:
             try:
-                return (await self._broker.settle([settlement]))[0]
+                (answer,) = await tries.make(self._broker.settle([settlement]))
             except (Unavailable, OutcomeUnknown) as error:
                 await self._wait(error)
             except Exception as error:  # noqa: BLE001 - the same
                 _log.exception("job %s cannot be settled as %r", settlement.id, settlement.outcome)
                 if isinstance(settlement, s.Bury):
-                    return Applied.STALE
+                    return settlement, Applied.STALE
                 settlement = _buried(settlement, error)
+            else:
+                return settlement, answer
 
     async def _wait(self, error: Exception) -> None:
         if not self.is_cut_off:
@@ -121,11 +152,6 @@ class Carrier:
         if self.is_cut_off:
             self.is_cut_off = False
             _log.warning("the broker answers again")
-
-
-def _known(applied: Sequence[Applied]) -> list[Applied]:
-    """Return what a repeat was told; that its own first try left the fence behind is no loss."""
-    return [Applied.APPLIED if one is Applied.STALE else one for one in applied]
 
 
 def _buried(settlement: Settlement, error: Exception) -> s.Bury:

@@ -21,8 +21,9 @@ from penstock.core.ids import JobId, LeaseId
 from penstock.core.job import Claimed
 from penstock.core.settlement import Applied, Settlement
 from penstock.worker.dead_notices import DeadNotices
+from penstock.worker.repeats import Settled, find_out
 from penstock.worker.runner.attempts import RunnerAttempt
-from penstock.worker.runner.carrier import Carrier
+from penstock.worker.runner.carrier import Answers, Carrier
 from penstock.worker.runner.feed import Feed
 from penstock.worker.runner.notes import NoteBook
 
@@ -185,21 +186,23 @@ class Pump:
         has_notes = any(ended.attempt.has_notes for ended in batch)
         first = self._notes.write if has_notes and not self._notes.is_empty else None
         try:
-            applied, answer = await self._carrier.carry(
+            answers = await self._carrier.carry(
                 [ended.settlement for ended in batch], request, first=first
             )
             self.moved_at = time.monotonic()
             self.claims_for = None
+            is_doubtful = answers.is_doubtful and Applied.STALE in answers.applied
+            if batch and not is_doubtful:
+                self._tell(batch, answers)
+            if feed is not None and answers.claimed is not None:
+                feed.answered(answers.claimed)
+                self._ends.take(answers.claimed.jobs)
+            if is_doubtful:
+                # What was claimed does not wait for it: the broker may be away again.
+                answers = await self._find_out(batch, answers)
+                self._tell(batch, answers)
             if batch:
-                self._tell(batch, applied)
-            if feed is not None and answer is not None:
-                feed.answered(answer)
-                self._ends.take(answer.jobs)
-            if batch:
-                await self._dead_notices.send(
-                    (ended.attempt.job, ended.settlement, one)
-                    for ended, one in zip(batch, applied, strict=True)
-                )
+                await self._dead_notices.send(_settled(batch, answers))
         except Exception:  # noqa: BLE001 - a defect in one round must not end all claiming
             _log.exception("a round of %d settlements failed", len(batch))
         finally:
@@ -207,9 +210,14 @@ class Pump:
             self._carried = 0
             self.kick()
 
-    def _tell(self, batch: list[Ended], applied: Sequence[Applied]) -> None:
+    async def _find_out(self, batch: list[Ended], answers: Answers) -> Answers:
+        applied = await find_out(_settled(batch, answers), self._carrier.read)
+        return answers._replace(applied=applied)
+
+    def _tell(self, batch: list[Ended], answers: Answers) -> None:
+        made = zip(batch, answers.settlements, strict=True)
         try:
-            self._ends.told(batch, applied)
+            self._ends.told([Ended(one.attempt, what) for one, what in made], answers.applied)
         except Exception:  # noqa: BLE001 - what was claimed in the same round is not to be lost
             _log.exception("what became of %d settlements could not be told", len(batch))
 
@@ -219,3 +227,8 @@ class Pump:
         if self._is_open:
             self.look_again()
         self._loop.call_later(self._poll_s, self._poll)
+
+
+def _settled(batch: list[Ended], answers: Answers) -> list[Settled]:
+    made = zip(batch, answers.settlements, answers.applied, strict=True)
+    return [(ended.attempt.job, settlement, applied) for ended, settlement, applied in made]

@@ -10,12 +10,14 @@ from typing import NamedTuple
 
 from penstock.broker.requests import BATCH_MAX
 from penstock.core.decision import decide
-from penstock.core.job import Claimed, Reason
+from penstock.core.ids import JobId
+from penstock.core.job import Claimed, JobRecord, Reason
 from penstock.core.outcome import Outcome, outcome_name
 from penstock.core.settlement import Applied, Bury, Settlement
 from penstock.telemetry.logs import fields_of
 from penstock.worker.dead_notices import DeadNotices
 from penstock.worker.error_text import stored_error
+from penstock.worker.repeats import Tries, find_out
 
 from .link import BrokerLink
 from .task_facts import Tasks
@@ -60,24 +62,42 @@ class Settler:
         settlement still counts, and a stale one is only told in the log.
         """
         for part in _batches(verdicts):
+            tries = Tries()
             try:
                 settlements = [self._decide(one) for one in part]
-                settled = list(zip(part, settlements, await self._write(settlements), strict=True))
+                answers = await self._write(settlements, tries)
+                settled = list(zip(part, settlements, answers, strict=True))
             except Exception:  # noqa: BLE001 - one that cannot be settled must not strand the rest
                 _log.exception("%d settlements are refused; each is made by itself", len(part))
-                settled = [one for verdict in part for one in await self._settle_alone(verdict)]
+                settled = [one for each in part for one in await self._settle_alone(each, tries)]
+            if tries.is_unknown:
+                settled = await self._find_out(settled)
             self.settled += len(settled)
             for verdict, settlement, answer in settled:
                 _tell(verdict, settlement, answer)
             await self._notices.send((one.job, what, answer) for one, what, answer in settled)
 
-    async def _write(self, settlements: Sequence[Settlement]) -> Sequence[Applied]:
+    async def _write(self, settlements: Sequence[Settlement], tries: Tries) -> Sequence[Applied]:
         return await self._link.insist(
-            partial(self._link.broker.settle, settlements),
+            lambda: tries.make(self._link.broker.settle(settlements)),
             what=f"settling {len(settlements)} jobs",
         )
 
-    async def _settle_alone(self, verdict: Verdict) -> list[_Settled]:
+    async def _find_out(self, settled: Sequence[_Settled]) -> list[_Settled]:
+        applied = await find_out(
+            [(one.job, settlement, answer) for one, settlement, answer in settled], self._read
+        )
+        return [
+            (one, settlement, answer)
+            for (one, settlement, _), answer in zip(settled, applied, strict=True)
+        ]
+
+    async def _read(self, job_id: JobId) -> JobRecord | None:
+        return await self._link.insist(
+            partial(self._link.broker.get, job_id), what=f"reading job {job_id}"
+        )
+
+    async def _settle_alone(self, verdict: Verdict, tries: Tries) -> list[_Settled]:
         """Settle one attempt; bury its job if that fails; empty if even that cannot be written.
 
         A job that is left running under the supervisor's own lease would be left so for ever.
@@ -85,12 +105,12 @@ class Settler:
         settlement: Settlement
         try:
             settlement = self._decide(verdict)
-            return [(verdict, settlement, (await self._write([settlement]))[0])]
+            return [(verdict, settlement, (await self._write([settlement], tries))[0])]
         except Exception as error:  # noqa: BLE001 - the same
             _log.exception("job %s cannot be settled and is buried", verdict.job.id)
             settlement = _buried(verdict, error)
         try:
-            return [(verdict, settlement, (await self._write([settlement]))[0])]
+            return [(verdict, settlement, (await self._write([settlement], tries))[0])]
         except Exception:  # noqa: BLE001 - the same
             _log.exception("job %s cannot be buried", verdict.job.id)
             return []
