@@ -7,13 +7,11 @@ Source: River's `JobSetState*` constructors for the form, BullMQ's lock token fo
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Final
 
 import msgspec
 
 from penstock.core.ids import Fence, JobId
 from penstock.core.job import NO_CHARGES, Charges, Reason, StoredError
-from penstock.core.lifecycle import Event
 
 
 class _Settlement(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,16 +80,6 @@ class Cancel(_Settlement, frozen=True, kw_only=True, tag="cancel"):
 
 
 Settlement = Complete | Retry | Bury | Snooze | Release | Cancel
-
-EVENT_OF: Final[dict[type, Event]] = {
-    Complete: Event.COMPLETE,
-    Retry: Event.RETRY,
-    Bury: Event.BURY,
-    Snooze: Event.SNOOZE,
-    Release: Event.RELEASE,
-    Cancel: Event.CANCEL,
-}
-"""The lifecycle event that each kind of settlement makes."""
 
 
 class Applied(StrEnum):

@@ -21,6 +21,7 @@ from penstock.core.retry import (
     Backoff,
     RetryPolicy,
 )
+from tests.support.settlement_events import EVENT_OF
 
 ERROR = StoredError("ValueError", "no")
 PLAIN = RetryPolicy(retries=2, crashes_max=3, backoff=Backoff(1_000, 60_000, "none"))
@@ -240,7 +241,7 @@ def test_every_settlement_is_of_its_job_and_attempt() -> None:
 def test_every_settlement_is_a_way_out_of_running() -> None:
     """Whatever is decided, the lifecycle table knows it."""
     for outcome, charges, retries in combinations():
-        event = s.EVENT_OF[type(settled(outcome, charges, retries=retries))]
+        event = EVENT_OF[type(settled(outcome, charges, retries=retries))]
         assert (State.RUNNING, event) in TRANSITIONS
 
 

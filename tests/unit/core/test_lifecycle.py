@@ -7,8 +7,9 @@ from itertools import product
 import pytest
 
 from penstock.core.lifecycle import FINAL, TRANSITIONS, WAITING, Event, State, advance
-from penstock.core.settlement import EVENT_OF, Settlement
+from penstock.core.settlement import Settlement
 from penstock.errors import InvalidTransition
+from tests.support.settlement_events import EVENT_OF
 
 OPERATOR = {Event.REQUEUE, Event.PRUNE}
 """What may still happen to a final job."""
