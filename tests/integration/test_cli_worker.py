@@ -37,6 +37,11 @@ def nap() -> None:
     time.sleep(600)
 
 
+@app.task(isolation="process")
+def lone() -> int:
+    return 1
+
+
 @app.task(queue="mail")
 async def greet(name: str, loud: bool = False) -> str:
     return name.upper() if loud else name
@@ -257,6 +262,30 @@ def test_the_worker_is_the_supervisor_and_nothing_else(folder: Path) -> None:
     assert "apsw" in health["modules"]  # so the list is not just empty
     assert f"ok     {health['worker']}" in table.out
     assert {one["worker"] for one in seen} == {health["worker"]}
+
+
+def test_what_children_have_settled_shows(folder: Path) -> None:
+    """The table of `doctor --worker` counts the jobs of children beside those of runners."""
+    with worker(folder):
+        wait(folder, enqueue(folder, "shop.add", "[1]"))
+        wait(folder, enqueue(folder, "shop.lone"))
+        eventually(
+            lambda: settled_in_table(folder) == 2,
+            within_s=30,
+            what="both settled jobs to show",
+            state=lambda: penstock("doctor", "--worker", folder=folder).out,
+        )
+        [found] = penstock("doctor", "--worker", "--json", folder=folder).document["workers"]
+    assert found["health"]["settled"] == 2
+    assert sum(one["settled"] for one in found["health"]["runners"]) == 1
+
+
+def settled_in_table(folder: Path) -> int:
+    """Return what `doctor --worker` shows of its one worker as settled."""
+    shown = penstock("doctor", "--worker", folder=folder).out
+    row = re.search(r"(\d+) +\d+ and \d+ children", shown)
+    assert row is not None, shown
+    return int(row[1])
 
 
 def test_a_killed_worker_is_told_from_a_live_one(folder: Path) -> None:

@@ -63,7 +63,6 @@ def _cells(health: Health) -> list[str]:
     running = sum(r.running for r in health.runners) + sum(
         c.job is not None for c in health.children
     )
-    settled = sum(runner.settled for runner in health.runners)
     runners = f"{len(health.runners)} and {len(health.children)} children"
     return [
         health.worker,
@@ -71,7 +70,7 @@ def _cells(health: Health) -> list[str]:
         health.phase,
         span(health.uptime_ms),
         str(running),
-        str(settled),
+        str(health.settled),
         runners,
         ",".join(health.queues),
     ]
