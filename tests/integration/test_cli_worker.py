@@ -288,6 +288,19 @@ def settled_in_table(folder: Path) -> int:
     return int(row[1])
 
 
+def test_a_foreign_folder_of_sockets_is_a_problem(folder: Path) -> None:
+    """`doctor --worker` does not believe who answers where others can write, and says so."""
+    with worker(folder):
+        wait(folder, enqueue(folder, "shop.add", "[1]"))
+        [found] = penstock("doctor", "--worker", "--json", folder=folder).document["workers"]
+        sockets = Path(found["socket"]).parent
+        sockets.chmod(0o777)
+        ended = penstock("doctor", "--worker", folder=folder)
+        sockets.chmod(0o700)
+    assert (found["state"], ended.code) == ("ok", 1)
+    assert "is not a folder that only this user can write to" in ended.out
+
+
 def test_a_killed_worker_is_told_from_a_live_one(folder: Path) -> None:
     """Without a live worker `doctor --worker` ends with 1; a socket left behind is called dead."""
     none = penstock("doctor", "--worker", folder=folder)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import stat
 from pathlib import Path
@@ -97,6 +98,30 @@ def test_a_folder_that_others_can_write_to_is_not_used(tmp_path: Path) -> None:
         worker.wait_log("no health socket", within_s=SOON_S)
         site.wait_final(*site.enqueue(tasks.wait.call(0.0)))
         assert health_sockets(folder) == []
+
+
+@pytest.mark.parametrize("flaw", ["writable", "foreign", "link"])
+def test_a_worker_in_a_folder_of_others_is_not_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flaw: str
+) -> None:
+    """Whoever answers in a folder that another user can write to is not believed."""
+    with Supervised(tmp_path) as site:
+        worker = site.start_ready()
+        folder = health_dir({"TMPDIR": str(tmp_path)})
+        (path,) = health_sockets(folder)
+        assert read_health(path).pid == worker.pid
+        match flaw:
+            case "writable":
+                folder.chmod(0o770)
+            case "foreign":
+                other = os.getuid() + 1
+                monkeypatch.setattr(os, "getuid", lambda: other)
+            case _:
+                link = tmp_path / "link"
+                link.symlink_to(folder)
+                path = link / path.name
+        with pytest.raises(Unavailable, match="not a folder that only this user can write to"):
+            read_health(path)
 
 
 def test_a_long_path_is_no_hindrance(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
@@ -22,6 +23,10 @@ _DOCUMENT_BYTES_MAX: Final = 2**22
 #: Seconds that a reader waits: a worker answers in milliseconds or is stuck.
 _READ_S: Final = 2.0
 _SUFFIX: Final = ".sock"
+
+
+class UnsafeFolderError(PermissionError):
+    """The folder of health sockets is not this user's alone."""
 
 
 class RunnerHealth(msgspec.Struct, frozen=True, kw_only=True):
@@ -125,7 +130,8 @@ def read_health(path: Path, *, timeout_s: float = _READ_S) -> Health:
     """Ask the worker behind a socket how it is doing.
 
     Raises:
-        Unavailable: nobody answers there, or not in time: the worker is dead or stuck.
+        Unavailable: nobody answers there, or not in time: the worker is dead or stuck; or others
+            than this user can write to its folder: whoever answers may be no worker of theirs.
     """
     received = bytearray()
     try:
@@ -138,10 +144,26 @@ def read_health(path: Path, *, timeout_s: float = _READ_S) -> Health:
             while len(received) < _DOCUMENT_BYTES_MAX and (part := asking.recv(65_536)):
                 received += part
         return msgspec.json.decode(received, type=Health)
+    except UnsafeFolderError as error:
+        raise Unavailable(f"the worker behind {path} is not asked: {error}") from error
     except (OSError, msgspec.DecodeError) as error:
         raise Unavailable(
             f"the worker behind {path} does not answer ({error!r}): it is dead or stuck"
         ) from error
+
+
+def check_folder(folder: Path, found: os.stat_result) -> None:
+    """Refuse a folder of health sockets that others can write to: they could swap a socket.
+
+    Args:
+        folder: named in the error.
+        found: what it is, links not followed.
+
+    Raises:
+        UnsafeFolderError: it is not a folder that only this user can write to.
+    """
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o022:
+        raise UnsafeFolderError(f"{folder} is not a folder that only this user can write to")
 
 
 @contextlib.contextmanager
@@ -149,10 +171,18 @@ def short_path(path: Path) -> Iterator[str]:
     """Yield a name for `path` that fits into a socket address, which holds 107 bytes.
 
     Raises:
+        UnsafeFolderError: others than this user can write to its folder.
         OSError: its folder cannot be opened.
     """
-    folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    flags = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
+        folder = os.open(path.parent, flags)
+    except NotADirectoryError:
+        check_folder(path.parent, path.parent.lstat())
+        raise
+    try:
+        # Race: what is checked is the folder that is open, so it cannot be swapped afterwards.
+        check_folder(path.parent, os.fstat(folder))
         yield f"/proc/self/fd/{folder}/{path.name}"
     finally:
         os.close(folder)

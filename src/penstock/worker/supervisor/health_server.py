@@ -7,7 +7,6 @@ import contextlib
 import logging
 import os
 import socket
-import stat
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,6 +23,7 @@ from .health import (
     ChildHealth,
     Health,
     RunnerHealth,
+    check_folder,
     health_sockets,
     read_health,
     short_path,
@@ -178,9 +178,7 @@ def _runner_health(runner: RunnerProcess) -> RunnerHealth:
 def _make_folder(folder: Path) -> None:
     """Make the folder if need be, refuse one that others can write to, and clear out the dead."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    found = folder.lstat()
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o022:
-        raise PermissionError(f"{folder} is not a folder that only this user can write to")
+    check_folder(folder, folder.lstat())
     for path in health_sockets(folder):
         try:
             read_health(path)
