@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
+import contract
 from contract import note_start
 from huey import SqliteHuey
 from huey.storage import SqliteStorage
@@ -31,7 +32,7 @@ def make(database: str, durability: str) -> SqliteHuey:
     return SqliteHuey("bench", filename=database, storage_class=NormalStorage)
 
 
-huey = make(os.environ.get("BENCH_DATABASE", ":memory:"), os.environ["BENCH_DURABILITY"])
+huey = make(os.environ.get("BENCH_URL", ":memory:"), os.environ["BENCH_VARIANT"])
 
 
 @huey.task()
@@ -40,7 +41,7 @@ def noop(argument: dict[str, Any]) -> Any:
     return note_start(argument)
 
 
-class Peer:
+class Peer(contract.Peer):
     """huey has no bulk call for SQLite; its single call stands in, and the table says so."""
 
     def enqueue(self, argument: dict[str, Any]) -> None:

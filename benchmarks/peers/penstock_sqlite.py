@@ -8,13 +8,14 @@ from __future__ import annotations
 import os
 from typing import Any
 
+import contract
 from contract import note_start
 
 from penstock import App
 
 app = App(
-    f"sqlite:///{os.environ['BENCH_DATABASE']}",
-    settings={"durability": os.environ["BENCH_DURABILITY"]},
+    f"sqlite:///{os.environ['BENCH_URL']}",
+    settings={"durability": os.environ["BENCH_VARIANT"]},
 )
 
 
@@ -24,7 +25,7 @@ async def noop(argument: dict[str, Any]) -> Any:
     return note_start(argument)
 
 
-class Peer:
+class Peer(contract.Peer):
     """The app of this process."""
 
     def enqueue(self, argument: dict[str, Any]) -> None:

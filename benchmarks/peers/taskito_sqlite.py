@@ -8,11 +8,12 @@ from __future__ import annotations
 import os
 from typing import Any
 
+import contract
 from contract import note_start
 from taskito import Queue
 
 queue = Queue(
-    db_path=os.environ["BENCH_DATABASE"],
+    db_path=os.environ["BENCH_URL"],
     scheduler_batch_size=100,
     scheduler_poll_interval_ms=5,
     push_dispatch=True,
@@ -25,7 +26,7 @@ def noop(argument: dict[str, Any]) -> Any:
     return note_start(argument)
 
 
-class Peer:
+class Peer(contract.Peer):
     """The queue of this process."""
 
     def enqueue(self, argument: dict[str, Any]) -> None:

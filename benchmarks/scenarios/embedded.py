@@ -7,125 +7,77 @@ stored, default log level or less.
 
 from __future__ import annotations
 
-import statistics
-import tempfile
-import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks import harness
+from benchmarks import harness, measures
+from benchmarks.entries import sqlite
+from benchmarks.promises import embedded
+from benchmarks.scenario import Scenario
+from benchmarks.stores import sqlite_file
 
 if TYPE_CHECKING:
-    import subprocess
-
     from benchmarks.contestants import Contestant
 
-#: Jobs per drain: slow contestants get fewer, so that a round stays under a minute.
-DRAIN_JOBS = {"penstock": 20_000, "huey": 4_000, "taskito": 600}
 ENQUEUE_JOBS = {"local": 5_000, "fsync": 2_000}
 BULK_JOBS = 20_000
-LATENCY_JOBS = 200
 DELAYED_JOBS = 100_000
-MEMORY_JOBS = 100
 
 
-def enqueue(contestant: Contestant) -> dict[str, float]:
+def enqueue(one: Contestant) -> dict[str, float]:
     """Jobs per second, one call each, from one thread; and in bulk calls of 500."""
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        count = ENQUEUE_JOBS[contestant.durability]
-        single = harness.act(contestant, folder, "enqueue", count=count)
-        bulk = harness.act(contestant, folder, "bulk", count=BULK_JOBS)
-    return {
-        "enqueue_per_s": single["count"] / single["seconds"],
-        "bulk_per_s": bulk["count"] / bulk["seconds"],
-    }
+    with sqlite_file() as place:
+        single = harness.act(one, place, "enqueue", count=ENQUEUE_JOBS[one.variant])
+        bulk = harness.act(one, place, "bulk", count=BULK_JOBS)
+    return {"enqueue_per_s": measures.rate(single), "bulk_per_s": measures.rate(bulk)}
 
 
-def drain(contestant: Contestant) -> dict[str, float]:
+def drain(one: Contestant) -> dict[str, float]:
     """Jobs per second from the first body's start until all results are stored."""
-    count = DRAIN_JOBS[contestant.name]
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        harness.act(contestant, folder, "bulk", count=count)
-        with harness.worker(contestant, folder) as process:
-            first = harness.wait_until(
-                "first job", lambda: _text(folder / "first"), folder, process
-            )
-            started_ns = int(first)
-            watch = harness.Watch(contestant, folder)
-            harness.wait_until("all results", lambda: watch.done() >= count, folder, process)
-            ended_ns = time.time_ns()
-            watch.close()
-            used_s = harness.cpu_s(harness.tree(process.pid))
-    return {
-        "drain_per_s": count / ((ended_ns - started_ns) / 1e9),
-        "worker_cpu_us": used_s / count * 1e6,
-    }
+    with sqlite_file() as place:
+        found = measures.drain(one, place, one.drain_jobs)
+    return {figure: found[figure] for figure in ("drain_per_s", "worker_cpu_us")}
 
 
-def pick_up(contestant: Contestant) -> dict[str, float]:
+def pick_up(one: Contestant) -> dict[str, float]:
     """Milliseconds from just before the enqueue call to the body's start; idle queue."""
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        with harness.worker(contestant, folder) as process:
-            harness.act(contestant, folder, "produce", count=5)
-            marks = folder / "latency"
-            harness.wait_until("warm", lambda: _lines(marks) >= 5, folder, process)
-            harness.act(contestant, folder, "produce", count=LATENCY_JOBS)
-            wanted = LATENCY_JOBS + 5
-            harness.wait_until("all jobs", lambda: _lines(marks) >= wanted, folder, process)
-        late_ms = sorted(int(line) / 1e6 for line in marks.read_text().split()[5:])
-    return {
-        "pick_up_p50_ms": statistics.median(late_ms),
-        "pick_up_p99_ms": late_ms[int(len(late_ms) * 0.99)],
-    }
+    with sqlite_file() as place:
+        return measures.pick_up(one, place)
 
 
-def start(contestant: Contestant) -> dict[str, float]:
-    """Seconds from the start of a fresh process to its first accepted enqueue; warm file cache."""
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        harness.act(contestant, folder, "first")
-        return {"first_enqueue_s": harness.act(contestant, folder, "first")["seconds"]}
+def start(one: Contestant) -> dict[str, float]:
+    """Seconds from the start of a fresh process to its first accepted enqueue."""
+    with sqlite_file() as place:
+        return measures.start(one, place)
 
 
-def memory(contestant: Contestant) -> dict[str, float]:
+def memory(one: Contestant) -> dict[str, float]:
     """PSS in MiB of the worker after 100 jobs, and for Penstock with 100,000 delayed jobs."""
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        with harness.worker(contestant, folder) as process:
-            found = {"pss_mib": _pss_after(contestant, folder, process, MEMORY_JOBS)}
-            if contestant.name == "penstock":
-                harness.act(contestant, folder, "delayed", count=DELAYED_JOBS)
-                total = 2 * MEMORY_JOBS
-                found["pss_100k_delayed_mib"] = _pss_after(contestant, folder, process, total)
+    jobs = measures.MEMORY_JOBS
+    with sqlite_file() as place, harness.worker(one, place) as process:
+        found = {"pss_mib": measures.pss_after(one, place, process, jobs)}
+        if one.name == "penstock":
+            harness.act(one, place, "delayed", count=DELAYED_JOBS)
+            found["pss_100k_delayed_mib"] = measures.pss_after(one, place, process, 2 * jobs)
     return found
 
 
-def _pss_after(
-    contestant: Contestant, folder: Path, process: subprocess.Popen[bytes], total: int
-) -> float:
-    harness.act(contestant, folder, "bulk", count=MEMORY_JOBS)
-    watch = harness.Watch(contestant, folder)
-    harness.wait_until("all results", lambda: watch.done() >= total, folder, process)
-    watch.close()
-    return harness.pss_mib(harness.tree(process.pid))
-
-
-def _text(path: Path) -> str:
-    return path.read_text() if path.exists() else ""
-
-
-def _lines(path: Path) -> int:
-    return path.read_text().count("\n") if path.exists() else 0
-
-
-#: Name -> measurement of one contestant in one round.
-MEASURES = {
-    "enqueue": enqueue,
-    "drain": drain,
-    "pick_up": pick_up,
-    "start": start,
-    "memory": memory,
-}
+SCENARIO = Scenario(
+    title="Penstock on SQLite beside huey and taskito",
+    notes=(
+        "`local` is synchronous NORMAL, `fsync` is FULL. huey leaves SQLite's default, FULL, or "
+        "sets OFF; its `local` is a subclass made here. It has no bulk call for SQLite: its single "
+        "call stands in. taskito has no FULL."
+    ),
+    everybody=sqlite.everybody,
+    measures={
+        "enqueue": enqueue,
+        "drain": drain,
+        "pick_up": pick_up,
+        "start": start,
+        "memory": memory,
+    },
+    figures=embedded.FIGURES,
+    tables=embedded.TABLES,
+    bars=embedded.BARS,
+    by_contestant=False,
+)

@@ -1,0 +1,1 @@
+"""What is promised of each scenario, and how its figures are written."""
