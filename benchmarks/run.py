@@ -13,6 +13,7 @@ import os
 import platform
 import shutil
 import subprocess
+import sys
 import time
 from importlib import import_module
 from importlib.metadata import version
@@ -32,8 +33,8 @@ SCENARIOS = ("embedded", "redis", "postgres")
 TRIES = 2
 
 
-def main() -> None:
-    """Run one scenario and leave `SCENARIO.json` and `SCENARIO.md` in FOLDER."""
+def main() -> int:
+    """Run one scenario, leave `SCENARIO.json` and `SCENARIO.md` in FOLDER; 1: a bar was missed."""
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", type=Path)
     parser.add_argument("--scenario", choices=SCENARIOS, default="embedded")
@@ -46,6 +47,7 @@ def main() -> None:
     everybody = chosen_contestants(scenario, options.who)
     run = Run(scenario, everybody, chosen_measures(scenario, options.only, long=options.long))
     run.install()
+    all_held = True
     for number in range(options.rounds):
         run.round(number)
         # After each round, so that a run that is stopped leaves what it has.
@@ -57,8 +59,9 @@ def main() -> None:
             "samples": run.samples,
             "failures": run.failures,
         }
-        write(options.folder, options.scenario, scenario, document)
+        all_held = write(options.folder, options.scenario, scenario, document)
     print((options.folder / f"{options.scenario}.md").read_text())
+    return 0 if all_held else 1
 
 
 def load(name: str) -> Scenario:
@@ -186,15 +189,16 @@ def said(*command: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
-def write(folder: Path, name: str, scenario: Scenario, document: dict[str, Any]) -> None:
-    """Leave samples, verdicts and page in the folder."""
+def write(folder: Path, name: str, scenario: Scenario, document: dict[str, Any]) -> bool:
+    """Leave samples, verdicts and page in the folder; return whether no bar was missed."""
     groups = report.grouped(document["samples"])
     verdicts = [report.verdict(groups, scenario.figures, bar) for bar in scenario.bars]
     document["verdicts"] = [dataclasses.asdict(one) for one in verdicts]
     folder.mkdir(parents=True, exist_ok=True)
     (folder / f"{name}.json").write_text(json.dumps(document, indent=1) + "\n")
     (folder / f"{name}.md").write_text(page(name, scenario, document))
+    return all(one.held is not False for one in verdicts)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

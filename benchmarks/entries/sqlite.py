@@ -32,8 +32,8 @@ def everybody() -> list[Contestant]:
         " + (SELECT count(*) FROM archived_jobs WHERE status = 2)"
     )
     return [
-        Contestant("penstock", "local", "penstock_sqlite", penstock, ours, None, 20_000),
-        Contestant("penstock", "fsync", "penstock_sqlite", penstock, ours, None, 20_000),
+        Contestant("penstock", "local", "penstock_sqlite", penstock, ours, None, 100_000),
+        Contestant("penstock", "fsync", "penstock_sqlite", penstock, ours, None, 100_000),
         Contestant("huey", "local", "huey_sqlite", huey, theirs, "huey", 4_000),
         Contestant("huey", "fsync", "huey_sqlite", huey, theirs, "huey", 4_000),
         Contestant("taskito", "local", "taskito_sqlite", taskito, rust, "taskito", 600),

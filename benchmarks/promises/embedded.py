@@ -36,13 +36,14 @@ def exactly(name: str, variant: str) -> Callable[[Key], bool]:
     return lambda key: key == (name, variant)
 
 
+# huey's `local` has no bar: it is a class made here (ADR-0018). The page shows it all the same.
 BARS = (
     Bar("drain_per_s", "at least", 6.0, FSYNC, exactly("huey", "fsync"), "huey"),
-    Bar("drain_per_s", "at least", 6.0, LOCAL, exactly("huey", "local"), "huey"),
     Bar("enqueue_per_s", "at least", 1.0, LOCAL, exactly("taskito", "local"), "taskito"),
     Bar("bulk_per_s", "at least", 1.0, LOCAL, exactly("taskito", "local"), "taskito"),
     Bar("pick_up_p50_ms", "under", 3.0, LOCAL),
     Bar("pick_up_p99_ms", "under", 10.0, LOCAL),
     Bar("pss_mib", "under", 75.0, LOCAL),
+    Bar("pss_100k_delayed_mib", "at most", 1.02, LOCAL, of="pss_mib"),
     Bar("first_enqueue_s", "under", 0.2, FSYNC),
 )
