@@ -87,12 +87,10 @@ def of_broker(facts: BrokerFacts) -> Iterator[Finding]:
     if facts.kind == "sqlite":
         yield from _of_file(facts.location)
     if facts.durability in {Durability.NONE, Durability.LOCAL}:
-        best = facts.durabilities[-1]
-        yield Finding(
-            "warning",
-            "durability",
-            f"{facts.durability}: power loss may take the last jobs; {best} keeps them",
-        )
+        can_keep = Durability.FSYNC in facts.durabilities
+        keeps = "fsync keeps them" if can_keep else f"this {facts.kind} is not set up to keep them"
+        text = f"{facts.durability}: power loss may take the last jobs; {keeps}"
+        yield Finding("warning", "durability", text)
     else:
         yield Finding("ok", "durability", f"{facts.durability}")
     for warning in facts.warnings:
