@@ -41,20 +41,26 @@ IMPURE_MODULES = frozenset(
         "anyio",
         "apsw",
         "asyncio",
+        "ctypes",
         "io",
+        "logging",
         "multiprocessing",
         "os",
         "pathlib",
         "psutil",
+        "psycopg",
         "random",
+        "redis",
         "secrets",
         "shutil",
         "signal",
         "socket",
         "subprocess",
+        "sys",
         "tempfile",
         "threading",
         "time",
+        "urllib",
         "uuid",
     }
 )
@@ -249,3 +255,6 @@ def ambient_reads(source: Source) -> Iterator[str]:
     for node in ast.walk(source.tree):
         if isinstance(node, ast.Attribute) and ast.unparse(node) in ambient:
             yield f"{node.lineno} {ast.unparse(node)}"
+        if isinstance(node, ast.ImportFrom):
+            names = (f"{node.module}.{alias.name}" for alias in node.names)
+            yield from (f"{node.lineno} {name}" for name in names if name in ambient)

@@ -35,6 +35,7 @@ EXAMPLES: list[tuple[Rule, str, str, str]] = [
     (rules.evaluated_data, "a.py", "eval('1')", "re.compile('1')"),
     (rules.evaded_tests, "t.py", "@pytest.mark.xfail\ndef test_a(): ...", "pytest.raises"),
     (rules.ambient_reads, "a.py", "import os\nos.environ['A']", "environ['A']"),
+    (rules.ambient_reads, "a.py", "from os import environ", "from os import path"),
 ]
 
 
