@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 #: Seconds that any step may take before the run is given up, not just slow.
 STEP_LIMIT_S = 240
-#: Seconds between looks at a contestant's stored results; at most 1 % of the shortest drain on SQLite.
+#: Seconds between looks at stored results; at most 1 % of the shortest drain on SQLite.
 LOOK_S = 0.02
 #: Seconds that a worker has to end by itself; nothing is measured by then.
 END_LIMIT_S = 5
