@@ -1,0 +1,78 @@
+"""The rows of the proof are counted from history and dump, shown on runs made by hand."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from penstock.core.ids import JobId
+from penstock.core.job import AttemptRecord, JobRecord, JobSpec
+from penstock.core.lifecycle import State
+from tests.chaos.test_recovery import Rerun, assert_row, table_row
+from tests.support import history as h
+from tests.support.dump import Dump
+from tests.support.summary import summarise
+
+JOB = "0" * 31 + "1"
+#: A job that a kill cut off, and that ran again 70 ms after it.
+RERUN = (
+    h.Accepted(at_ns=1, job=JOB),
+    h.Started(at_ns=10, job=JOB, attempt=1, pid=10),
+    h.Fault(at_ns=1_000_000, kind="sigkill_tree", pids=(10,)),
+    h.Started(at_ns=71_000_000, job=JOB, attempt=2, pid=11),
+)
+
+
+def dump(*states: State) -> Dump:
+    """Return a dump with the job in this state, or without it."""
+    spec = JobSpec(task="act", payload=msgspec.Raw(b"{}"))
+    attempts = (AttemptRecord(1, "w", 10, 1, 2, "lost"), AttemptRecord(2, "w", 11, 3, 4, "failed"))
+    records = [
+        JobRecord(
+            id=JobId(JOB), queue="q", spec=spec, state=state, enqueued_at=1, attempts=attempts
+        )
+        for state in states
+    ]
+    jobs = {str(record.id): record for record in records}
+    return Dump(jobs=jobs, listed={}, counts=(), leases=(), needs={})
+
+
+def test_a_rerun_is_counted() -> None:
+    """Jobs, starts, faults and the time from the fault to the next start are those of the run."""
+    row = summarise("x", RERUN, dump(State.COMPLETED), 1.0)
+    counted = (row.jobs, row.faults, row.lost, row.repeated, row.starts, row.recovery_ms)
+    assert counted == (1, 1, 0, 1, 2, [70.0])
+
+
+@pytest.mark.parametrize("states", [(), (State.QUEUED,)], ids=["unknown", "still queued"])
+def test_a_job_that_did_not_end_is_counted_as_lost(states: tuple[State, ...]) -> None:
+    """An accepted job that the dump does not know, or knows as open, is lost."""
+    assert summarise("x", RERUN, dump(*states), 1.0).lost == 1
+
+
+@pytest.mark.parametrize(
+    ("events", "states"),
+    [
+        (RERUN, ()),
+        (RERUN, (State.RUNNING,)),
+        (RERUN[:-1], (State.COMPLETED,)),
+        ((*RERUN, msgspec.structs.replace(RERUN[-1], attempt=3)), (State.COMPLETED,)),
+    ],
+    ids=["lost", "not final", "no rerun seen", "a third run"],
+)
+def test_a_recovery_that_did_not_hold_is_no_row(
+    events: tuple[h.Event, ...], states: tuple[State, ...]
+) -> None:
+    """A run of recovery whose job was lost, or did not start exactly twice, fails its row."""
+    good = Rerun(0.3, summarise("x", RERUN, dump(State.COMPLETED), 1.0))
+    bad = Rerun(0.3, summarise("x", events, dump(*states), 1.0))
+    assert_row(table_row("x", [good, good], 0.0), 2, 2.0)
+    with pytest.raises(AssertionError):
+        assert_row(table_row("x", [good, bad], 0.0), 2, 2.0)
+
+
+def test_a_slow_recovery_is_no_row() -> None:
+    """One recovery beyond its limit fails the row, whatever the others were."""
+    counted = summarise("x", RERUN, dump(State.COMPLETED), 1.0)
+    with pytest.raises(AssertionError):
+        assert_row(table_row("x", [Rerun(0.3, counted), Rerun(2.1, counted)], 0.0), 2, 2.0)
