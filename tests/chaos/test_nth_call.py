@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
 from penstock import App, Job
+from penstock.broker.requests import Accepted, Durability, EnqueueRequest, Refused
+from penstock.core.ids import JobId
 from penstock.core.lifecycle import State
 from penstock.errors import OutcomeUnknown, Unavailable
 from penstock.task import Call
@@ -25,6 +27,8 @@ from penstock.testing import Fault, FaultyBroker
 from penstock.testing import faulty as f
 from tests.chaos import tasks
 from tests.support import history as h
+from tests.support.checker import check
+from tests.support.dump import take_dump
 from tests.support.site import Site, key_of
 from tests.support.summary import Publish, Summary, combined, summarise
 
@@ -54,34 +58,63 @@ def calls_to_cancel() -> Iterator[Call[Any]]:
     yield tasks.alone.using(key="held").call(600.0)
 
 
+def every_nth(every: int) -> f.Plan:
+    """Return a plan by which every `every`-th call fails, each in its turn."""
+
+    def plan(call: f.Call) -> Fault:
+        return FAULTS[call.number // every % 3] if call.number % every == 0 else Fault.NONE
+
+    return plan
+
+
+class AskedBroker(FaultyBroker):
+    """A faulty broker that tells which jobs it was last asked to store.
+
+    Attributes:
+        asked: their ids, which the client draws and does not tell when the call fails.
+    """
+
+    asked: tuple[JobId, ...] = ()
+
+    def enqueue(
+        self, jobs: Sequence[EnqueueRequest], /, *, durability: Durability | None = None
+    ) -> Sequence[Accepted | Refused]:
+        """Store jobs, as the plan says."""
+        self.asked = tuple(job.id for job in jobs)
+        return super().enqueue(jobs, durability=durability)
+
+
 class FaultyProducer:
     """Enqueues through an app whose broker fails, trying again until it is accepted."""
 
-    def __init__(self, site: Site, every: int) -> None:
-        """Let every `every`-th call fail, each in its turn."""
+    def __init__(self, site: Site, broker: AskedBroker) -> None:
+        """Put the broker into an app of its own."""
         self.site = site
+        self.broker = broker
         self.app = App(site.url)
         self.app.include(tasks)
-
-        def plan(call: f.Call) -> Fault:
-            return FAULTS[call.number // every % 3] if call.number % every == 0 else Fault.NONE
-
-        self.app.install_enqueuer(FaultyBroker(site.broker, plan))
+        self.app.install_enqueuer(broker)
 
     def enqueue(self, call: Call[Any]) -> Job[Any]:
         """Return the job once it is accepted; a key makes trying again safe after a lost reply."""
         key = key_of(call)
         while True:
+            self.broker.asked = ()
             try:
                 (job,) = self.app.enqueue_many([call])
             except Unavailable:
-                self.site.history.append(h.EnqueueFailed(job="?", kind="definite", key=key))
+                self.failed("definite", key)
             except OutcomeUnknown:
-                self.site.history.append(h.EnqueueFailed(job="?", kind="unknown", key=key))
+                self.failed("unknown", key)
                 assert key is not None, "a call without a key was lost: it may be there twice"
             else:
                 self.site.accepted(job, call)
                 return job
+
+    def failed(self, kind: Literal["definite", "unknown"], key: str | None) -> None:
+        """Write what the producer was told of the jobs that it asked for: none, before any id."""
+        for job in self.broker.asked:
+            self.site.history.append(h.EnqueueFailed(job=job, kind=kind, key=key))
 
 
 def live(site: Site, faults: str) -> Summary:
@@ -91,7 +124,7 @@ def live(site: Site, faults: str) -> Summary:
         [str(FAULTY), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
     )
     worker = site.start(environment={"PYTHONPATH": found_first, "CHAOS_FAULTS": faults})
-    producer = FaultyProducer(site, every=5)
+    producer = FaultyProducer(site, AskedBroker(site.broker, every_nth(5)))
     jobs = [producer.enqueue(call) for call in calls_of_a_life()]
     held = [producer.enqueue(call) for call in calls_to_cancel()]
     for job in held:
@@ -99,6 +132,8 @@ def live(site: Site, faults: str) -> Summary:
         site.cancel(job.id)
     site.wait_final([job.id for job in (*jobs, *held)], within_s=60)
     events, dump = site.check(leftovers=site.drain(worker))
+    refused = {one.job for one in h.of_type(h.EnqueueFailed, events) if one.kind == "definite"}
+    assert refused, "no enqueue was refused: the producer's plan is not in place"
     is_mixed = faults.startswith("all:")
     assert not is_mixed or "by the plan" in worker.log(), "no call failed: the plan is not in place"
     for job in jobs:
@@ -130,3 +165,31 @@ def test_failing_calls_lose_and_repeat_nothing(
     total = combined("F04 failing calls", rows, time.monotonic() - began)
     publish(total)
     assert (total.lost, total.repeated) == (0, 0)
+
+
+class LyingBroker(AskedBroker):
+    """A broker that stores a job and says, once, that it did not: the defect that I8 is about."""
+
+    has_lied = False
+
+    def enqueue(
+        self, jobs: Sequence[EnqueueRequest], /, *, durability: Durability | None = None
+    ) -> Sequence[Accepted | Refused]:
+        """Store jobs, and deny the first."""
+        answers = super().enqueue(jobs, durability=durability)
+        if not self.has_lied:
+            self.has_lied = True
+            raise Unavailable("nothing was written, says the lie")
+        return answers
+
+
+def test_a_stored_job_that_was_refused_is_seen(make_site: Callable[..., Site]) -> None:
+    """The producer's history names the refused job, so that the checker finds it stored."""
+    site = make_site()
+    producer = FaultyProducer(site, LyingBroker(site.broker, lambda _: Fault.NONE))
+    denied = tasks.work.call(0.0)
+    accepted = producer.enqueue(denied)
+    found = check(site.events(), take_dump(site.broker))
+    seen = {one.job for one in found if one.invariant == "I8"}
+    assert len(seen) == 1, found
+    assert accepted.id not in seen
