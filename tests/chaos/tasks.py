@@ -56,6 +56,29 @@ async def wait(seconds: float = 0.01, fails: int = 0) -> Report:
         return log.result()
 
 
+@library_task(backoff=QUICK)
+async def narrate(seconds: float) -> Report:
+    """Tell progress and log lines all along; only the first run takes `seconds`."""
+    with logged() as log:
+        end = time.monotonic() + (seconds if log.attempt == 1 else 0.0)
+        log.narrate()
+        while time.monotonic() < end:
+            await asyncio.sleep(0.05)
+            log.narrate()
+        log.effect()
+        return log.result()
+
+
+@library_task(backoff=QUICK)
+def keep(seconds: float) -> Report:
+    """Sleep, and keep a checkpoint in the end, which must be written before this goes on."""
+    with logged() as log:
+        time.sleep(seconds)
+        log.checkpoint()
+        log.effect()
+        return log.result()
+
+
 @library_task(backoff=QUICK, isolation="process")
 def alone(seconds: float = 0.01) -> Report:
     """Do as `work` does, alone in a child."""

@@ -75,6 +75,7 @@ ACCEPTED = h.Accepted(at_ns=1, job=JOB)
 LEASE = LeaseFacts(
     id=LeaseId("1"), queues=("q",), owner=Owner("w", "h", "b", 1, 1, 1), expires_in_ms=1, running=0
 )
+TOLD_LATE = h.FinishReplied(job=JOB, attempt=1, reply="ok", told_late=True, outcome="succeeded")
 CANCELLED: dict[str, Any] = {"state": State.CANCELLED, "reason": Reason.BY_OPERATOR, "result": None}
 
 #: name -> (invariant, history, dump)
@@ -113,6 +114,16 @@ BREACHES: dict[str, tuple[str, Sequence[h.Event], Dump]] = {
     "stale settlement": (
         "I4",
         [ACCEPTED, *ran(), *ran(2), h.FinishReplied(job=JOB, attempt=1, reply="ok")],
+        dump(record()),
+    ),
+    "stale settlement, told late": (
+        "I4",
+        [ACCEPTED, *ran(), *ran(2), TOLD_LATE],
+        dump(record(attempts=(attempt(1, "lost"), attempt(2)), result=None)),
+    ),
+    "settled twice, told late": (
+        "I4",
+        [ACCEPTED, *ran(), TOLD_LATE, TOLD_LATE],
         dump(record()),
     ),
     "overlap": (
@@ -205,6 +216,18 @@ LAWFUL: dict[str, Callable[[], tuple[Sequence[h.Event], Dump]]] = {
                 result=msgspec.Raw(b'{"attempt": 2}'),
             )
         ),
+    ),
+    "failed, and told so after the next start": lambda: (
+        [
+            ACCEPTED,
+            *ran(),
+            *ran(2),
+            h.FinishReplied(job=JOB, attempt=2, reply="ok", told_late=True, outcome="succeeded"),
+            h.FinishReplied(
+                job=JOB, attempt=1, reply="ok", final=False, told_late=True, outcome="failed"
+            ),
+        ],
+        dump(record(attempts=(attempt(1, "failed"), attempt(2)), result=None)),
     ),
     "deleted after its end": lambda: (
         [ACCEPTED, *ran(), h.Forgotten(job=JOB, state="completed")],

@@ -103,6 +103,8 @@ def test_random_kills_lose_nothing(
     site.wait_final(jobs, within_s=60)
     events, dump = site.check(leftovers=site.drain(*killer.workers))
     publish(summarise("F01 random kills", events, dump, time.monotonic() - began), events)
+    told = {reply.job for reply in h.of_type(h.FinishReplied, events) if reply.reply == "ok"}
+    assert len(told & set(jobs)) > len(jobs) / 2, "runners do not write what the broker answered"
     for record in dump.jobs.values():
         # Three kills while alone in a process are what poison means; nothing else may end a job.
         fate = (record.state, record.reason)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
+from penstock.core.job import JobRecord
 from penstock.core.lifecycle import State
+from penstock.task import Call
 from tests.chaos import tasks
 from tests.support import history as h
 from tests.support import processes
@@ -23,7 +26,8 @@ from tests.support.worker_process import WorkerProcess
 
 #: Leases are 2 s here; a worker stands still for two and a half.
 STOPPED_S = 5.0
-#: Jobs that run in a worker when it is stopped: they fit into its slots for coroutines.
+#: Jobs that only wait in a worker when it is stopped. With those that tell notes they fit into its
+#: slots for coroutines, with those that keep a checkpoint into its threads.
 JOBS = 35
 #: Settings for a runner that stands still: reported after 2.5 s (beats come each
 #: second), replaced after 6 s.
@@ -43,47 +47,100 @@ def workers_come_back(folder: Path, rounds: int, publish: Publish) -> None:
     rows = []
     for number in range(rounds):
         with Site(folder / str(number)) as site:
-            rows.append(worker_comes_back(site))
+            # Its runners first, every second time: then the broker refuses what they write, and not
+            # the runner itself, which its supervisor has told that the lease is lost.
+            rows.append(worker_comes_back(site, runners_first=number % 2 == 0))
     publish(combined("F08 stopped workers", rows, time.monotonic() - began))
 
 
-def worker_comes_back(site: Site) -> Summary:
+def calls_for_a_stop() -> Iterator[Call[Any]]:
+    """Yield jobs whose first runs complete, fail, checkpoint and tell notes, all too late."""
+    # Some second runs have ended when the first worker comes back, some are still under way.
+    lengths = [1.5 + 4.0 * number / JOBS for number in range(JOBS)]
+    for number, length in enumerate(lengths):
+        yield tasks.wait.call(length, fails=int(number % 5 == 0))
+    for _ in range(3):
+        yield tasks.keep.call(2.0)
+        yield tasks.narrate.call(STOPPED_S + 2.0)
+
+
+def wait_first_runs(site: Site, jobs: Sequence[str]) -> None:
+    """Return once the first run of each job has ended and was told that its end is refused."""
+
+    def refused() -> bool:
+        replies = h.of_type(h.FinishReplied, site.events())
+        return {one.job for one in replies if one.attempt == 1} >= set(jobs)
+
+    what = "the first runs to end after the worker came back"
+    eventually(refused, within_s=30, what=what, state=site.report)
+
+
+def worker_comes_back(site: Site, *, runners_first: bool) -> Summary:
     """Stop a whole worker past its lease, let another run its jobs, and let it go on."""
     began = time.monotonic()
     stalled = site.start_ready("stalled")
-    # Some second runs have ended when the first worker comes back, some are still under way.
-    lengths = [1.5 + 4.0 * number / JOBS for number in range(JOBS)]
-    jobs = site.enqueue(*(tasks.wait.call(length) for length in lengths))
-    first = {job.id: site.wait_started(job.id) for job in jobs}
+    calls = list(calls_for_a_stop())
+    jobs = [job.id for job in site.enqueue(*calls)]
+    (runner,) = {site.wait_started(job).pid for job in jobs}
+    told = [job for job, call in zip(jobs, calls, strict=True) if "narrate" in call.plan.spec.task]
     stopped = stop(site, stalled)
     until_ns = h.boot_ns() + round(STOPPED_S * 1e9)
     site.start_ready("second")
     for job in jobs:
-        site.wait_started(job.id, attempt=2)
+        site.wait_started(job, attempt=2)
     site.wait_until(until_ns)
+    if runners_first:
+        processes.send([pid for pid in stopped if pid != stalled.pid], signal.SIGCONT)
+        wait_refused_notes(stalled, told)
     processes.send(stopped, signal.SIGCONT)
-    # The first runs end now, in a runner that lives: each writes its effect and its result.
-    ends: dict[str, int] = {job.id: 1 for job in jobs}
-
-    def first_runs_ended() -> bool:
-        for end in h.of_type(h.Ended, site.events()):
-            if end.attempt == 1:
-                ends.pop(end.job, None)
-        return not ends
-
-    what = "the first runs to end after the worker came back"
-    eventually(first_runs_ended, within_s=30, what=what, state=site.report)
-    site.wait_final([job.id for job in jobs], within_s=60)
+    # Its heartbeat is refused as well: it goes on under another lease.
+    stalled.wait_log(f"the lease of pid {runner} was lost", within_s=10.0)
+    wait_first_runs(site, jobs)
+    site.wait_final(jobs, within_s=60)
     events, dump = site.check(leftovers=site.drain(*site.workers))
     for job in jobs:
-        record = dump.jobs[job.id]
-        outcomes = [(attempt.outcome, attempt.pid) for attempt in record.attempts]
-        assert [outcome for outcome, _ in outcomes] == ["lost", "succeeded"], record
-        assert outcomes[1][1] != first[job.id].pid, record
-        assert job.result()["attempt"] == 2
-    # It was told so, and said so.
-    assert "lease lost" in stalled.log(), stalled.log()
+        assert_second_run_won(dump.jobs[job], runner, events)
+        assert f"lease lost: job {job} " in stalled.log(), stalled.log()
+    for job in told:
+        assert_late_notes_refused(dump.jobs[job], until_ns, events)
     return summarise("F08 stopped workers", events, dump, time.monotonic() - began)
+
+
+def wait_refused_notes(worker: WorkerProcess, jobs: Sequence[str]) -> None:
+    """Return once the worker has been told for each job that its notes are refused."""
+
+    def look() -> bool:
+        lines = [line for line in worker.log().splitlines() if "its notes were refused" in line]
+        return all(any(job in line for line in lines) for job in jobs)
+
+    eventually(look, within_s=10, what=f"refused notes of {jobs}", state=worker.report)
+
+
+def assert_second_run_won(record: JobRecord, first_pid: int, events: Sequence[h.Event]) -> None:
+    """The second run settled the job, the first one was refused, and its failure costs nothing."""
+    outcomes = [attempt.outcome for attempt in record.attempts]
+    assert outcomes == ["lost", "succeeded"], record
+    assert record.attempts[0].pid == first_pid != record.attempts[1].pid, record
+    assert record.charges.errors == 0, record
+    assert msgspec.json.decode(record.result or b"{}")["attempt"] == 2, record
+    replies = [one for one in h.of_type(h.FinishReplied, events) if one.job == record.id]
+    assert {(one.attempt, one.reply) for one in replies} == {(1, "lease_lost"), (2, "ok")}, replies
+    if record.checkpoint is not None:
+        assert msgspec.json.decode(record.checkpoint) == {"attempt": 2}, record
+        ends = [one for one in h.of_type(h.Ended, events) if one.job == record.id]
+        assert {one.attempt: one.how for one in ends} == {1: "LeaseLost", 2: "returned"}, ends
+
+
+def assert_late_notes_refused(
+    record: JobRecord, resumed_ns: int, events: Sequence[h.Event]
+) -> None:
+    """The first run went on telling after it came back, and no word of that is kept."""
+    noted = [one for one in h.of_type(h.Noted, events) if one.job == record.id]
+    assert any(one.attempt == 1 and one.at_ns > resumed_ns for one in noted), noted
+    lines = [(int(attempt), int(at_ns)) for attempt, at_ns in map(str.split, record.log)]
+    assert {attempt for attempt, _ in lines} == {1, 2}, record.log
+    assert all(at_ns < resumed_ns for attempt, at_ns in lines if attempt == 1), record.log
+    assert msgspec.json.decode(record.progress or b"{}") == {"attempt": 2}, record
 
 
 def runner_stands_still(site: Site, publish: Publish) -> None:

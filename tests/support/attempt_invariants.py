@@ -87,7 +87,8 @@ def writes_belong_to_their_attempt(ledger: Ledger, dump: Dump) -> Iterator[Viola
         record = dump.jobs.get(job)
         if record is not None:
             yield from _stored_writes(events, record)
-        yield from _accepted_writes(job, events)
+        yield from _accepted_in_order(job, events)
+        yield from _accepted_and_told_late(job, events, record)
 
 
 def _stored_writes(events: JobHistory, record: JobRecord) -> Iterator[Violation]:
@@ -107,10 +108,10 @@ def _stored_writes(events: JobHistory, record: JobRecord) -> Iterator[Violation]
         yield Violation(record.id, evidence)
 
 
-def _accepted_writes(job: str, events: JobHistory) -> Iterator[Violation]:
+def _accepted_in_order(job: str, events: JobHistory) -> Iterator[Violation]:
     settled: int | None = None
     replies: list[At[FinishReplied] | At[Requeued]] = [
-        at for at in events.replies if at.event.reply == "ok"
+        at for at in events.replies if at.event.reply == "ok" and not at.event.told_late
     ]
     for at in sorted([*replies, *events.requeues], key=lambda one: one.place):
         reply = at.event
@@ -127,6 +128,22 @@ def _accepted_writes(job: str, events: JobHistory) -> Iterator[Violation]:
             evidence = f"settled by attempt {settled}, and again by attempt {reply.attempt}"
             yield Violation(job, evidence)
         settled = reply.attempt if reply.final else None
+
+
+def _accepted_and_told_late(
+    job: str, events: JobHistory, record: JobRecord | None
+) -> Iterator[Violation]:
+    """Compare with the record, not with places: the next attempt may have started meanwhile."""
+    replies = [at.event for at in events.replies if at.event.reply == "ok" and at.event.told_late]
+    recorded = {} if record is None else {one.number: one.outcome for one in record.attempts}
+    for reply in replies:
+        found = recorded.get(reply.attempt, reply.outcome)
+        if reply.outcome is not None and found != reply.outcome:
+            evidence = f"the record of attempt {reply.attempt} says {found}, yet {reply.outcome}"
+            yield Violation(job, f"{evidence} was accepted for it")
+    final = [reply.attempt for reply in replies if reply.final]
+    if len(final) > 1 and not events.requeues:
+        yield Violation(job, f"settled for good by attempts {final}")
 
 
 def attempts_do_not_overlap(ledger: Ledger, dump: Dump) -> Iterator[Violation]:

@@ -37,6 +37,15 @@ class AttemptLog:
         self._current.progress({"attempt": self.attempt})
         self._history.append(h.Noted(job=self.job, attempt=self.attempt))
 
+    def narrate(self) -> None:
+        """Hand progress over, and a log line that names this attempt and the time."""
+        self._current.log(f"{self.attempt} {h.boot_ns()}")
+        self.note_progress()
+
+    def checkpoint(self) -> None:
+        """Keep a checkpoint that names this attempt."""
+        self._current.checkpoint({"attempt": self.attempt})
+
     def effect(self) -> None:
         """Write that the attempt did what it is for."""
         self._history.append(h.SideEffect(job=self.job, attempt=self.attempt, pid=self.pid))

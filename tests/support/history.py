@@ -88,12 +88,20 @@ class Ended(_Event, frozen=True, kw_only=True, tag="ended"):
 
 
 class FinishReplied(_Event, frozen=True, kw_only=True, tag="finish_replied"):
-    """The broker answered a settlement; known only where the test itself settles."""
+    """The broker answered a settlement: in a simulation, or in a runner, whose sink writes it.
+
+    Attributes:
+        told_late: written by whoever got the answer, some time after the broker gave it: its place
+            says nothing of the order. Else it was written as the broker answered.
+        outcome: what the settlement says of the attempt; None: not known.
+    """
 
     job: str
     attempt: int
     reply: Literal["ok", "lease_lost", "unknown"]
     final: bool = True
+    told_late: bool = False
+    outcome: str | None = None
 
 
 class CancelReplied(_Event, frozen=True, kw_only=True, tag="cancel_replied"):
