@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import time
+
 import msgspec
 import pytest
 
 from penstock.core.ids import JobId
 from penstock.core.job import AttemptRecord, JobRecord, JobSpec
 from penstock.core.lifecycle import State
+from tests.chaos.test_kill import assert_quick, taken_over_ms
 from tests.chaos.test_recovery import Rerun, assert_row, table_row
 from tests.support import history as h
 from tests.support.dump import Dump
@@ -76,3 +79,24 @@ def test_a_slow_recovery_is_no_row() -> None:
     counted = summarise("x", RERUN, dump(State.COMPLETED), 1.0)
     with pytest.raises(AssertionError):
         assert_row(table_row("x", [Rerun(0.3, counted), Rerun(2.1, counted)], 0.0), 2, 2.0)
+
+
+@pytest.mark.parametrize("recovery_ms", [[], [60.0] * 50 + [3_100.0] * 2])
+def test_random_kills_that_recover_late_are_refused(recovery_ms: list[float]) -> None:
+    """F01 fails where nothing was cut off, and where p99 is beyond a lease and a second."""
+    assert_quick([60.0] * 199 + [4_000.0])
+    with pytest.raises(AssertionError):
+        assert_quick(recovery_ms)
+
+
+def test_what_a_kill_cut_off_is_timed_to_its_end() -> None:
+    """Only the lost attempt counts, from the kill of its process to its recorded end."""
+    now_ms = time.time_ns() // 1_000_000
+    found = dump(State.COMPLETED)
+    lost = AttemptRecord(1, "w", 10, now_ms - 50, now_ms + 300, "lost")
+    found.jobs[JOB] = msgspec.structs.replace(
+        found.jobs[JOB], attempts=(lost, *found.jobs[JOB].attempts[1:])
+    )
+    kill = h.Fault(at_ns=h.boot_ns(), kind="sigkill_runner", pids=(10, 11))
+    (seen,) = taken_over_ms([kill], found)
+    assert 200 < seen <= 301
