@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import signal
 import time
@@ -22,15 +21,18 @@ from tests.support import processes
 from tests.support.dump import Dump
 from tests.support.eventually import eventually
 from tests.support.site import Site
-from tests.support.summary import Publish, summarise
+from tests.support.summary import (
+    KILL_EVERY_MS,
+    KILL_EVERY_MS_IN_PROOF,
+    Publish,
+    chaos_seed,
+    summarise,
+)
 
 #: Workers at once, as the fault plan has it.
 WORKERS = 4
 #: The promise of F01: one lease of the plan's, 2 s, and a second.
 RECOVERY_P99_MS = 3_000
-#: Milliseconds between two kills. The plan's 400 keep two cores busy with starting workers, so that
-#: the figures would tell of that; the proof, which publishes them, leaves the workers time to work.
-KILL_EVERY_MS, KILL_EVERY_MS_IN_PROOF = 400, 1_000
 
 
 def mixed_call(draw: random.Random) -> Call[Any]:
@@ -90,7 +92,7 @@ def test_random_kills_lose_nothing(
     publish: Publish,
 ) -> None:
     """F01: under kills of supervisors and runners every job ends, and each rerun has its cause."""
-    seed = int(os.environ.get("CHAOS_SEED", "1"))
+    seed = chaos_seed()
     draw = random.Random(seed)
     # Slots enough that a job which runs again need not wait for one.
     site = make_site("f01", concurrency="16")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -22,7 +21,7 @@ from tests.support.checker import assert_holds
 from tests.support.dump import take_dump
 from tests.support.eventually import eventually
 from tests.support.mini_worker import QUEUE, MiniWorker
-from tests.support.summary import Publish, summarise
+from tests.support.summary import Publish, chaos_seed, summarise
 from tests.support.worker_process import ROOT
 
 #: Seconds for the whole scenario before it counts as hung.
@@ -60,7 +59,7 @@ def test_writers_killed_inside_commits_lose_nothing(
     request: pytest.FixtureRequest,
 ) -> None:
     """After each kill the file is whole, and in the end no accepted job is lost or unexplained."""
-    seed = int(os.environ.get("CHAOS_SEED", "1"))
+    seed = chaos_seed()
     began = time.monotonic()
     path = tmp_path / "penstock.db"
     empty = SqliteBroker.open(path)

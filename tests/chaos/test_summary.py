@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
 import time
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -14,7 +16,8 @@ from tests.chaos.test_kill import assert_quick, taken_over_ms
 from tests.chaos.test_recovery import Rerun, assert_row, table_row
 from tests.support import history as h
 from tests.support.dump import Dump
-from tests.support.summary import summarise
+from tests.support.origin import origin
+from tests.support.summary import as_report, summarise
 
 JOB = "0" * 31 + "1"
 #: A job that a kill cut off, and that ran again 70 ms after it.
@@ -100,3 +103,26 @@ def test_what_a_kill_cut_off_is_timed_to_its_end() -> None:
     kill = h.Fault(at_ns=h.boot_ns(), kind="sigkill_runner", pids=(10, 11))
     (seen,) = taken_over_ms([kill], found)
     assert 200 < seen <= 301
+
+
+def test_the_report_says_where_it_comes_from() -> None:
+    """Its first line names date, commit, machine, Python, kernel and seed, and all rows follow."""
+    here = origin()
+    text = as_report([summarise("one row", RERUN, dump(State.COMPLETED), 1.0)], here, 77)
+    line = text.splitlines()[2]
+    parts = (here.date, here.commit, f"{here.cpus} CPUs", here.python, here.kernel, "seed 77")
+    assert [part for part in parts if part not in line] == []
+    assert "kills every 1 s here, and every 0.4 s" in text
+    assert "| one row | 1 | 1 | 0 | 1 | 2 | 70 / 70 | 1.0 |" in text
+
+
+def test_an_origin_tells_of_changes_that_are_in_no_commit(tmp_path: Path) -> None:
+    """A changed file is told after the commit; one below proof/, which the proof writes, is not."""
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@example.org"]
+    subprocess.run([*git, "init", "-q"], check=True)
+    subprocess.run([*git, "commit", "-q", "--allow-empty", "-m", "one"], check=True)
+    (tmp_path / "proof").mkdir()
+    (tmp_path / "proof/report.md").write_text("new")
+    assert "+" not in origin(tmp_path).commit
+    (tmp_path / "code.py").write_text("new")
+    assert origin(tmp_path).commit.endswith("+changes")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +15,17 @@ from penstock.core.lifecycle import FINAL
 from tests.support import history as h
 from tests.support.dump import Dump
 from tests.support.ledger import JobHistory, Ledger, keep_ledger
+from tests.support.origin import Origin, origin
+
+#: Milliseconds between two kills of F01. The plan's 400 keep two cores busy with starting workers,
+#: so that the figures would tell of that; the proof, which publishes them, leaves the workers time
+#: to work.
+KILL_EVERY_MS, KILL_EVERY_MS_IN_PROOF = 400, 1_000
+
+
+def chaos_seed() -> int:
+    """Return the seed of the random scenarios: CHAOS_SEED of the environment, else 1."""
+    return int(os.environ.get("CHAOS_SEED", "1"))
 
 
 class Summary(msgspec.Struct, kw_only=True):
@@ -121,6 +133,17 @@ def as_table(rows: Sequence[Summary]) -> str:
     return "\n".join(lines)
 
 
+def as_report(rows: Sequence[Summary], made: Origin, seed: int) -> str:
+    """Return the report of a proof: where it comes from, how to read it, and its rows."""
+    return REPORT.format(
+        origin=made,
+        seed=seed,
+        proof_s=KILL_EVERY_MS_IN_PROOF / 1000,
+        test_s=KILL_EVERY_MS / 1000,
+        table=as_table(rows),
+    )
+
+
 def main() -> None:
     """Write the report of a folder from the rows in it; print it too."""
     folder = Path(sys.argv[1])
@@ -128,7 +151,7 @@ def main() -> None:
         msgspec.json.decode(file.read_bytes(), type=Summary)
         for file in sorted(folder.glob("*.json"))
     ]
-    report = REPORT.format(table=as_table(rows))
+    report = as_report(rows, origin(), chaos_seed())
     (folder / "report.md").write_text(report)
     sys.stdout.write(report)
 
@@ -136,17 +159,21 @@ def main() -> None:
 #: What stands around the table.
 REPORT = """# Faults on real processes
 
+{origin}, seed {seed} (CHAOS_SEED).
+
 Written by `make proof AREA=faults`. One row is one scenario of `tests/chaos` with the large counts;
 beside it lie its numbers (`.json`, each recovery in milliseconds) and, where it is not too large,
 its history (`.history.jsonl.gz`), which the checker `tests/support/checker.py` has read.
 
-- faults: what the test or a job did to a process, a call or a commit.
+- faults: what the test or a job did to a process, a call or a commit; a drain is one too.
 - lost: accepted jobs that are not final in the end. The promise is 0.
 - repeated: starts of a job after a fault cut off its attempt. A second start without a fault is a
   violation, and there was none, else this report would not have been written.
 - recovery: from a fault to the next start of each job that it cut off; in the rows "recovery" from
   the start of the new worker. Leases are 2 s in the rows F01 to F23 (0.5 s in F09) and those of
   production, 12 s, in the rows "recovery".
+- F01 kills every {proof_s:g} s here, and every {test_s:g} s, as its plan has it, in `make test`,
+  where two cores are so busy with starting workers that the figures would tell of that.
 
 What a lost worker costs, with production settings:
 
