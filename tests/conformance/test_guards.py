@@ -1,12 +1,10 @@
 """Every guard of every verb is needed: without it the verb's own cases turn red.
 
-With PROOF=1 in the environment (make proof) the whole suite runs on each mutant, and how many cases
-see it is printed (`pytest -rP` shows it).
+In `make proof` the whole suite runs on each mutant; guards.json says how many cases see it.
 """
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +18,7 @@ from penstock.testing.conformance import MODULES, Case, cases
 from tests.conformance.guards import Guard, Mutant, guards_of, mutants_of
 from tests.conformance.harnesses import MemoryHarness, RedisHarness, SqliteHarness
 from tests.conformance.mutant import MakeHarness, first_failure, imported_copy
+from tests.support.engine_proof import proof_folder, publish
 from tests.support.redis_server import redis_server
 
 #: Adapter -> its package.
@@ -36,7 +35,7 @@ CAPABILITIES: Final = {
 }
 
 #: Whether to count every case that sees a mutant, which takes minutes.
-IS_PROOF: Final = bool(os.environ.get("PROOF"))
+IS_PROOF: Final = proof_folder() is not None
 
 #: File that serves several verbs -> the verbs whose cases must see its guards.
 SHARED_FILES: Final = {
@@ -112,6 +111,14 @@ def makers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, MakeH
         }
 
 
+@pytest.fixture(scope="module")
+def seen() -> Iterator[list[dict[str, object]]]:
+    """How many cases see each mutant; kept with the proof when all have been tried."""
+    rows: list[dict[str, object]] = []
+    yield rows
+    publish("guards", rows, proof_folder())
+
+
 # On a mutant that wakes nobody the cases of `listen` wait for their deadlines, one after the other.
 @pytest.mark.timeout(900 if IS_PROOF else 120)
 @pytest.mark.parametrize(
@@ -120,7 +127,11 @@ def makers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, MakeH
     ids=lambda value: f"{value.guard}: {value.how}" if isinstance(value, Mutant) else value,
 )
 def test_without_a_guard_the_suite_is_red(
-    adapter: str, mutant: Mutant, makers: dict[str, MakeHarness], tmp_path: Path
+    adapter: str,
+    mutant: Mutant,
+    makers: dict[str, MakeHarness],
+    seen: list[dict[str, object]],
+    tmp_path: Path,
 ) -> None:
     """A guard that is taken out makes a case of its verb fail."""
     package, make = ADAPTERS[adapter], makers[adapter]
@@ -130,7 +141,13 @@ def test_without_a_guard_the_suite_is_red(
         if IS_PROOF:
             alone = [[case] for case in cases(CAPABILITIES[adapter])]
             red = [case for case in alone if first_failure(module, make, case, tmp_path)]
-            print(f"{adapter} {mutant.guard}: {len(red)} cases are red")  # noqa: T201 - the report
+            guard = {
+                "file": mutant.guard.file,
+                "line": mutant.guard.line,
+                "name": mutant.guard.name,
+            }
+            told = {"guard": guard, "without": mutant.how, "red": len(red), "cases": len(alone)}
+            seen.append({"adapter": adapter, **told})
 
 
 @pytest.mark.parametrize("adapter", ADAPTERS)

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import os
+import time
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
-from hypothesis.stateful import run_state_machine_as_test
+from hypothesis.stateful import invariant, run_state_machine_as_test
 
 from penstock.brokers import memory
 from tests.conformance.guards import guards_of, mutants_of
 from tests.conformance.harnesses import MemoryHarness, SqliteHarness
 from tests.conformance.mutant import NO_PROGRAM, imported_copy
 from tests.properties.broker_machine import BrokerMachine
+from tests.support.engine_proof import proof_folder, publish
 
-#: Whether this is `make proof` (PROOF=1 in the environment).
-IS_PROOF: Final = bool(os.environ.get("PROOF"))
-#: Lives of one broker, and steps of one life.
-LIVES: Final = 3_000 if IS_PROOF else 100
+IS_PROOF: Final = proof_folder() is not None
+#: Lives of one broker, and steps of one life at most. LIVES=N in the environment: a proof with N.
+LIVES: Final = int(os.environ.get("LIVES", "3000")) if IS_PROOF else 100
 STEPS: Final = 60 if IS_PROOF else 40
 #: Seconds; a failure is made small before it is shown, which takes a while.
 TIME_LIMIT_S: Final = 3_000 if IS_PROOF else 300
@@ -37,12 +40,40 @@ class SqliteMachine(BrokerMachine):
     make_subject = SqliteHarness
 
 
+MACHINES: Final = {"memory": MemoryMachine, "sqlite": SqliteMachine}
+
+
+def counting(machine: type[BrokerMachine], counts: Counter[str]) -> type[BrokerMachine]:
+    """Return the machine, which counts its lives and looks: one as a life begins, one a step."""
+
+    class Counting(machine):  # type: ignore[misc, valid-type]  # mypy knows no such bases
+        def __init__(self) -> None:
+            super().__init__()
+            counts["lives"] += 1
+
+        @invariant()
+        def a_look_is_counted(self) -> None:
+            counts["looks"] += 1
+
+    return Counting
+
+
+@pytest.fixture(scope="module")
+def lived() -> Iterator[list[dict[str, object]]]:
+    """What the lives of each broker came to; kept with the proof when all are over."""
+    rows: list[dict[str, object]] = []
+    yield rows
+    publish("lives", rows, proof_folder())
+
+
 @pytest.mark.timeout(TIME_LIMIT_S)
-@pytest.mark.parametrize("machine", [MemoryMachine, SqliteMachine], ids=["memory", "sqlite"])
-def test_broker_machine(machine: type[BrokerMachine]) -> None:
+@pytest.mark.parametrize("adapter", MACHINES)
+def test_broker_machine(adapter: str, lived: list[dict[str, object]]) -> None:
     """Whatever clients, workers, reapers, people and clocks do, the contract holds."""
+    began = time.monotonic()
+    counts: Counter[str] = Counter()
     run_state_machine_as_test(
-        machine,
+        counting(MACHINES[adapter], counts),
         settings=settings(
             max_examples=LIVES,
             stateful_step_count=STEPS,
@@ -50,6 +81,11 @@ def test_broker_machine(machine: type[BrokerMachine]) -> None:
             suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
         ),
     )
+    lives, steps = counts["lives"], counts["looks"] - counts["lives"]
+    assert lives >= LIVES
+    assert steps >= lives, "most lives ended as they began"
+    seconds = round(time.monotonic() - began, 1)
+    lived.append({"adapter": adapter, "lives": lives, "steps": steps, "seconds": seconds})
 
 
 @pytest.mark.parametrize(

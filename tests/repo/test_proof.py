@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -51,3 +52,30 @@ def test_an_unknown_area_is_refused(checkout: Path) -> None:
     assert done.returncode == 1
     assert done.stderr == "proof: no area 'speeed'; there are: broken held\n"
     assert not (checkout / "proof").exists()
+
+
+def test_the_engine_gives_its_folder_to_all_that_leave_figures(tmp_path: Path) -> None:
+    """Benchmarks, guards and lives are asked for, with the folder, and stale figures go."""
+    (tmp_path / "python").write_text("""#!/bin/sh\necho "${ENGINE_PROOF-none} $*" >>"$ASKED"\n""")
+    (tmp_path / "python").chmod(0o755)
+    folder = tmp_path / "engine"
+    folder.mkdir()
+    (folder / "guards.json").write_text("of an older run")
+    path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
+    environment = {**os.environ, "PATH": path, "ASKED": str(tmp_path / "asked"), "ROUNDS": "2"}
+    environment.pop("ENGINE_PROOF", None)
+    script = ROOT / "scripts/proofs/engine"
+    subprocess.run([str(script), str(folder)], check=True, cwd=ROOT, env=environment)
+    benchmarks, tests = (tmp_path / "asked").read_text().splitlines()
+    assert benchmarks == f"none -m benchmarks.run {folder} --rounds 2"
+    given, *words = tests.split()
+    assert given == str(folder)
+    files = [word for word in words if word.startswith("tests/")]
+    assert [file for file in files if not (ROOT / file).exists()] == []
+    for file, name in (
+        ("tests/conformance/test_guards.py", "guards"),
+        ("tests/properties/test_broker_machine.py", "lives"),
+    ):
+        assert any(file.startswith(asked) for asked in files), file
+        assert f'publish("{name}"' in (ROOT / file).read_text()
+    assert not list(folder.iterdir())
