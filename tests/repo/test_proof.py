@@ -55,7 +55,7 @@ def test_an_unknown_area_is_refused(checkout: Path) -> None:
 
 
 def test_the_engine_gives_its_folder_to_all_that_leave_figures(tmp_path: Path) -> None:
-    """Benchmarks, guards and lives are asked for, with the folder, and stale figures go."""
+    """Benchmarks, guards, lives and demo are asked for, with the folder, and stale figures go."""
     (tmp_path / "python").write_text("""#!/bin/sh\necho "${ENGINE_PROOF-none} $*" >>"$ASKED"\n""")
     (tmp_path / "python").chmod(0o755)
     folder = tmp_path / "engine"
@@ -75,6 +75,7 @@ def test_the_engine_gives_its_folder_to_all_that_leave_figures(tmp_path: Path) -
     for file, name in (
         ("tests/conformance/test_guards.py", "guards"),
         ("tests/properties/test_broker_machine.py", "lives"),
+        ("tests/integration/test_demo_default.py", "demo"),
     ):
         assert any(file.startswith(asked) for asked in files), file
         assert f'publish("{name}"' in (ROOT / file).read_text()
