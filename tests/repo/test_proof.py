@@ -55,8 +55,13 @@ def test_an_unknown_area_is_refused(checkout: Path) -> None:
 
 
 def test_the_engine_gives_its_folder_to_all_that_leave_figures(tmp_path: Path) -> None:
-    """Benchmarks, guards, lives and demo are asked for, with the folder, and stale figures go."""
-    (tmp_path / "python").write_text("""#!/bin/sh\necho "${ENGINE_PROOF-none} $*" >>"$ASKED"\n""")
+    """Benchmarks, guards, lives and demo are asked for, with the folder, and stale figures go.
+
+    A missed bar of one does not keep the others from being proved, and the status tells of it.
+    """
+    (tmp_path / "python").write_text(
+        """#!/bin/sh\necho "${ENGINE_PROOF-none} $*" >>"$ASKED"\nexit 3\n"""
+    )
     (tmp_path / "python").chmod(0o755)
     folder = tmp_path / "engine"
     folder.mkdir()
@@ -65,7 +70,8 @@ def test_the_engine_gives_its_folder_to_all_that_leave_figures(tmp_path: Path) -
     environment = {**os.environ, "PATH": path, "ASKED": str(tmp_path / "asked"), "ROUNDS": "2"}
     environment.pop("ENGINE_PROOF", None)
     script = ROOT / "scripts/proofs/engine"
-    subprocess.run([str(script), str(folder)], check=True, cwd=ROOT, env=environment)
+    done = subprocess.run([str(script), str(folder)], check=False, cwd=ROOT, env=environment)
+    assert done.returncode == 1
     benchmarks, tests = (tmp_path / "asked").read_text().splitlines()
     assert benchmarks == f"none -m benchmarks.run {folder} --rounds 2"
     given, *words = tests.split()
