@@ -12,6 +12,7 @@ import json
 import os
 import platform
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -46,6 +47,8 @@ def main() -> int:
     scenario = load(options.scenario)
     everybody = chosen_contestants(scenario, options.who)
     run = Run(scenario, everybody, chosen_measures(scenario, options.only, long=options.long))
+    # A run that is told to stop ends the processes that it started.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     run.install()
     all_held = True
     for number in range(options.rounds):
