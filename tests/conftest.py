@@ -1,11 +1,16 @@
-"""What every test shares: an environment without settings, and how Hypothesis searches."""
+"""What every test shares: an environment without settings, how Hypothesis searches, a Redis."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
+
+if TYPE_CHECKING:
+    from tests.support.redis_server import RedisServer
 
 # No deadline: it measures the machine, and no test asserts speed.
 settings.register_profile("penstock", deadline=None, print_blob=True)
@@ -17,3 +22,12 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep the PENSTOCK_* variables of whoever runs the tests away from them."""
     for variable in [name for name in os.environ if name.startswith("PENSTOCK_")]:
         monkeypatch.delenv(variable)
+
+
+@pytest.fixture(scope="module")
+def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """A Redis server for the tests of one module, which empty it before use."""
+    from tests.support.redis_server import redis_server
+
+    with redis_server(tmp_path_factory.mktemp("redis")) as running:
+        yield running

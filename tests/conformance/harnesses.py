@@ -123,7 +123,7 @@ class RedisHarness:
         self._package = package
         self._client = server.client()
         self._handles: list[Broker] = []
-        self._wall = self._lease = 1_700_000_000_000
+        self._wall = self._lease = ManualClock().wall_ms()
         self._client.flushall()
         self._set_clock()
 

@@ -10,7 +10,8 @@ import pytest
 from penstock.broker.protocol import Broker
 from penstock.testing import Fault, FaultyBroker, Plan, fail_nth
 from penstock.testing.conformance import Harness, Snapshot, live
-from tests.conformance.harnesses import MemoryHarness, SqliteHarness
+from tests.conformance.harnesses import MemoryHarness, RedisHarness, SqliteHarness
+from tests.support.redis_server import RedisServer
 
 MakeHarness = Callable[[Path], Harness]
 
@@ -36,8 +37,17 @@ def lives(make: MakeHarness, folder: Path, plan: Plan) -> tuple[Snapshot, Faulty
         harness.close()
 
 
+@pytest.fixture(params=["memory", "sqlite", "redis"])
+def make(request: pytest.FixtureRequest) -> MakeHarness:
+    """How to make a fresh store of each of our brokers."""
+    if request.param != "redis":
+        makers: dict[str, MakeHarness] = {"memory": MemoryHarness, "sqlite": SqliteHarness}
+        return makers[request.param]
+    server: RedisServer = request.getfixturevalue("redis")
+    return lambda _folder: RedisHarness(server)
+
+
 @pytest.mark.parametrize("fault", [Fault.REFUSE, Fault.LOSE_REPLY, Fault.TWICE])
-@pytest.mark.parametrize("make", [MemoryHarness, SqliteHarness], ids=["memory", "sqlite"])
 def test_a_fault_at_any_call_changes_nothing(
     make: MakeHarness, fault: Fault, tmp_path: Path
 ) -> None:
@@ -50,8 +60,8 @@ def test_a_fault_at_any_call_changes_nothing(
         assert len(broken.calls) == len(between.calls) + (fault is not Fault.TWICE)
 
 
-def test_both_brokers_live_the_same_life(tmp_path: Path) -> None:
-    """The SQLite broker ends where the memory broker does."""
+def test_all_brokers_live_the_same_life(make: MakeHarness, tmp_path: Path) -> None:
+    """Each broker ends where the memory broker does."""
     memory, _ = lives(MemoryHarness, tmp_path / "memory", no_fault)
-    sqlite, _ = lives(SqliteHarness, tmp_path / "sqlite", no_fault)
-    assert sqlite == memory
+    subject, _ = lives(make, tmp_path / "subject", no_fault)
+    assert subject == memory

@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from penstock.testing.conformance import Case, cases
 from tests.conformance.harnesses import RedisHarness
-from tests.support.redis_server import RedisServer, redis_server
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    """A server for all cases; each begins with no key."""
-    with redis_server(tmp_path_factory.mktemp("redis")) as running:
-        yield running
+from tests.support.redis_server import RedisServer
 
 
 @pytest.mark.parametrize("case", cases(RedisHarness.capabilities), ids=str)
-def test_redis(case: Case, server: RedisServer) -> None:
+def test_redis(case: Case, redis: RedisServer) -> None:
     """Each sentence of the contract holds for the Redis broker."""
-    harness = RedisHarness(server)
+    harness = RedisHarness(redis)
     try:
         case.run(harness)
     finally:

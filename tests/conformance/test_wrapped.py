@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -11,8 +11,9 @@ import pytest
 from penstock.broker.protocol import Broker
 from penstock.testing import Call, Fault, FaultyBroker
 from penstock.testing.conformance import Case, Harness, cases
-from tests.conformance.harnesses import MemoryHarness, SqliteHarness
+from tests.conformance.harnesses import MemoryHarness, RedisHarness, SqliteHarness
 from tests.conformance.wrapped import WrappedHarness, insisting, through_threads
+from tests.support.redis_server import RedisServer
 
 #: Verbs whose repeat gives the very same answer, so that no case can tell.
 SAME_ANSWER: Final = frozenset(
@@ -21,18 +22,31 @@ SAME_ANSWER: Final = frozenset(
 )
 
 CASES: Final = cases()
+#: (broker, case) for every case that says something about that broker.
+BROKER_CASES: Final = [
+    *(
+        pytest.param(name, case, id=f"{name}-{case}")
+        for name in ("memory", "sqlite")
+        for case in CASES
+    ),
+    *(pytest.param("redis", case, id=f"redis-{case}") for case in cases(RedisHarness.capabilities)),
+]
 
 
-@pytest.fixture(params=[MemoryHarness, SqliteHarness], ids=["memory", "sqlite"])
-def harness(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Harness]:
-    """A fresh store of each of our brokers."""
-    make: Callable[[Path], Harness] = request.param
-    made = make(tmp_path)
+@pytest.fixture
+def harness(broker: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Harness]:
+    """A fresh store of one of our brokers."""
+    made: Harness
+    if broker == "redis":
+        server: RedisServer = request.getfixturevalue("redis")
+        made = RedisHarness(server)
+    else:
+        made = MemoryHarness(tmp_path) if broker == "memory" else SqliteHarness(tmp_path)
     yield made
     made.close()
 
 
-@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize(("broker", "case"), BROKER_CASES)
 def test_through_threads(case: Case, harness: Harness) -> None:
     """Each sentence holds for the async face, one event loop per call."""
     case.run(WrappedHarness(harness, through_threads))
@@ -54,7 +68,7 @@ def test_through_refusals(case: Case, tmp_path: Path) -> None:
     case.run(WrappedHarness(MemoryHarness(tmp_path), wrap))
 
 
-@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize(("broker", "case"), BROKER_CASES)
 def test_through_lost_replies(case: Case, harness: Harness) -> None:
     """Each sentence holds when answers are lost after the write, and asked for again."""
 

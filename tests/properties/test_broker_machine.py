@@ -15,10 +15,11 @@ from hypothesis.stateful import invariant, run_state_machine_as_test
 
 from penstock.brokers import memory
 from tests.conformance.guards import guards_of, mutants_of
-from tests.conformance.harnesses import MemoryHarness, SqliteHarness
+from tests.conformance.harnesses import MemoryHarness, RedisHarness, SqliteHarness
 from tests.conformance.mutant import NO_PROGRAM, imported_copy
 from tests.properties.broker_machine import BrokerMachine
 from tests.support.engine_proof import proof_folder, publish
+from tests.support.redis_server import RedisServer
 
 IS_PROOF: Final = proof_folder() is not None
 #: Lives of one broker, and steps of one life at most. LIVES=N in the environment: a proof with N.
@@ -70,10 +71,25 @@ def lived() -> Iterator[list[dict[str, object]]]:
 @pytest.mark.parametrize("adapter", MACHINES)
 def test_broker_machine(adapter: str, lived: list[dict[str, object]]) -> None:
     """Whatever clients, workers, reapers, people and clocks do, the contract holds."""
+    lived.append(live(adapter, MACHINES[adapter]))
+
+
+@pytest.mark.timeout(TIME_LIMIT_S)
+def test_broker_machine_on_redis(redis: RedisServer, lived: list[dict[str, object]]) -> None:
+    """The same holds for the Redis broker against the memory broker."""
+
+    class RedisMachine(BrokerMachine):
+        make_subject = staticmethod(lambda _folder: RedisHarness(redis))
+
+    lived.append(live("redis", RedisMachine))
+
+
+def live(adapter: str, machine: type[BrokerMachine]) -> dict[str, object]:
+    """Live some lives with the rules of a machine; return what they came to."""
     began = time.monotonic()
     counts: Counter[str] = Counter()
     run_state_machine_as_test(
-        counting(MACHINES[adapter], counts),
+        counting(machine, counts),
         settings=settings(
             max_examples=LIVES,
             stateful_step_count=STEPS,
@@ -85,7 +101,7 @@ def test_broker_machine(adapter: str, lived: list[dict[str, object]]) -> None:
     assert lives >= LIVES
     assert steps >= lives, "most lives ended as they began"
     seconds = round(time.monotonic() - began, 1)
-    lived.append({"adapter": adapter, "lives": lives, "steps": steps, "seconds": seconds})
+    return {"adapter": adapter, "lives": lives, "steps": steps, "seconds": seconds}
 
 
 @pytest.mark.parametrize(
