@@ -68,18 +68,20 @@ class RedisServer:
         self.process.wait()
 
     def stop(self) -> None:
-        """End the process, if it runs."""
+        """End the process, if it runs.
+
+        Not by SIGTERM, which a server refuses while it writes its first append-only file.
+        """
         if self.process is not None and self.process.poll() is None:
-            self.process.terminate()
-            self.process.wait()
+            self.kill()
 
 
 @contextmanager
 def redis_server(folder: Path, *settings: str) -> Iterator[RedisServer]:
     """Run a server for as long as the block lasts."""
     server = RedisServer(folder, *settings)
-    server.start()
     try:
+        server.start()
         yield server
     finally:
         server.stop()

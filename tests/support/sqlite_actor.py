@@ -5,77 +5,29 @@ Each prints one line per fact, unbuffered, so that what was printed was true bef
 
 from __future__ import annotations
 
-import os
-import secrets
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import msgspec
-
 from penstock.broker import requests as r
 from penstock.brokers.sqlite import SqliteBroker
-from penstock.core import settlement as s
-from penstock.core.ids import Fence, JobId, JobIdSource, LeaseId
-from penstock.core.job import SHARED, Claimed, JobSpec
+from penstock.core.job import Claimed
+from tests.support.port_actor import LEASE_MS, QUEUE, PortActor, completions, say
+
+__all__ = ["LEASE_MS", "QUEUE", "ROOT", "Actor", "completions", "say", "start"]
 
 ROOT = Path(__file__).resolve().parents[2]
-#: The only queue of these programs.
-QUEUE = "q"
-#: Long enough that no lease of a test that works runs out.
-LEASE_MS = 600_000
 
 
-def say(*words: object) -> None:
-    """Print one line and flush it."""
-    os.write(1, (" ".join(map(str, words)) + "\n").encode())
+class Actor(PortActor):
+    """The actor of a file."""
 
-
-class Actor:
-    """A broker with short ways for one queue."""
+    broker: SqliteBroker
 
     def __init__(self, path: str | Path, durability: r.Durability = r.Durability.LOCAL) -> None:
         """Open the file."""
-        self.broker = SqliteBroker.open(path, durability=durability)
-        self._ids = JobIdSource()
-
-    def request(self) -> r.EnqueueRequest:
-        """Return a request for one job."""
-        tag = self.broker.register([QUEUE])[QUEUE]
-        job_id = self._ids.draw(time.time_ns() // 1_000_000, tag, secrets.randbits(48))
-        spec = JobSpec(task="task", payload=msgspec.Raw(b'{"text":"%s"}' % (b"x" * 100)))
-        return r.EnqueueRequest(id=job_id, queue=QUEUE, spec=spec)
-
-    def put(self, jobs: int = 1) -> list[JobId]:
-        """Enqueue jobs in one call and return their ids."""
-        answers = self.broker.enqueue([self.request() for _ in range(jobs)])
-        return [answer.id for answer in answers if isinstance(answer, r.Accepted)]
-
-    def lease(self) -> LeaseId:
-        """Open a lease."""
-        lease = LeaseId(secrets.token_hex(16))
-        owner = r.Owner("worker", "host", "boot", 1, os.getpid(), 1)
-        self.broker.open_lease(r.OpenLease(id=lease, queues=(QUEUE,), owner=owner, ttl_ms=LEASE_MS))
-        return lease
-
-    def claim_request(
-        self, lease: LeaseId, limit: int, wake_token: str | None = None
-    ) -> r.ClaimRequest:
-        """Return a claim of the shared set."""
-        return r.ClaimRequest(
-            lease=lease,
-            offers=(r.Offer(QUEUE, (SHARED,)),),
-            limit=limit,
-            fence=Fence(secrets.token_hex(16)),
-            wake_token=wake_token,
-        )
-
-
-def completions(jobs: Sequence[Claimed]) -> list[s.Settlement]:
-    """Return settlements: all went well."""
-    return [s.Complete(id=j.id, fence=j.fence, outcome="succeeded", result=b"1") for j in jobs]
+        super().__init__(SqliteBroker.open(path, durability=durability))
 
 
 def enqueue(path: str, jobs: str, call: str) -> None:

@@ -1,4 +1,4 @@
-"""One worker over one broker file, for tests of the supervisor: started, asked, signalled."""
+"""One worker over one broker, for tests of the supervisor: started, asked, signalled."""
 
 from __future__ import annotations
 
@@ -13,9 +13,8 @@ import apsw
 import msgspec
 
 from penstock import App, Job
-from penstock.broker.clock import SystemClock
 from penstock.broker.requests import CancelAnswer
-from penstock.brokers.sqlite import SqliteBroker
+from penstock.connect import connect
 from penstock.core.ids import JobId
 from penstock.core.job import AttemptRecord, JobRecord
 from penstock.core.lifecycle import FINAL
@@ -51,16 +50,16 @@ class Supervised:
     """Use as a context: at its end every process is gone."""
 
     def __init__(self, folder: Path, **settings: str) -> None:
-        """Make an empty broker file in `folder`; nothing is started."""
+        """Make an empty broker file in `folder`, or use that of a setting `url`; start nothing."""
         self.folder = folder
         self.file = folder / "penstock.db"
-        self.url = f"sqlite:///{self.file}"
+        self.url = settings.pop("url", f"sqlite:///{self.file}")
         self.trace = folder / "trace"
         self.settings = {"url": self.url, **TIMERS, **settings}
         self.extra = {TRACE_ENV: str(self.trace), "TMPDIR": str(folder)}
         self.workers: list[WorkerProcess] = []
         self.app = App(self.url)
-        self.broker = SqliteBroker.open(self.file, clock=SystemClock())
+        self.broker = connect(self.url)
 
     def __enter__(self) -> Self:
         """Return itself."""

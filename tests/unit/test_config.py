@@ -205,6 +205,8 @@ def test_app_resolves_lazily_and_says_where(
         ("redis://:secret@127.0.0.1:1/0", "redis://:***@127.0.0.1:1/0"),
         ("redis://127.0.0.1:1/0?password=secret", "redis://127.0.0.1:1/0?password=***"),
         ("postgres://u@host/db?sslpassword=secret", "postgres://u@host/db?sslpassword=***"),
+        ("redis://:se#c/r?et@127.0.0.1:1/0", "redis://:***@127.0.0.1:1/0"),
+        ("unix:///run/a@b:c.sock?password=secret", "unix:///run/a@b:c.sock?password=***"),
         ("sqlite:////a/b.db", "sqlite:////a/b.db"),
         ("memory://", "memory://"),
     ],

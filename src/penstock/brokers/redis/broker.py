@@ -26,7 +26,6 @@ from .stored import job_id_of, to_raw
 
 #: Root of all keys and channels.
 ROOT: Final = "penstock"
-_NAMES_SEPARATOR: Final = "\n"
 
 
 class RedisBroker:
@@ -37,7 +36,8 @@ class RedisBroker:
     - Every verb is one script, run by its digest; time is the server's.
     - `local` is kept in the server's memory and, with an append-only file, on its disk about every
       second; `fsync` is given where the server syncs at every write (`appendfsync always`);
-      `replicated` waits for one replica.
+      `replicated` waits for one replica at each enqueue. Settling waits for none: what is lost with
+      the primary is made good by another run.
     - An enqueue is refused while the server's memory is full; settling goes on.
     """
 
@@ -105,7 +105,8 @@ class RedisBroker:
         tags = self._tags_of([job.queue for job in jobs])
         for job in jobs:
             rules.check_enqueue(job, tags.get(job.queue))
-        answers = self._run("enqueue", enqueue.words_of(jobs, self._payload_bytes_max))
+        words = enqueue.words_of(jobs, tags, self._payload_bytes_max)
+        answers = self._run("enqueue", words, is_copied=given is r.Durability.REPLICATED)
         return [
             enqueue.answer_of(job, answer, given, self._payload_bytes_max)
             for job, answer in zip(jobs, answers, strict=True)
@@ -114,7 +115,7 @@ class RedisBroker:
     def open_lease(self, lease: r.OpenLease, /) -> None:
         """Open a lease for each of its queues."""
         self.register(lease.queues)
-        names = _NAMES_SEPARATOR.join(("", *lease.queues, ""))
+        names = "\n".join(("", *lease.queues, ""))
         owner = lease.owner
         words = (to_raw(lease.id), lease.ttl_ms, lease.wake_token or "", names)
         self._run("open_lease", (*words, msgspec.json.encode(owner), owner.worker, owner.pid))
@@ -280,8 +281,8 @@ class RedisBroker:
         if not self._run("pause", (queue, to)):
             raise UsageError(f"queue {queue!r} is not registered: `penstock queues` lists them")
 
-    def _run(self, verb: str, words: Sequence[Word]) -> Any:
-        return self._server.run(self._scripts[verb], self._root, words)
+    def _run(self, verb: str, words: Sequence[Word], *, is_copied: bool = False) -> Any:
+        return self._server.run(self._scripts[verb], self._root, words, is_copied=is_copied)
 
     def _read(self, verb: str, words: Sequence[Word]) -> Any:
         return self._server.run(self._scripts[verb], self._root, words, writes=False)

@@ -5,7 +5,7 @@ transitions: see lua/enqueue.lua.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from penstock.broker.requests import Accepted, Durability, EnqueueRequest, Refused
 from penstock.broker.stored import write_spec
@@ -16,9 +16,15 @@ from .server import Word
 from .stored import head_of, job_id_of, to_raw
 
 
-def words_of(jobs: Sequence[EnqueueRequest], payload_bytes_max: int) -> list[Word]:
+def words_of(
+    jobs: Sequence[EnqueueRequest], tags: Mapping[str, int], payload_bytes_max: int
+) -> list[Word]:
     """Return the arguments of the script."""
-    words: list[Word] = [len(jobs)]
+    queues = {job.queue for job in jobs}
+    words: list[Word] = [len(queues)]
+    for queue in queues:
+        words += (tags[queue], queue)
+    words.append(len(jobs))
     for job in jobs:
         spec = job.spec
         json = write_spec(spec)

@@ -8,6 +8,18 @@ from redis import exceptions as e
 
 from penstock.errors import BrokerError, OutcomeUnknown, QueueFull, Unavailable
 
+#: Errors of redis-py that are replies of the server, whose first word it takes away: -> that word.
+#: Some of them count as broken connections there, though the server told that it wrote nothing.
+_WORDS: Final = (
+    (e.OutOfMemoryError, "OOM"),
+    (e.BusyLoadingError, "LOADING"),
+    (e.ReadOnlyError, "READONLY"),
+    (e.MasterDownError, "MASTERDOWN"),
+    (e.NoPermissionError, "NOPERM"),
+    (e.AuthenticationError, "NOAUTH"),
+)
+#: What the server may answer instead of running a script.
+REPLIES: Final = (e.ResponseError, e.BusyLoadingError, e.AuthenticationError)
 #: First word of a reply -> the way out. The server refused the script before it ran.
 _REFUSED: Final = {
     "LOADING": "the server reads its data: call again in a moment",
@@ -17,18 +29,19 @@ _REFUSED: Final = {
     "MISCONF": "the server cannot write to its disk: make room, and call again",
     "NOREPLICAS": "too few replicas answer (min-replicas-to-write): look at INFO replication",
     "NOPERM": "this user may not run it: see deploy/redis for the rights that Penstock needs",
-    "NOAUTH": "the server asks for a password: put it into the URL",
-    "WRONGPASS": "user or password is wrong: correct the URL",
+    "NOAUTH": "the server refuses this user or password: put the right one into the URL",
+    "PENSTOCK_TAGS": "it lost its data and gave its queues other tags: start this process anew",
 }
 #: Seconds after which a full server may have room again: some of its jobs have ended by then.
 _RETRY_AFTER_S: Final = 5.0
 
 
-def refused(error: e.ResponseError, where: str) -> BrokerError:
+def refused(error: Exception, where: str) -> BrokerError:
     """Return the port's error for a reply that is an error: the script wrote nothing."""
     text = str(error)
-    word = text.split(" ", 1)[0].removeprefix("-")
-    if isinstance(error, e.OutOfMemoryError) or word == "OOM":
+    first = text.split(" ", 1)[0].removeprefix("-")
+    word = next((word for kind, word in _WORDS if isinstance(error, kind)), first)
+    if word == "OOM":
         return QueueFull(
             f"{where}: its memory is full (maxmemory), nothing was written: end or prune jobs, or "
             "give the server more memory; workers go on to settle",
@@ -43,6 +56,14 @@ def not_reached(error: Exception, where: str) -> Unavailable:
     return Unavailable(
         f"{where} cannot be reached, nothing was written: start the server or correct the URL "
         f"({type(error).__name__}: {error})"
+    )
+
+
+def not_replicated(where: str) -> OutcomeUnknown:
+    """Return the error for a write that stands on the primary, and perhaps nowhere else."""
+    return OutcomeUnknown(
+        f"{where} wrote it, but no replica confirmed it in time, so it may be lost with the "
+        "server: call again with the same ids, and look at INFO replication"
     )
 
 

@@ -1,25 +1,33 @@
-"""A place to be woken at: one channel, one connection."""
+"""A place to be woken at: one channel, one connection, one descriptor that stays."""
 
 from __future__ import annotations
 
 import os
+import random
 import secrets
 import select
+import threading
+import time
 from collections.abc import Callable
-from contextlib import suppress
+from typing import Final
 
 from redis import exceptions as e
 
-from penstock.errors import BrokerError, OutcomeUnknown, Unavailable, WrongContext
+from penstock.errors import BrokerError, Unavailable, WrongContext
 
 from .server import Server, Wire
+
+#: Seconds between two tries to subscribe again: short, since wake-ups are missed meanwhile.
+_RETRY_MIN_S: Final = 0.1
+_RETRY_MAX_S: Final = 1.0
 
 
 class RedisListener:
     """Woken from any host through a channel of the server. Belongs to the process that opened it.
 
-    A wake-up that is lost with its connection is made good by the claimer's slow poll; the channel
-    is subscribed to again at the next `drain`.
+    Where the connection is lost, a thread subscribes again, for as long as it takes, and then wakes
+    the sleeper once, since nobody knows what was missed. The descriptor is that of an epoll, which
+    stays the same: event loops watch it from beginning to end.
 
     Args:
         server: where the channel is.
@@ -33,13 +41,19 @@ class RedisListener:
         self._channel = f"{root}:wake:{self.token}"
         self._forget = forget
         self._pid = os.getpid()
-        self._connection: Wire | None = self._subscribe()
+        self._lock = threading.Lock()
+        self._closed = threading.Event()
+        connection = self._subscribe()
+        self._bell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._epoll = select.epoll()
+        self._epoll.register(self._bell, select.EPOLLIN)
+        self._watched = -1
+        self._connection: Wire | None = None
+        self._watch(connection)
 
     def fileno(self) -> int:
-        """Return the descriptor of the connection, -1 once closed."""
-        connection = self._connection
-        sock = None if connection is None else connection._sock  # noqa: SLF001 - no other way
-        return -1 if sock is None else int(sock.fileno())
+        """Return the descriptor that turns readable, -1 once closed."""
+        return -1 if self._closed.is_set() else self._epoll.fileno()
 
     def drain(self) -> bool:
         """Forget the wake-ups so far; return whether there was one. Never blocks for an answer.
@@ -49,26 +63,59 @@ class RedisListener:
         """
         if self._pid != os.getpid():
             raise WrongContext("this listener belongs to the parent process: open one here")
-        woken = False
-        with suppress(BrokerError):
-            while self._connection is not None and self._is_readable(self._connection, 0):
-                woken = self._read(self._connection) or woken
-        return woken
+        with self._lock:
+            if self._closed.is_set():
+                return False
+            woken = self._take_bell()
+            connection = self._connection
+            if connection is None:
+                return woken
+            try:
+                while connection.can_read(0):
+                    answer = connection.read_response(disconnect_on_error=False)
+                    woken = answer[0] == b"message" or woken
+            except (e.RedisError, OSError):
+                self._unwatch(connection)
+                threading.Thread(target=self._return, name="penstock-listen", daemon=True).start()
+            return woken
 
     def wait(self, timeout_s: float) -> bool:
         """Block until woken or `timeout_s` passed; return whether woken. Forgets the wake-ups."""
-        if self._connection is not None:
-            self._is_readable(self._connection, timeout_s)
-        return self.drain()
+        deadline = time.monotonic() + timeout_s
+        while not self.drain():
+            left_s = deadline - time.monotonic()
+            if left_s <= 0 or self._closed.is_set():
+                return False
+            self._epoll.poll(left_s)
+        return True
 
     def close(self) -> None:
-        """Give the address up. In a forked process only this process's descriptor is closed."""
-        connection, self._connection = self._connection, None
-        if connection is None:
+        """Give the address up. In a forked process only this process's descriptors are closed."""
+        if self._closed.is_set():
             return
-        if self._pid == os.getpid():
-            self._server.give_back(connection)
-            self._forget(self.token)
+        self._closed.set()
+        if self._pid != os.getpid():
+            # The epoll itself is the parent's too: nothing may be unregistered here.
+            self._connection = None
+            self._close_descriptors()
+            return
+        with self._lock:
+            if self._connection is not None:
+                self._unwatch(self._connection)
+            self._close_descriptors()
+        self._forget(self.token)
+
+    def _close_descriptors(self) -> None:
+        self._epoll.close()
+        for descriptor in (self._bell, self._watched):
+            if descriptor >= 0:
+                os.close(descriptor)
+
+    def _take_bell(self) -> bool:
+        try:
+            return os.eventfd_read(self._bell) > 0
+        except BlockingIOError:
+            return False
 
     def _subscribe(self) -> Wire:
         connection = self._server.connection()
@@ -81,21 +128,37 @@ class RedisListener:
             raise Unavailable(f"{where}: no channel to be woken at: {error}") from error
         return connection
 
-    def _is_readable(self, connection: Wire, timeout_s: float) -> bool:
-        if connection.can_read(0):
-            # Read from the socket already, and not taken yet.
-            return True
-        poll = select.poll()
-        poll.register(self.fileno(), select.POLLIN)
-        return bool(poll.poll(timeout_s * 1000))
+    def _return(self) -> None:
+        """Subscribe again as soon as the server answers, then wake the sleeper."""
+        longest_s = _RETRY_MIN_S
+        while not self._closed.is_set():
+            try:
+                connection = self._subscribe()
+            except WrongContext:
+                return
+            except BrokerError:
+                self._closed.wait(random.uniform(_RETRY_MIN_S, longest_s))
+                longest_s = min(2 * longest_s, _RETRY_MAX_S)
+                continue
+            with self._lock:
+                if self._closed.is_set():
+                    self._server.give_back(connection)
+                    return
+                self._watch(connection)
+                os.eventfd_write(self._bell, 1)
+            return
 
-    def _read(self, connection: Wire) -> bool:
-        """Take one message; return whether it is a wake-up. A broken channel is opened anew."""
-        try:
-            answer = connection.read_response(disconnect_on_error=False)
-        except (e.RedisError, OSError, OutcomeUnknown):
-            self._server.give_back(connection)
-            self._connection = self._subscribe()
-            # Whatever was sent meanwhile is lost: look again.
-            return True
-        return bool(answer[0] == b"message")
+    def _watch(self, connection: Wire) -> None:
+        # A duplicate, since redis-py closes its own at an error, and what is closed cannot be
+        # taken out of an epoll again: with a copy in a forked child it would be readable for ever.
+        sock = connection._sock  # noqa: SLF001 - no other way
+        self._watched = os.dup(sock.fileno())
+        self._epoll.register(self._watched, select.EPOLLIN)
+        self._connection = connection
+
+    def _unwatch(self, connection: Wire) -> None:
+        self._epoll.unregister(self._watched)
+        os.close(self._watched)
+        self._watched = -1
+        self._connection = None
+        self._server.give_back(connection)

@@ -16,7 +16,7 @@ SERVER_CLOCK: Final = "clock"
 #: Verb -> (files after `store`, the line that makes the answer, whether it runs on a full server).
 #: What ends jobs or keeps leases must run on a full server, or it could never be drained.
 _PARTS: Final[dict[str, tuple[tuple[str, ...], str, bool]]] = {
-    "register": (("register",), "", False),
+    "register": (("register",), "", True),
     "enqueue": (("enqueue",), "", False),
     "claim": (
         ("promote", "claim"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Any, Final, Protocol, cast
 
@@ -11,7 +12,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from penstock.broker.urls import masked
-from penstock.errors import BadSetting, Unavailable, WrongContext
+from penstock.errors import BadSetting, WrongContext
 
 from . import faults
 from .scripts import Script
@@ -60,34 +61,69 @@ class Server:
     def __init__(self, url: str, *, answer_timeout_s: float = ANSWER_TIMEOUT_S) -> None:
         self.where = masked(url)
         self._is_closed = False
+        # Half the wait for the answer: the server looks only ten times a second who waits too long.
+        self._wait_ms = int(answer_timeout_s * 500)
+        self._url = url
+        self._answer_timeout_s = answer_timeout_s
+        self._pool = self._new_pool()
+        self._pid = os.getpid()
+
+    def _new_pool(self) -> ConnectionPool:
         try:
-            self._pool = ConnectionPool.from_url(
-                url,
+            return ConnectionPool.from_url(
+                self._url,
                 socket_connect_timeout=CONNECT_TIMEOUT_S,
-                socket_timeout=answer_timeout_s,
+                socket_timeout=self._answer_timeout_s,
                 retry=Retry(NoBackoff(), 0),
                 protocol=2,
             )
-        except ValueError as error:
-            raise BadSetting(f"broker URL {self.where!r} is not allowed: {error}") from error
+        except ValueError:
+            # The text of that error may hold a part of the password.
+            raise BadSetting(
+                f"broker URL {self.where!r} is not allowed: write redis://USER:PASSWORD@HOST:PORT/DB,"
+                " rediss://... or unix://PATH?db=DB, with special characters percent-encoded"
+            ) from None
 
-    def run(self, script: Script, root: str, words: Sequence[Word], *, writes: bool = True) -> Any:
+    def run(
+        self,
+        script: Script,
+        root: str,
+        words: Sequence[Word],
+        *,
+        writes: bool = True,
+        is_copied: bool = False,
+    ) -> Any:
         """Run a script and return its answer. Any: the script decides; its caller knows.
+
+        Args:
+            script: what to run.
+            root: root of its keys.
+            words: its arguments.
+            writes: whether it may have written something where its answer is lost.
+            is_copied: whether to wait until a replica has what stands on the server after it.
 
         Raises:
             Unavailable: nothing was written.
             QueueFull: the same, for want of memory.
-            OutcomeUnknown: it was sent and not answered; only where it `writes`.
+            OutcomeUnknown: it was sent and not answered, only where it `writes`; or it was written
+                and no replica told in time that it has it.
         """
         connection = self.connection()
         try:
             try:
-                return self._ask(
+                answer = self._ask(
                     connection, ("EVALSHA", script.sha, 1, root, *words), writes=writes
                 )
             except e.NoScriptError:
-                return self._ask(connection, ("EVAL", script.text, 1, root, *words), writes=writes)
-        except e.ResponseError as error:
+                answer = self._ask(
+                    connection, ("EVAL", script.text, 1, root, *words), writes=writes
+                )
+            # A repeat that writes nothing waits too: for all that the server wrote before.
+            wait = ("WAIT", 1, self._wait_ms)
+            if is_copied and self._ask(connection, wait, writes=True) < 1:
+                raise faults.not_replicated(self.where)
+            return answer
+        except faults.REPLIES as error:
             raise faults.refused(error, self.where) from error
         finally:
             self._pool.release(cast("Any", connection))
@@ -97,7 +133,7 @@ class Server:
         connection = self.connection()
         try:
             return self._ask(connection, words, writes=False)
-        except e.ResponseError as error:
+        except faults.REPLIES as error:
             raise faults.refused(error, self.where) from error
         finally:
             self._pool.release(cast("Any", connection))
@@ -110,11 +146,14 @@ class Server:
             WrongContext: the broker was closed.
         """
         self.check_open()
+        if self._pid != os.getpid():
+            # Race: redis-py's pool takes a lock here that another thread of the parent may have
+            # held when it forked, and nobody would ever give it back.
+            self._pool = self._new_pool()
+            self._pid = os.getpid()
         try:
             return cast("Wire", self._pool.get_connection())
-        except e.AuthenticationError as error:
-            raise Unavailable(f"{self.where}: user or password is refused: correct it") from error
-        except e.ResponseError as error:
+        except faults.REPLIES as error:
             raise faults.refused(error, self.where) from error
         except (e.RedisError, OSError) as error:
             raise faults.not_reached(error, self.where) from error
@@ -136,17 +175,21 @@ class Server:
     def close(self) -> None:
         """Close all connections. Later calls raise `WrongContext`."""
         self._is_closed = True
-        self._pool.disconnect()
+        if self._pid == os.getpid():
+            self._pool.disconnect()
 
     def _ask(self, connection: Wire, words: Sequence[Word], *, writes: bool) -> Any:
+        is_sent = False
         try:
             connection.send_command(*words)
+            is_sent = True
             return connection.read_response()
-        except e.ResponseError:
+        except faults.REPLIES:
             raise
         except (e.RedisError, OSError) as error:
             connection.disconnect()
-            failed = faults.lost if writes else faults.not_reached
+            # What was not sent whole, the server cannot have run.
+            failed = faults.lost if writes and is_sent else faults.not_reached
             raise failed(error, self.where) from error
         except BaseException:
             # An interrupt leaves an answer behind that nobody reads.

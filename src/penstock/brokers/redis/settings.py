@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Final
 
@@ -24,7 +25,7 @@ def check_settings(server: Server, durability: Durability) -> BrokerFacts:
     info = _info(server)
     version = info.get("valkey_version", info.get("redis_version", "0"))
     compatible = info.get("redis_version", version)
-    if tuple(int(part) for part in compatible.split(".")[:2]) < VERSION_MIN:
+    if version_of(compatible) < VERSION_MIN:
         raise BadSetting(
             f"{server.where} runs Redis {compatible}: Penstock needs 7.0 or newer, or Valkey"
         )
@@ -39,7 +40,8 @@ def check_settings(server: Server, durability: Durability) -> BrokerFacts:
         ways = ", ".join(classes)
         raise BadSetting(
             f"durability {durability.value!r} is not to be had from {server.where} as it is set up:"
-            f" use {ways}; `fsync` needs `appendonly yes` and `appendfsync always`"
+            f" use {ways}; `fsync` needs `appendonly yes` and `appendfsync always`, `replicated` a "
+            "connected replica"
         )
     return BrokerFacts(
         kind="redis",
@@ -51,6 +53,12 @@ def check_settings(server: Server, durability: Durability) -> BrokerFacts:
     )
 
 
+def version_of(text: str) -> tuple[int, int]:
+    """Return the first two numbers of a version, (0, 0) where it has none."""
+    found = re.match(r"(\d+)\.(\d+)", text)
+    return (int(found[1]), int(found[2])) if found else (0, 0)
+
+
 def _info(server: Server) -> Mapping[str, str]:
     text = server.ask("INFO")
     lines = (line.partition(":") for line in text.decode().splitlines() if ":" in line)
@@ -58,9 +66,12 @@ def _info(server: Server) -> Mapping[str, str]:
 
 
 def _classes(server: Server, info: Mapping[str, str]) -> tuple[Durability, ...]:
+    classes = [Durability.LOCAL]
+    if int(info.get("connected_slaves", "0")) > 0:
+        classes.append(Durability.REPLICATED)
     if info.get("aof_enabled") == "1" and _setting(server, "appendfsync") == "always":
-        return (Durability.LOCAL, Durability.FSYNC)
-    return (Durability.LOCAL,)
+        classes.append(Durability.FSYNC)
+    return tuple(classes)
 
 
 def _setting(server: Server, name: str) -> str | None:

@@ -6,7 +6,7 @@
 --     (none) --enqueue--> blocked
 --     (none) --enqueue--> cancelled
 --
--- ARGV: how many, then of each job: id, head of the spec up to the instant, spec, priority, need,
+-- ARGV: queues (how many, then tag and name of each); how many jobs, then of each: id, head of the spec up to the instant, spec, priority, need,
 -- delay, due, expires_ms, how special it is ('' plain, 'large', or 'special' with parents, key,
 -- digest and key ttl behind it). Answer: of each job one text, "STATE" of a new one, "known STATE ID",
 -- "parent ID", "key ID" or "large".
@@ -181,6 +181,19 @@ local function store_special(job)
     hold_key(job, state)
   end
   return state
+end
+
+-- A server that lost its data knows no tag, while clients go on to draw ids with those that it gave.
+for _ = 1, number() do
+  local tag, name = number(), arg()
+  local known = redis.call('HGET', root .. ':tags', tag)
+  if not known and redis.call('HEXISTS', root .. ':queues', name) == 0 then
+    redis.call('HSET', root .. ':queues', name, tag)
+    redis.call('HSET', root .. ':tags', tag, name)
+  elseif known ~= name then
+    return redis.error_reply('PENSTOCK_TAGS given anew')
+  end
+  names[tag] = name
 end
 
 for place = 1, number() do

@@ -35,10 +35,8 @@ end
 
 local function drop_result(queue, id)
   local done = redis.call('HGET', queue.done, id)
-  local head, pid, outcome, size, text =
-    string.match(done, '^([^\n]*\n)(%d*);([^;]*);[01];(%d+);()')
-  local message = string.sub(done, text, text + tonumber(size) - 1)
-  redis.call('HSET', queue.done, id, head .. blob_of(pid, outcome, message, '1', ''))
+  local head, blob = string.match(done, '^([^\n]*\n)()')
+  redis.call('HSET', queue.done, id, head .. without_result(string.sub(done, blob)))
   redis.call('ZREM', queue.result, id)
 end
 

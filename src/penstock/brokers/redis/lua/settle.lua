@@ -14,6 +14,35 @@
 -- ARGV: how many, then of each: kind, id, fence, and what the kind needs. Answer: one word each.
 -- cost: completions of one queue are eight commands whatever their number; others some each.
 
+-- Bytes of a result that is kept even while memory is full: settling must go on, and small results
+-- are what little jobs have.
+local RESULT_KEPT_BYTES = 16384
+
+-- Whether the server's memory is at its limit. An unknown answer counts as room.
+local function is_full()
+  local info = redis.pcall('INFO', 'memory')
+  if type(info) ~= 'string' then
+    return false
+  end
+  local limit = tonumber(string.match(info, '\nmaxmemory:(%d+)'))
+  return limit and limit > 0 and tonumber(string.match(info, '\nused_memory:(%d+)')) >= limit
+end
+
+-- Drop large results where there is no room for them.
+local function drop_large(items)
+  local full
+  for _, item in ipairs(items) do
+    if item.has_result == '1' and #item.blob > RESULT_KEPT_BYTES then
+      if full == nil then
+        full = is_full()
+      end
+      if full then
+        item.blob, item.has_result, item.is_dropped = without_result(item.blob), '0', true
+      end
+    end
+  end
+end
+
 -- Completions of one queue whose fence still holds, all at once.
 local function complete(queue, items, answers, now)
   local ids = {}
@@ -41,7 +70,7 @@ local function complete(queue, items, answers, now)
           drops[#drops + 1] = item.id
         end
       end
-      answers[item.place] = 'applied'
+      answers[item.place] = item.is_dropped and 'result_dropped' or 'applied'
     end
   end
   if #gone == 0 then
@@ -145,6 +174,7 @@ end
 local function settle(items)
   local now = wall_ms()
   local answers, by_queue = {}, {}
+  drop_large(items)
   for place, item in ipairs(items) do
     answers[place] = 'stale'
     local queue = queue_of(item.id)

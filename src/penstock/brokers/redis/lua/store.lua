@@ -173,6 +173,12 @@ local function blob_of(pid, outcome, message, dropped, result)
   return pid .. ';' .. outcome .. ';' .. dropped .. ';' .. #message .. ';' .. message .. result
 end
 
+-- What a settlement leaves behind, without its result, which is told as dropped.
+local function without_result(blob)
+  local pid, outcome, size, text = string.match(blob, '^(%d*);([^;]*);[01];(%d+);()')
+  return blob_of(pid, outcome, string.sub(blob, text, text + tonumber(size) - 1), '1', '')
+end
+
 local function moved(queue, before, after, jobs)
   local delta = queue.delta
   if not delta then

@@ -1,0 +1,255 @@
+"""Opening a Redis server: which settings are refused or warned of, and what the refusal says."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+
+from penstock.broker import requests as r
+from penstock.brokers.redis import RedisBroker
+from penstock.brokers.redis.server import Server
+from penstock.brokers.redis.settings import check_settings, version_of
+from penstock.errors import BadSetting, OutcomeUnknown, Unavailable, WrongContext
+from tests.support.eventually import eventually
+from tests.support.port_actor import QUEUE, PortActor
+from tests.support.redis_server import RedisServer, redis_server
+
+#: Stands in URLs, and must stand in no message.
+SECRET = "kept-to-itself"  # noqa: S105 - of no server but those of the tests
+
+
+@pytest.mark.parametrize("policy", ["allkeys-lru", "volatile-ttl"])
+def test_an_eviction_policy_is_refused(policy: str, tmp_path: Path) -> None:
+    """A server that deletes keys when it is full is named with its setting and the right value."""
+    with redis_server(tmp_path, "--maxmemory-policy", policy) as server:
+        with pytest.raises(BadSetting, match=f"maxmemory-policy {policy}") as caught:
+            RedisBroker.open(server.url)
+        assert "set `maxmemory-policy noeviction`" in str(caught.value)
+
+
+def test_settings_that_endanger_jobs_are_warned_of(tmp_path: Path) -> None:
+    """Without an append-only file and without a limit of memory there is one warning each."""
+    with redis_server(tmp_path, "--appendonly", "no") as server, opened(server) as broker:
+        file, memory = broker.describe().warnings
+        assert "appendonly is no" in file
+        assert "set `appendonly yes`" in file
+        assert "maxmemory is 0" in memory
+        assert "set `maxmemory`" in memory
+
+
+def test_a_server_as_it_should_be_is_not_warned_of(tmp_path: Path) -> None:
+    """With the settings that `deploy/redis` ships there is nothing to say."""
+    with redis_server(tmp_path, "--maxmemory", "1gb") as server, opened(server) as broker:
+        facts = broker.describe()
+    assert facts.warnings == ()
+    assert (facts.kind, facts.durability) == ("redis", r.Durability.LOCAL)
+    assert facts.durabilities == (r.Durability.LOCAL,)
+    assert version_of(facts.version) >= (7, 0)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        ("--appendonly", "yes", "--appendfsync", "everysec"),
+        ("--appendonly", "no", "--appendfsync", "always"),
+    ],
+)
+def test_fsync_is_refused_where_it_is_not_given(settings: tuple[str, ...], tmp_path: Path) -> None:
+    """The class is given only where every write is synced to disk; the refusal says what to set."""
+    with redis_server(tmp_path, *settings) as server:
+        with pytest.raises(BadSetting, match="'fsync' is not to be had") as caught:
+            RedisBroker.open(server.url, durability=r.Durability.FSYNC)
+        assert "`appendonly yes` and `appendfsync always`" in str(caught.value)
+        with opened(server) as broker, pytest.raises(BadSetting, match="'fsync' is not to be had"):
+            broker.enqueue([PortActor(broker).request()], durability=r.Durability.FSYNC)
+
+
+def test_fsync_is_given_where_every_write_is_synced(tmp_path: Path) -> None:
+    """With `appendfsync always` the class is the default if asked for, and told with each job."""
+    with (
+        redis_server(tmp_path, "--appendfsync", "always") as server,
+        opened(server, durability=r.Durability.FSYNC) as broker,
+    ):
+        (answer,) = broker.enqueue([PortActor(broker).request()])
+        assert isinstance(answer, r.Accepted)
+        assert answer.durability is r.Durability.FSYNC
+
+
+def test_replicated_is_refused_without_a_replica(redis: RedisServer) -> None:
+    """Where no replica is connected the class is refused, and the refusal says what it needs."""
+    with pytest.raises(BadSetting, match="`replicated` a connected replica"):
+        RedisBroker.open(redis.url, durability=r.Durability.REPLICATED)
+
+
+def test_replicated_waits_for_a_replica(redis: RedisServer, tmp_path: Path) -> None:
+    """An accepted job stands on the replica; while that is stopped the outcome is unknown.
+
+    A repeat that writes nothing waits as well, or it would tell of a copy that is not there.
+    """
+    with closing(redis.client()) as primary:
+        primary.config_set("repl-diskless-sync-delay", 0)
+    with redis_server(tmp_path, "--replicaof", "127.0.0.1", str(redis.port)) as second:
+        wait_replica(redis)
+        with opened(redis, durability=r.Durability.REPLICATED) as broker:
+            actor = PortActor(broker)
+            (answer,) = broker.enqueue([actor.request()])
+            assert isinstance(answer, r.Accepted)
+            assert answer.durability is r.Durability.REPLICATED
+            with closing(second.client()) as copy:
+                assert copy.hlen(f"penstock:{{{QUEUE}}}:spec") == 1
+            request = actor.request()
+            assert second.process is not None
+            second.process.send_signal(signal.SIGSTOP)
+            try:
+                for _ in range(2):
+                    with pytest.raises(
+                        OutcomeUnknown, match=r"no replica confirmed|did not answer"
+                    ):
+                        broker.enqueue([request])
+                assert actor.put(durability=r.Durability.LOCAL), "other classes wait for nobody"
+            finally:
+                second.process.send_signal(signal.SIGCONT)
+            (again,) = eventually(
+                lambda: accepted(broker, request), within_s=20, what="the replica to confirm"
+            )
+            assert again.duplicate
+
+
+def test_config_may_be_forbidden(redis: RedisServer) -> None:
+    """A user who may not read settings opens the broker, works, and is told what is not given."""
+    with closing(redis.client()) as client:
+        client.acl_setuser(
+            "worker",
+            enabled=True,
+            passwords=[f"+{SECRET}"],
+            keys=["*"],
+            channels=["*"],
+            commands=["+@all", "-config"],
+        )
+    url = redis.url.replace("//", f"//worker:{SECRET}@")
+    with closing(RedisBroker.open(url)) as broker:
+        assert PortActor(broker).put()
+        assert SECRET not in broker.describe().location
+    with pytest.raises(BadSetting, match="'fsync' is not to be had"):
+        RedisBroker.open(url, durability=r.Durability.FSYNC)
+
+
+@pytest.mark.parametrize(
+    ("text", "version"),
+    [
+        ("7.0.15", (7, 0)),
+        ("8.1.0-rc2", (8, 1)),
+        ("10.2", (10, 2)),
+        ("255.255.255", (255, 255)),
+        ("unknown", (0, 0)),
+        ("", (0, 0)),
+    ],
+)
+def test_versions_are_read(text: str, version: tuple[int, int]) -> None:
+    """The first two numbers count, and whatever has none is older than all."""
+    assert version_of(text) == version
+
+
+@pytest.mark.parametrize("info", [b"redis_version:6.2.14\r\n", b"# Server\r\n"])
+def test_a_server_that_is_too_old_is_refused(info: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Scripts that run on a full server came with Redis 7.0; one without a version is refused."""
+    monkeypatch.setattr(Server, "ask", lambda _self, *_words: info)
+    with pytest.raises(BadSetting, match=r"Penstock needs 7\.0 or newer, or Valkey"):
+        check_settings(Server("redis://127.0.0.1:1/0"), r.Durability.LOCAL)
+
+
+@pytest.mark.parametrize(
+    ("info", "version"),
+    [
+        (b"redis_version:7.0.0\r\n", "7.0.0"),
+        (b"redis_version:7.2.4\r\nvalkey_version:8.0.1\r\n", "8.0.1"),
+    ],
+)
+def test_a_valkey_is_told_as_what_it_is(
+    info: bytes, version: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What counts is the Redis that it is like; what is told is its own version."""
+    monkeypatch.setattr(Server, "ask", lambda _self, *_words: info)
+    facts = check_settings(Server("redis://127.0.0.1:1/0"), r.Durability.LOCAL)
+    assert (facts.kind, facts.version) == ("redis", version)
+
+
+def test_a_wrong_password_is_told_without_it(tmp_path: Path) -> None:
+    """Neither the password of the URL nor that of the server is in any error."""
+    with redis_server(tmp_path) as server:
+        with closing(server.client()) as client:
+            client.config_set("requirepass", SECRET)
+        urls = (server.url, server.url.replace("//", f"//:{SECRET}x@"))
+        for url in urls:
+            with pytest.raises(Unavailable, match="refuses this user or password") as caught:
+                RedisBroker.open(url)
+            assert_kept(caught.value)
+        with closing(RedisBroker.open(server.url.replace("//", f"//:{SECRET}@"))) as broker:
+            assert PortActor(broker).put()
+            assert SECRET not in str(broker.describe())
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"redis://:{SECRET}/1@127.0.0.1:1/0",
+        f"redis://:{SECRET}#1@127.0.0.1:1/0",
+        f"redis://:{SECRET}?1@127.0.0.1:1/0",
+        f"redis://127.0.0.1:no/0?password={SECRET}",
+        f"unix:///nowhere/redis.sock?password={SECRET}",
+        f"redis://u:{SECRET}@127.0.0.1:1/0",
+    ],
+)
+def test_no_url_tells_its_secret(url: str) -> None:
+    """A URL that names no server, or that is not well written, is told without its password."""
+    with pytest.raises((BadSetting, Unavailable)) as caught:
+        RedisBroker.open(url)
+    assert_kept(caught.value)
+
+
+def test_a_closed_broker_says_so(redis: RedisServer) -> None:
+    """After `close` every call is refused as one of the wrong place."""
+    broker = RedisBroker.open(redis.url)
+    broker.close()
+    for call in (broker.counts, broker.describe, broker.listen):
+        with pytest.raises(WrongContext, match="is closed: open a new one"):
+            call()
+
+
+@contextmanager
+def opened(
+    server: RedisServer, durability: r.Durability = r.Durability.LOCAL
+) -> Iterator[RedisBroker]:
+    """Open a broker for as long as the block lasts."""
+    with closing(RedisBroker.open(server.url, durability=durability)) as broker:
+        yield broker
+
+
+def wait_replica(server: RedisServer) -> None:
+    """Return once a replica follows the server."""
+    with closing(server.client()) as client:
+        eventually(
+            lambda: "online" in str(client.info("replication").get("slave0")),
+            within_s=20,
+            what="the replica to be online",
+        )
+
+
+def accepted(broker: RedisBroker, request: r.EnqueueRequest) -> list[r.Accepted]:
+    """Return the acceptance of a job, none while its outcome is unknown."""
+    try:
+        answers = broker.enqueue([request])
+    except OutcomeUnknown:
+        return []
+    return [answer for answer in answers if isinstance(answer, r.Accepted)]
+
+
+def assert_kept(error: BaseException | None) -> None:
+    """Assert that an error, and each that it tells as its cause, is without the secret."""
+    while error is not None:
+        assert SECRET not in str(error) + repr(error)
+        error = error.__cause__
