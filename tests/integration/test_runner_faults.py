@@ -109,7 +109,7 @@ def test_running_jobs_outlive_an_outage(
         service.take_in(wire.Drain(0))
 
     job = long.enqueue()
-    with caplog.at_level(logging.WARNING, "penstock.runner"):
+    with caplog.at_level(logging.INFO, "penstock.runner"):
         assert bench.run(beside, faulty=FaultyBroker(bench.store, plan))
     record = bench.record(job.id)
     assert (record.claim_number, len(record.attempts)) == (1, 1)

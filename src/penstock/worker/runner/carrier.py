@@ -3,12 +3,12 @@
 A settlement may be repeated: its fence lets it be applied once at most, and `worker.repeats` finds
 out what became of one whose repeat is stale. A claim whose outcome is unknown is repeated under its
 own fence and answers with the jobs that it took, which would else stay running under a live lease
-for ever.
+for ever. A claim that was refused for certain took nothing: it is given up when nobody wants its
+jobs any more.
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple
@@ -21,7 +21,7 @@ from penstock.core.job import NO_CHARGES, JobRecord, Reason
 from penstock.core.settlement import Applied, Settlement
 from penstock.errors import OutcomeUnknown, Unavailable
 from penstock.worker.error_text import stored_error
-from penstock.worker.pulse import retry_wait_s
+from penstock.worker.pulse import Bell, retry_wait_s
 from penstock.worker.repeats import Tries
 
 _log = logging.getLogger("penstock.runner")
@@ -52,13 +52,21 @@ class Carrier:
 
     Attributes:
         is_cut_off: the broker does not answer; it is tried again with full jitter, 0.1 to 5 s.
+        claims: whether claims are wanted; the pump says.
     """
 
     def __init__(self, broker: AsyncBroker, is_current: Callable[[LeaseId], bool]) -> None:
         self._broker = broker
         self._is_current = is_current
         self.is_cut_off = False
+        self.claims = True
         self._failures = 0
+        self._bell = Bell()
+
+    def refuse_claims(self) -> None:
+        """Want no claims from now on; one that waits for its next try is given up at once."""
+        self.claims = False
+        self._bell.ring()
 
     async def carry(
         self,
@@ -71,7 +79,8 @@ class Carrier:
 
         Args:
             settlements: what has ended; may be empty.
-            request: a claim; given up when its lease is no longer the runner's, or it is refused.
+            request: a claim; given up when its lease is no longer the runner's, when it is refused,
+                or when claims are not wanted any more and it can have taken nothing.
             first: what must be written before the settlements.
 
         Returns:
@@ -79,9 +88,13 @@ class Carrier:
         """
         tries = Tries()
         while True:
-            if request is not None and not self._is_current(request.lease):
-                # Fence: whatever that claim took belongs to those who take the lease over.
+            # Fence: whatever a claim under a lost lease took belongs to those who take it over.
+            if request is not None and (
+                not self._is_current(request.lease) or (not self.claims and not tries.is_unknown)
+            ):
                 request = None
+            if request is None and not settlements:
+                return Answers((), (), None, is_doubtful=False)
             try:
                 if first is not None:
                     await first()
@@ -117,7 +130,7 @@ class Carrier:
         self, settlements: Sequence[Settlement], request: ClaimRequest | None
     ) -> tuple[Sequence[Applied], ClaimAnswer | None]:
         if request is None:
-            return (await self._broker.settle(settlements) if settlements else ()), None
+            return await self._broker.settle(settlements), None
         if settlements:
             return await self._broker.cycle(settlements, request)
         return (), await self._broker.claim(request)
@@ -140,18 +153,19 @@ class Carrier:
     async def _wait(self, error: Exception) -> None:
         if not self.is_cut_off:
             self.is_cut_off = True
-            _log.warning("the broker does not answer, running jobs go on: %s", error)
+            # The supervisor warns, once for all of its runners.
+            _log.info("the broker does not answer, running jobs go on: %s", error)
         await self._pause()
 
     async def _pause(self) -> None:
         self._failures += 1
-        await asyncio.sleep(retry_wait_s(self._failures))
+        await self._bell.sleep(retry_wait_s(self._failures))
 
     def _answered(self) -> None:
         self._failures = 0
         if self.is_cut_off:
             self.is_cut_off = False
-            _log.warning("the broker answers again")
+            _log.info("the broker answers again")
 
 
 def _buried(settlement: Settlement, error: Exception) -> s.Bury:

@@ -115,12 +115,21 @@ class Pump:
 
     def open(self) -> None:
         """Claim from now on."""
-        self._is_open = True
+        self._is_open = self._carrier.claims = True
         self.look_again()
 
     def shut(self) -> None:
         """Claim no more; a claim that is under way may still bring jobs."""
         self._is_open = False
+        self._carrier.refuse_claims()
+
+    def abandon_claim(self) -> None:
+        """Stop asking a broker that is away what became of a claim; nothing may be unsettled.
+
+        What it took, if it took anything, is taken over once its lease is closed or has run out.
+        """
+        if self._round is not None and self._carrier.is_cut_off and not self.unsettled:
+            self._round.cancel()
 
     def renew(self, lease: LeaseId) -> None:
         """Claim under another lease from now on."""

@@ -35,6 +35,8 @@ _INTERRUPT_WAIT_S: Final = 1.0
 #: Seconds that the last settlements may take before the process ends without them; the supervisor
 #: then takes the jobs over under the closed lease.
 _LAST_WRITE_WAIT_S: Final = 5.0
+#: Seconds that a runner without jobs asks a broker that is away what became of its last claim.
+_LAST_CLAIM_WAIT_S: Final = 0.7
 
 
 class Service:
@@ -204,6 +206,11 @@ class Service:
             self._stop = stop
         self.pump.shut()
         self._bell.ring()
+        asyncio.get_running_loop().call_later(_LAST_CLAIM_WAIT_S, self._abandon_claim)
+
+    def _abandon_claim(self) -> None:
+        if not self.desk.running:
+            self.pump.abandon_claim()
 
     def _hand_over(self, ended: Ended) -> None:
         self.pump.add(ended)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from penstock.broker.protocol import AsyncBroker
 from penstock.core.clock import Clock
@@ -16,14 +16,22 @@ T = TypeVar("T")
 
 _log = logging.getLogger("penstock.worker")
 
+#: Milliseconds after which a call that failed and was not made again says nothing any more. All
+#: loops try again within seconds; where each try waits for a lock, a minute can go by.
+_FORGET_MS: Final = 60_000
+
 
 class BrokerLink:
     """One broker, and when it last answered.
 
+    A broker may answer one call and fail another: a file that was removed can still be read, one
+    that is damaged can be written in places. So it answers again only once each verb that failed
+    was answered.
+
     Attributes:
         broker: for the calls themselves.
-        answered_at_ms: boot time of the last answer; the start, before there was one.
-        failing_since_ms: boot time of the first failure after the last answer; None: it answers.
+        answered_at_ms: boot time of the last answer to any call; the start, before there was one.
+        failing_since_ms: boot time of the first failure since it answered; None: it answers.
         last_error: text of the last failure while it fails.
     """
 
@@ -34,6 +42,7 @@ class BrokerLink:
         self.answered_at_ms = clock.boot_ms()
         self.failing_since_ms: int | None = None
         self.last_error: str | None = None
+        self._failed: dict[str, int] = {}
 
     async def ask(self, call: Awaitable[T]) -> T:
         """Await one call and note how it went.
@@ -41,12 +50,14 @@ class BrokerLink:
         Raises:
             Unavailable, OutcomeUnknown: as the broker does; a loop tries again at its next turn.
         """
+        # The verb: every call here is a coroutine of the broker.
+        verb = getattr(call, "__name__", "")
         try:
             answer = await call
         except (Unavailable, OutcomeUnknown) as error:
-            self._note_failure(error)
+            self._note_failure(verb, error)
             raise
-        self._note_answer()
+        self._note_answer(verb)
         return answer
 
     async def insist(self, call: Callable[[], Awaitable[T]], *, what: str) -> T:
@@ -69,15 +80,21 @@ class BrokerLink:
                 _log.debug("%s: %s; again in %.1f s", what, error, wait_s)
             await asyncio.sleep(wait_s)
 
-    def _note_failure(self, error: Exception) -> None:
+    def _note_failure(self, verb: str, error: Exception) -> None:
         self.last_error = f"{type(error).__name__}: {error}"
+        self._failed[verb] = self.clock.boot_ms()
         if self.failing_since_ms is None:
-            self.failing_since_ms = self.clock.boot_ms()
+            self.failing_since_ms = self._failed[verb]
             _log.warning("the broker does not answer, running jobs go on: %s", self.last_error)
 
-    def _note_answer(self) -> None:
-        self.answered_at_ms = self.clock.boot_ms()
+    def _note_answer(self, verb: str) -> None:
+        now_ms = self.clock.boot_ms()
+        self.answered_at_ms = now_ms
+        self._failed.pop(verb, None)
+        if any(now_ms - failed_ms < _FORGET_MS for failed_ms in self._failed.values()):
+            return
+        self._failed.clear()
         if self.failing_since_ms is not None:
-            gone_s = (self.answered_at_ms - self.failing_since_ms) / 1000
+            gone_s = (now_ms - self.failing_since_ms) / 1000
             _log.warning("the broker answers again, after %.1f s", gone_s)
             self.failing_since_ms = self.last_error = None

@@ -15,6 +15,7 @@ from typing import Final
 
 from penstock.broker.requests import BATCH_MAX, Retention
 from penstock.errors import OutcomeUnknown, Unavailable
+from penstock.worker.pulse import retry_wait_s
 
 from .link import BrokerLink
 
@@ -56,12 +57,17 @@ class Maintenance:
                 group.create_task(self._loop(verb, interval_s, call), name=verb)
 
     async def _loop(self, verb: str, interval_s: float, call: Callable[[], Awaitable[int]]) -> None:
+        failures = 0
         while True:
-            # Jitter keeps the workers of a host apart.
-            await asyncio.sleep(interval_s * random.uniform(0.8, 1.2))
+            # Jitter keeps the workers of a host apart. After a failure the next look comes sooner:
+            # only its answer tells that the broker does this verb again.
+            wait_s = interval_s * random.uniform(0.8, 1.2)
+            await asyncio.sleep(min(wait_s, retry_wait_s(failures)) if failures else wait_s)
             try:
                 await self.tick(verb, call)
+                failures = 0
             except (Unavailable, OutcomeUnknown) as error:
+                failures += 1
                 _log.debug("%s: %s; again later", verb, error)
 
     async def tick(self, verb: str, call: Callable[[], Awaitable[int]]) -> None:

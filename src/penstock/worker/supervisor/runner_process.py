@@ -180,6 +180,12 @@ class RunnerProcess:
         return self.phase in (Phase.BOOTING, Phase.STARTING, Phase.RUNNING)
 
     @property
+    def owes_nothing(self) -> bool:
+        """Whether it has ended and left nothing to settle: it said so, or never had a lease."""
+        is_clean = self.is_drained or self.lease is None
+        return self.phase is Phase.ENDED and is_clean and not self.culprits
+
+    @property
     def running(self) -> int:
         """Attempts under way, by its last beat."""
         return 0 if self.beat is None else self.beat.running
