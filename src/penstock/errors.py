@@ -69,7 +69,13 @@ class BrokerError(PenstockError):
 
 
 class Unavailable(BrokerError):
-    """Definite: nothing was written. Calling again is safe."""
+    """Definite: nothing was written. Calling again is safe.
+
+    Attributes:
+        lasts: calling again cannot help before somebody mends what the message names.
+    """
+
+    lasts = False
 
 
 class OutcomeUnknown(BrokerError):

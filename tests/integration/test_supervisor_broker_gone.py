@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from pathlib import Path
 
+import pytest
+
+from penstock.worker.supervisor.startup import EXIT_REFUSED, EXIT_UNAVAILABLE
 from tests.support import supervised_app as tasks
 from tests.support.eventually import eventually
 from tests.support.supervised import SOON_S, Supervised
@@ -51,6 +55,67 @@ def test_a_removed_file_is_told_once_and_does_not_hold_up_the_end(tmp_path: Path
         assert len(warnings(worker, AWAY)) == 1, worker.report()
         assert BACK not in worker.log(), worker.report()
         assert "is killed" not in worker.log(), worker.report()
+
+
+def damage(file: Path) -> None:
+    """Overwrite all of a file but its header."""
+    size = file.stat().st_size
+    with file.open("r+b") as pages:
+        pages.seek(100)
+        pages.write(b"\xab" * (size - 100))
+
+
+def test_a_damaged_file_is_told_once_and_does_not_hold_up_the_end(tmp_path: Path) -> None:
+    """A file that is damaged while a worker runs is one warning, and the worker ends at once."""
+    with Supervised(tmp_path, drain_grace=GRACE) as site:
+        worker = site.start_ready()
+        damage(site.file)
+        for log in tmp_path.glob("penstock.db-wal"):
+            os.truncate(log, 0)
+        worker.wait_log(AWAY, within_s=SOON_S)
+        wait_failures(worker, 3)
+        worker.signal(signal.SIGINT)
+        assert worker.wait_exit(SOON_S) == 0, worker.report()
+        assert len(warnings(worker, AWAY)) == 1, worker.report()
+        assert BACK not in worker.log(), worker.report()
+
+
+def test_a_burst_does_not_wait_for_a_broker_that_is_gone(tmp_path: Path) -> None:
+    """Once its leases have run out, a burst whose broker is gone ends with 69 and says why."""
+    with Supervised(tmp_path, drain_grace=GRACE, lease_ttl="2s") as site:
+        # What is due soon keeps the burst alive until its file is gone.
+        site.enqueue(tasks.wait.using(delay="9s").call(0.0))
+        worker = site.start_ready("--burst")
+        remove(site.file)
+        assert worker.wait_exit(SOON_S) == EXIT_UNAVAILABLE, worker.report()
+        assert "burst: the broker has not answered" in worker.log(), worker.report()
+
+
+def test_a_burst_does_not_wait_for_a_broker_that_cannot_be_reached(tmp_path: Path) -> None:
+    """A burst that never reaches its broker ends with 69, after the time of a lease."""
+    with Supervised(tmp_path, lease_ttl="1s", lease_extend="250ms") as site, site.locked_file():
+        worker = site.start("--burst")
+        assert worker.wait_exit(SOON_S) == EXIT_UNAVAILABLE, worker.report()
+        assert "burst: the broker" in worker.log(), worker.report()
+
+
+def test_a_damaged_file_is_refused_at_the_start(tmp_path: Path) -> None:
+    """A worker does not begin on a file that cannot heal: 78 for the environment's URL."""
+    with Supervised(tmp_path) as site:
+        site.broker.close()
+        damage(site.file)
+        worker = site.start()
+        assert worker.wait_exit(SOON_S) == EXIT_REFUSED, worker.report()
+        assert "damaged" in worker.log(), worker.report()
+
+
+@pytest.mark.parametrize("path", ["/proc/jobs.db", f"/proc/{'x' * 300}.db"])
+def test_a_path_that_cannot_be_opened_is_refused_at_the_start(tmp_path: Path, path: str) -> None:
+    """A file that can never be made is refused like a folder that is not there."""
+    with Supervised(tmp_path, url=f"sqlite:///{path}") as site:
+        worker = site.start()
+        assert worker.wait_exit(SOON_S) == EXIT_REFUSED, worker.report()
+        assert path in worker.log(), worker.report()
 
 
 def test_a_job_gets_its_grace_although_the_broker_is_gone(tmp_path: Path) -> None:

@@ -17,7 +17,10 @@ from penstock.worker.supervisor.supervisor import Supervisor
 
 
 def main() -> int:
-    """Run a worker; return its exit code: 0 drained, 1 failed, 2 usage, 78 refused settings."""
+    """Run a worker; return its exit code.
+
+    0 drained, 1 failed, 2 usage, 69 the broker does not answer, 78 refused settings.
+    """
     environ = dict(os.environ)
     descriptor = environ.pop(PLAN_FD_ENV, "")
     if not descriptor.isdecimal():

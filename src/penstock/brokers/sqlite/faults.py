@@ -7,11 +7,14 @@ written), and COMMIT itself. SQLite's codes: https://sqlite.org/rescode.html.
 from __future__ import annotations
 
 import errno
+from pathlib import Path
 from typing import Final
 
 import apsw
 
 from penstock.errors import BrokerError, OutcomeUnknown, Unavailable
+
+from .place import can_be_opened
 
 #: Error class -> what it says and the way out. Everything else is told with SQLite's own words.
 _ADVICE: Final[tuple[tuple[type[apsw.Error], str], ...]] = (
@@ -49,6 +52,10 @@ _ADVICE: Final[tuple[tuple[type[apsw.Error], str], ...]] = (
     (apsw.IOError, "reading or writing failed: look at the system log for errors of the disk"),
 )
 
+#: What no later call finds mended.
+_DAMAGE: Final = (apsw.CorruptError, apsw.NotADBError)
+#: What lasts where the path is to blame, and not a limit of this moment.
+_CLOSED_TO_US: Final = (apsw.CantOpenError, apsw.ReadOnlyError, apsw.PermissionsError)
 #: In COMMIT these are raised before the commit record is complete: nothing was written.
 _DEFINITE_IN_COMMIT: Final = (apsw.BusyError, apsw.FullError, apsw.ReadOnlyError)
 #: No room: SQLite calls only the first "full", the others are I/O errors to it.
@@ -57,7 +64,11 @@ _NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 def before_commit(error: apsw.Error, path: str) -> BrokerError:
     """Return the port's error for one raised by a read, or by a write before COMMIT."""
-    return Unavailable(f"{path}: {_advice(error)} (nothing was written; SQLite: {error})")
+    told = Unavailable(f"{path}: {_advice(error)} (nothing was written; SQLite: {error})")
+    told.lasts = isinstance(error, _DAMAGE) or (
+        isinstance(error, _CLOSED_TO_US) and not can_be_opened(Path(path))
+    )
+    return told
 
 
 def in_commit(error: apsw.Error, path: str, *, system_errno: int) -> BrokerError:

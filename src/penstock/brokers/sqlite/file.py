@@ -185,7 +185,8 @@ class SqliteFile:
             prepare(connection, self.path, busy_timeout_s=self._busy_timeout_s)
         except BaseException as error:
             connection.close(force=True)
-            if isinstance(error, apsw.NotADBError):
+            # One that was good before is away for a while: its callers wait, or are told so.
+            if isinstance(error, apsw.NotADBError) and self._identity is None:
                 raise BadSetting(
                     f"{self.path} is no SQLite file: give another path, or move the file away"
                 ) from error

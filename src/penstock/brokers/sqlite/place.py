@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 from pathlib import Path
 from typing import Final
@@ -37,6 +39,19 @@ _NETWORK: Final = frozenset(
 )
 #: File systems that forget everything at a reboot.
 _VOLATILE: Final = frozenset({"ramfs", "tmpfs"})
+#: Why a file cannot be made at this moment, which another moment may change.
+_PASSING: Final = frozenset(
+    {
+        errno.EMFILE,
+        errno.ENFILE,
+        errno.ENOMEM,
+        errno.ENOSPC,
+        errno.EDQUOT,
+        errno.EIO,
+        errno.EINTR,
+        errno.EAGAIN,
+    }
+)
 _MOUNTS: Final = Path("/proc/self/mountinfo")
 _OCTAL: Final = re.compile(r"\\([0-7]{3})")
 
@@ -49,12 +64,19 @@ def check_place(path: Path, *, mounts: str | None = None) -> str:
         mounts: text in the form of /proc/self/mountinfo; None: read it.
 
     Raises:
-        BadSetting: `path` is a directory, its directory is missing, or the file system is one that
-            several hosts write to.
+        BadSetting: `path` is a directory or cannot be looked at, its directory is missing, or the
+            file system is one that several hosts write to.
     """
-    if path.is_dir():
+    try:
+        is_directory, has_directory = path.is_dir(), path.parent.is_dir()
+    except OSError as error:
+        raise BadSetting(
+            f"{path} cannot be looked at ({error.strerror}): give another path, or give this user "
+            "the right to enter its directory"
+        ) from error
+    if is_directory:
         raise BadSetting(f"{path} is a directory: give the path of a file in it")
-    if not path.parent.is_dir():
+    if not has_directory:
         raise BadSetting(f"{path.parent} is no directory: make it, or give another path")
     kind = file_system_of(path.parent.resolve(), _read_mounts() if mounts is None else mounts)
     if kind in _NETWORK:
@@ -63,6 +85,20 @@ def check_place(path: Path, *, mounts: str | None = None) -> str:
             "it on a local disk, or use Redis or PostgreSQL to share jobs between hosts"
         )
     return kind
+
+
+def can_be_opened(path: Path) -> bool:
+    """Return whether this user may open the file, or make it; asked where SQLite could not.
+
+    A file that is there is not opened: closing it would drop the locks that SQLite has on it.
+    """
+    try:
+        if path.exists():
+            return os.access(path, os.R_OK | os.W_OK) and os.access(path.parent, os.W_OK)
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644))
+    except OSError as error:
+        return error.errno in _PASSING
+    return True
 
 
 def warnings_of(path: Path, kind: str) -> tuple[str, ...]:

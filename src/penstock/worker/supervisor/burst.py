@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import Final
 
 from penstock.core.need import is_alone
@@ -12,12 +13,18 @@ from .children import Children
 from .parts import Parts
 from .runners import Runners
 
+_log = logging.getLogger("penstock.worker")
+
 #: Seconds between two looks.
 _LOOK_S: Final = 0.1
 
 
 class Burst:
-    """Watches for the end: runners say that they are drained, then the queues are looked at."""
+    """Watches for the end: runners say that they are drained, then the queues are looked at.
+
+    A broker that does not answer until the leases have run out is not waited for any longer: what
+    ran under them belongs to others by then.
+    """
 
     def __init__(self, parts: Parts, runners: Runners, children: Children) -> None:
         """Ask these parts."""
@@ -29,6 +36,8 @@ class Burst:
         """Ask the worker to end once no job of its queues is claimable, due soon or running."""
         while True:
             await asyncio.sleep(_LOOK_S)
+            if self._is_given_up():
+                return
             # Drained runners are not started again before this loop has looked.
             if self._runners.keeps or self._runners.all or not self._children.is_at_rest:
                 continue
@@ -38,6 +47,20 @@ class Burst:
                 continue
             if self._parts.stopping.drain.is_set():
                 return
+
+    def _is_given_up(self) -> bool:
+        link, stopping = self._parts.link, self._parts.stopping
+        if link.failing_since_ms is None or stopping.drain.is_set():
+            return stopping.drain.is_set()
+        gone_ms = link.clock.boot_ms() - link.failing_since_ms
+        if gone_ms < self._parts.settings.lease_ttl_ms:
+            return False
+        _log.error(
+            "burst: the broker has not answered for %.0f s: %s", gone_ms / 1000, link.last_error
+        )
+        stopping.gave_up = True
+        stopping.request("burst: the broker is gone")
+        return True
 
     async def _look(self) -> None:
         link, queues = self._parts.link, self._parts.settings.queues

@@ -27,10 +27,12 @@ from .stopping import Stopping
 
 _log = logging.getLogger("penstock.worker")
 
-#: Exit codes of a worker. 2 is the shell's habit for usage, 78 is EX_CONFIG of sysexits.h.
+#: Exit codes of a worker. 2 is the shell's habit for usage; 69 and 78 are EX_UNAVAILABLE and
+#: EX_CONFIG of sysexits.h.
 EXIT_DRAINED: Final = 0
 EXIT_FAILED: Final = 1
 EXIT_USAGE: Final = 2
+EXIT_UNAVAILABLE: Final = 69
 EXIT_REFUSED: Final = 78
 #: Where a traceback says it happened: (file, line).
 _PLACE: Final = re.compile(r'^ *File "(.+)", line (\d+)', re.MULTILINE)
@@ -153,7 +155,10 @@ def _settings(
 
 
 async def _open_broker(plan: WorkerPlan, settings: Settings, stopping: Stopping) -> AsyncBroker:
-    """Open the broker, trying again for as long as it cannot be reached."""
+    """Open the broker, trying again for as long as it cannot be reached.
+
+    What no later try can mend is refused at once; a burst gives up in the end.
+    """
     # As for every command: a wrong flag is the call's mistake, any other source is configuration.
     refused = EXIT_USAGE if "url" in plan.flags else EXIT_REFUSED
     if settings.url.startswith("memory:"):
@@ -162,7 +167,7 @@ async def _open_broker(plan: WorkerPlan, settings: Settings, stopping: Stopping)
             "sqlite:///FILE URL, or penstock.testing for tests",
             refused,
         )
-    failures = 0
+    failures, until_s = 0, asyncio.get_running_loop().time() + settings.lease_ttl_ms / 1000
     while True:
         try:
             broker = await asyncio.to_thread(connect_as, settings)
@@ -170,6 +175,14 @@ async def _open_broker(plan: WorkerPlan, settings: Settings, stopping: Stopping)
             raise StartFailed(str(error), refused) from error
         except Unavailable as error:
             failures += 1
+            if error.lasts:
+                raise StartFailed(str(error), refused, kind="Unavailable") from error
+            if plan.burst and asyncio.get_running_loop().time() >= until_s:
+                raise StartFailed(
+                    f"burst: the broker cannot be reached: {error}",
+                    EXIT_UNAVAILABLE,
+                    kind="Unavailable",
+                ) from error
             _log.warning("the broker cannot be reached, trying again: %s", error)
             await first_of(asyncio.sleep(retry_wait_s(failures)), stopping.drain.wait())
             if stopping.drain.is_set():

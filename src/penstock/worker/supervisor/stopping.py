@@ -28,6 +28,7 @@ class Stopping:
     Attributes:
         drain: set at the first request to end; for good.
         release: set at the second.
+        gave_up: the worker ends because its broker does not answer.
         is_quiet: nothing is claimed.
         quiet_changed: rung when `is_quiet` changes.
     """
@@ -36,6 +37,7 @@ class Stopping:
         """Go on, until told otherwise."""
         self.drain = asyncio.Event()
         self.release = asyncio.Event()
+        self.gave_up = False
         self.is_quiet = False
         self.quiet_changed = Bell()
 

@@ -47,7 +47,15 @@ from .runners import Runners
 from .settling import Settler
 from .slots import Slots
 from .stall import Stalls
-from .startup import EXIT_DRAINED, EXIT_FAILED, Start, StopAsked, end_runners, start_up
+from .startup import (
+    EXIT_DRAINED,
+    EXIT_FAILED,
+    EXIT_UNAVAILABLE,
+    Start,
+    StopAsked,
+    end_runners,
+    start_up,
+)
 from .stopping import Stopping
 from .task_facts import Tasks
 
@@ -105,12 +113,18 @@ class Supervisor:
     async def _serve(self, start: Start, crew: Crew) -> int:
         """Start every duty, wait for the end, and see to it that it is a tidy one."""
         preparing = asyncio.create_task(self._prepare(start, crew))
-        await first_of(preparing, self._stopping.drain.wait())
+        patience_s = start.settings.lease_ttl_ms / 1000 if self._plan.burst else None
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(patience_s):
+                await first_of(preparing, self._stopping.drain.wait())
         if not preparing.done():
             # The broker did not answer yet, so nothing was claimed.
             await _give_up(preparing)
             await end_runners(start.runners)
-            return EXIT_DRAINED
+            if self._stopping.drain.is_set():
+                return EXIT_DRAINED
+            _log.error("burst: the broker has not answered for %.0f s", patience_s)
+            return EXIT_UNAVAILABLE
         duties = preparing.result()
         self._start_duties(duties, crew)
         for runner in start.runners:
@@ -124,6 +138,8 @@ class Supervisor:
         await duties.pool.destroy()
         await _close_leases(duties.parts)
         _log.info("worker %s has ended", duties.parts.identity.worker)
+        if self._stopping.gave_up:
+            return EXIT_UNAVAILABLE
         return EXIT_DRAINED if is_tidy else EXIT_FAILED
 
     async def _prepare(self, start: Start, crew: Crew) -> _Duties:
