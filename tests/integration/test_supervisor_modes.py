@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 
+import apsw
 import msgspec
 
 from penstock.core.lifecycle import State
@@ -50,6 +52,22 @@ def test_burst_without_work_ends_at_once(tmp_path: Path) -> None:
         worker = site.start("--burst")
         assert worker.wait_exit(SOON_S) == 0, worker.report()
         assert site.record(stuck).state is State.QUEUED
+
+
+def test_burst_leaves_what_no_part_of_it_takes(tmp_path: Path) -> None:
+    """Jobs of an unknown ready set are told of, start no runner again, and it ends without them."""
+    with Supervised(tmp_path) as site:
+        stuck = site.enqueue(tasks.wait.call(0.0), tasks.work.call(0.0))
+        with closing(apsw.Connection(str(site.file))) as connection:
+            connection.execute("UPDATE job SET need = '??rubbish'")
+        (done,) = site.enqueue(tasks.wait.call(0.0))
+        worker = site.start("--burst", processes="1")
+        assert worker.wait_exit(SOON_S) == 0, worker.report()
+        assert "2 jobs wait in ready sets that no part" in worker.log(), worker.report()
+        assert "'??rubbish'" in worker.log(), worker.report()
+        assert worker.log().count("is ready") == 1, worker.report()
+        assert site.record(done).state is State.COMPLETED, site.report(done)
+        assert [site.record(job).state for job in stuck] == [State.QUEUED] * 2
 
 
 def test_reload_follows_the_source(tmp_path: Path) -> None:

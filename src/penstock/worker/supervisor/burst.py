@@ -6,8 +6,11 @@ import asyncio
 import logging
 from typing import Final
 
+from penstock.core.job import SHARED, THREAD
 from penstock.core.need import is_alone
+from penstock.core.wording import counted
 from penstock.errors import OutcomeUnknown, Unavailable
+from penstock.worker.pulse import backoff_ms
 
 from .children import Children
 from .parts import Parts
@@ -17,6 +20,9 @@ _log = logging.getLogger("penstock.worker")
 
 #: Seconds between two looks.
 _LOOK_S: Final = 0.1
+#: Ready sets that runners claim from.
+_OF_RUNNERS: Final = frozenset({SHARED, THREAD})
+_JOBS_WAIT: Final = ("job waits", "jobs wait")
 
 
 class Burst:
@@ -31,6 +37,8 @@ class Burst:
         self._parts = parts
         self._runners = runners
         self._children = children
+        self._settled = 0
+        self._fruitless = 0
 
     async def run(self) -> None:
         """Ask the worker to end once no job of its queues is claimable, due soon or running."""
@@ -64,13 +72,29 @@ class Burst:
 
     async def _look(self) -> None:
         link, queues = self._parts.link, self._parts.settings.queues
-        paused = {one.queue for one in await link.ask(link.broker.counts()) if one.paused}
+        counts = {one.queue: one for one in await link.ask(link.broker.counts()) if not one.paused}
         needs = await link.ask(link.broker.needs(queues))
-        waiting = [need for queue, names in needs.items() if queue not in paused for need in names]
-        if any(not is_alone(need) for need in waiting):
-            self._runners.keeps = True
-            self._runners.bell.ring()
-        elif waiting:
+        waiting = {queue: names for queue, names in needs.items() if names and queue in counts}
+        offered = {need for names in waiting.values() for need in names}
+        if offered & _OF_RUNNERS:
+            await self._start_runners()
+        elif any(is_alone(need) for need in offered):
             self._children.bell.ring()
         elif not self._children.is_due_soon and self._children.is_at_rest:
+            if waiting:
+                _log.warning(
+                    "%s in ready sets that no part of this worker takes: %s",
+                    counted(sum(counts[queue].queued for queue in waiting), *_JOBS_WAIT),
+                    ", ".join(repr(need) for need in sorted(offered)),
+                )
             self._parts.stopping.request("burst: nothing is left to do")
+
+    async def _start_runners(self) -> None:
+        """Start the runners again; later each time while none of them settles anything."""
+        is_fruitful = self._runners.settled > self._settled
+        self._settled = self._runners.settled
+        self._fruitless = 0 if is_fruitful else self._fruitless + 1
+        if self._fruitless:
+            await asyncio.sleep(backoff_ms(self._fruitless) / 1000)
+        self._runners.keeps = True
+        self._runners.bell.ring()
