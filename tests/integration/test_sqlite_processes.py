@@ -8,7 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import IO
@@ -144,15 +144,16 @@ def test_a_killed_sleeper_takes_no_wake_up_with_it(tmp_path: Path) -> None:
 
 
 def test_tokens_of_dead_sleepers_are_forgotten_by_the_next_one(tmp_path: Path) -> None:
-    """What a killed process left in the file and beside it is gone once another one listens."""
+    """What a killed process left in the file and beside it goes when another one opens a lease."""
     path = tmp_path / "jobs.db"
     with actor("sleep", path) as sleeper:
         assert line_of(sleeper) == "asleep"
         sleeper.kill()
         sleeper.wait()
     assert look(path, "SELECT COUNT(*) FROM waiter") == [(1,)]
-    with closing(SqliteBroker.open(path)) as broker:
-        broker.listen().close()
+    here = Actor(path)
+    here.lease()
+    here.broker.close()
     assert look(path, "SELECT COUNT(*) FROM waiter") == [(0,)]
     assert not (tmp_path / "jobs.db-wake").exists()
 

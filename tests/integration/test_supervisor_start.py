@@ -133,7 +133,7 @@ def test_a_signal_while_the_broker_does_not_answer_ends_the_worker(tmp_path: Pat
     """A worker that cannot open its lease yet has nothing to drain: it ends with success."""
     with Supervised(tmp_path) as site, site.locked_file():
         worker = site.start()
-        worker.wait_log("cannot be reached", within_s=SOON_S)
+        worker.wait_log("the broker does not answer", within_s=SOON_S)
         worker.signal(signal.SIGTERM)
         assert worker.wait_exit(SOON_S) == 0, worker.report()
 

@@ -138,6 +138,7 @@ class SqliteBroker:
     def open_lease(self, lease: r.OpenLease, /) -> None:
         """Open a lease for each of its queues."""
         tags = self.register(lease.queues)
+        self._tidy()
         self._write(lambda tx: open_lease(tx, lease, tags))
 
     def extend(self, leases: Sequence[LeaseId], /, *, ttl_ms: int) -> r.ExtendAnswer:
@@ -273,7 +274,6 @@ class SqliteBroker:
         Raises:
             Unavailable: the FIFO cannot be made.
         """
-        self._tidy()
         try:
             return wakeup.FifoListener(self._file.make_wake_directory(), self._forget_listener)
         except OSError as error:
