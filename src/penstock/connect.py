@@ -104,7 +104,10 @@ def sqlite_path(url: str, base: Path | None = None) -> Path:
         BadSetting: not such a URL, one without a file or with SQLite's own name for memory, or one
             with a host: files on other hosts are not safe to share.
     """
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        parts = urlsplit("")
     if parts.scheme != "sqlite" or parts.netloc or parts.query or parts.fragment:
         raise BadSetting(
             f"broker URL {masked(url)!r} names no file: use sqlite:///relative.db or "

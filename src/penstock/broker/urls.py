@@ -6,20 +6,42 @@ import re
 from typing import Final
 
 #: Query parameters that hold a secret.
-_SECRET: Final = re.compile(r"([^&=]*(?:password|passwd|secret|token)[^&=]*)=[^&]*", re.IGNORECASE)
+_SECRET: Final = re.compile(
+    r"([?&][^&=#]*(?:password|passwd|secret|token)[^&=#]*)=[^&]*", re.IGNORECASE
+)
+_SCHEME: Final = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.-]*:/+)?")
+#: Host and port, then a path in which no `@` stands, up to the query.
+_PLACE: Final = r"(?:\[[0-9A-Fa-f:.%]*\]|[^:@/?#\[\]]*)(?::[0-9]*)?(?:/[^@?#]*)?(?=[?#]|\Z)"
+_WITHOUT_SECRET: Final = re.compile(rf"(?:[^:@/?#]*@)?{_PLACE}")
+_WITH_SECRET: Final = re.compile(rf"([^:@/?#]*):[^@/?#]*@(?={_PLACE})")
+#: Anything else: a slash is missing, or a sign in the password should have been quoted.
+_MALFORMED: Final = re.compile(r"([^:]*):.*@", re.DOTALL)
+#: What may be a URL with a secret inside a longer text.
+_IN_TEXT: Final = re.compile(r"[^\s'\"]*:[^\s'\"]*@[^\s'\"]*")
 
 
 def masked(url: str) -> str:
     """Return the URL with `***` in the place of its password, fit for logs and pages.
 
-    A password that should have been percent-encoded and was not is masked too.
+    Text of the form `...:SECRET@...` is masked even where it is no proper URL; then rather too much
+    is hidden than too little.
     """
-    head, mark, rest = url.partition("://")
-    if not mark:
+    # A file's path holds no password, and it is read back.
+    if not url.startswith("sqlite:///"):
+        url = _without_password(url)
+    return _SECRET.sub(r"\1=***", url)
+
+
+def masked_in(text: str) -> str:
+    """Return a text with every word masked that may be a URL with a password."""
+    return _IN_TEXT.sub(lambda word: masked(word[0]), text)
+
+
+def _without_password(url: str) -> str:
+    found = _SCHEME.match(url)
+    start = 0 if found is None else found.end()
+    scheme, rest = url[:start], url[start:]
+    if _WITHOUT_SECRET.match(rest):
         return url
-    credentials, at, host = rest.rpartition("@")
-    if at and ":" in credentials and not rest.startswith("/"):
-        rest = f"{credentials.partition(':')[0]}:***@{host}"
-    rest, question, query = rest.partition("?")
-    query = _SECRET.sub(r"\1=***", query)
-    return f"{head}://{rest}{question}{query}"
+    rule = _WITH_SECRET if _WITH_SECRET.match(rest) else _MALFORMED
+    return scheme + rule.sub(r"\1:***@", rest, count=1)

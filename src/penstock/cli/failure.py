@@ -7,6 +7,7 @@ from typing import TextIO
 
 import msgspec
 
+from penstock.broker.urls import masked_in
 from penstock.cli.exits import Exit, exit_of
 from penstock.cli.output import printable
 from penstock.errors import PenstockError
@@ -68,7 +69,8 @@ def _kind(error: BaseException) -> str:
 
 def _message(error: BaseException, *, debug: bool) -> str:
     if (of_parser := getattr(error, "format_message", None)) is not None:
-        text = str(of_parser())
+        # A URL in the wrong place is repeated by the parser as it stands.
+        text = masked_in(str(of_parser()))
         if text.startswith("Usage:"):
             return text
         context = getattr(error, "ctx", None)

@@ -128,11 +128,28 @@ def _failed(error: BaseException, words: Sequence[str], stderr: TextIO) -> int:
     # typer names Ctrl-C and a closed prompt `Abort` in some of its versions.
     if isinstance(error, KeyboardInterrupt) or type(error).__name__ == "Abort":
         return Exit.INTERRUPTED
-    command = next((word for word in words if not word.startswith("-")), "")
     return failure.show(
         error,
-        name=f"penstock {command}".rstrip(),
+        name=f"penstock {_command_of(words)}".rstrip(),
         as_json="--json" in words,
         debug="--debug" in words,
         stderr=stderr,
+    )
+
+
+def _command_of(words: Sequence[str]) -> str:
+    """Return the command among the words of a call, "" where there is none.
+
+    Any other word may hold a secret, as the value of --url does.
+    """
+    known = {one.name for one in app.registered_commands}
+    known |= {one.name for one in app.registered_groups if isinstance(one.name, str)}
+    before = ("", *words)
+    return next(
+        (
+            word
+            for last, word in zip(before, words, strict=False)
+            if last != "--url" and word in known
+        ),
+        "",
     )
