@@ -76,7 +76,7 @@ def test_a_mistake_is_one_line_with_its_code(
     assert part in ended.err
     assert ended.out == ""
     assert len(ended.err.splitlines()) == 1
-    assert ended.err.startswith("penstock ")
+    assert ended.err.startswith(("penstock ", "penstock: "))
 
 
 def test_errors_are_json_with_json(folder: Path) -> None:

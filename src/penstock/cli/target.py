@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final, TypeVar
 
 import typer
 
 from penstock.errors import BadSetting, UsageError
 
 if TYPE_CHECKING:
+    from types import ModuleType
+
     from penstock.app import App
+
+T = TypeVar("T")
 
 #: Attribute where the target names only a module.
 _ATTRIBUTE_DEFAULT: Final = "app"
@@ -57,32 +63,41 @@ def load_app(text: str) -> App:
         BadSetting: there is no such module or attribute, or it is no App.
         UsageError: the module raised while it was imported.
     """
+    from penstock.worker import app_loading
+
+    place = whole_target(text)
+    module_name, _, attribute = place.partition(":")
+    find_from_here()
+    module = _imported(place, partial(_module, text, module_name))
+    app = app_loading.app_in(module, attribute)
+    _imported(place, app.load)
+    return app
+
+
+def _module(text: str, name: str) -> ModuleType:
     import importlib
 
     from penstock.worker import app_loading
 
-    module_name, _, attribute = whole_target(text).partition(":")
-    find_from_here()
     try:
-        module = importlib.import_module(module_name)
+        return importlib.import_module(name)
     except ModuleNotFoundError as error:
-        if not app_loading.is_missing(module_name, error):
-            raise _broken(module_name, error) from error
+        if not app_loading.is_missing(name, error):
+            raise
         raise app_loading.not_found(text, error) from error
-    except Exception as error:
-        raise _broken(module_name, error) from error
-    app = app_loading.app_in(module, attribute)
-    app.load()
-    return app
 
 
-def _broken(module: str, error: Exception) -> UsageError:
-    import traceback
+def _imported(place: str, import_it: Callable[[], T]) -> T:
+    """Return what `import_it` does; what a user's module raises there is told in one line."""
+    from penstock.worker.error_text import import_failure, stored_error
 
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if "importlib" not in f.filename]
-    last = frames[-1] if frames else None
-    place = f" ({last.filename}, line {last.lineno})" if last else ""
-    return UsageError(
-        f"module {module!r} cannot be imported: {type(error).__name__}: {error}{place}; --debug "
-        "shows the traceback"
-    )
+    try:
+        return import_it()
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        # SystemExit among them: left alone it would end the command with a code of the module's.
+        stored = stored_error(error)
+        if stored.traceback is None:
+            raise
+        raise UsageError(import_failure(place, stored)) from error

@@ -7,6 +7,8 @@ never raised again by its name).
 
 from __future__ import annotations
 
+import importlib
+import re
 import traceback
 from pathlib import Path
 from types import TracebackType
@@ -23,6 +25,12 @@ _KIND_CHARS_MAX: Final = 200
 #: the demo's tasks are a user's.
 _OWN_CODE: Final = str(Path(__file__).resolve().parents[1])
 _DEMO_CODE: Final = str(Path(_OWN_CODE, "demo"))
+#: Frames of the import system stand between any module and the one that imports it.
+_IMPORT_CODE: Final = str(Path(importlib.__file__).parent)
+#: Where a traceback says it happened: (file, line). Code without a file is written as "<...>".
+_PLACE: Final = re.compile(r'^ *File "([^<].*)", line (\d+)', re.MULTILINE)
+#: Where the message of a syntax error repeats its place, with a part of the file's name.
+_SYNTAX_PLACE: Final = re.compile(r" \([^()]*, line \d+\)\Z")
 
 
 def stored_error(error: BaseException) -> StoredError:
@@ -41,6 +49,28 @@ def stored_error(error: BaseException) -> StoredError:
             None if frames is None else capped(_traceback_of(error, frames), ERROR_BYTES_MAX)
         ),
     )
+
+
+def import_failure(app: str, error: StoredError) -> str:
+    """Return one line on an app whose import raised: the error, its place, and the way out.
+
+    The place is the deepest one in a user's file: where a task's option is wrong, the frames below
+    it are Penstock's.
+
+    Args:
+        app: "module:attribute".
+        error: with its traceback.
+    """
+    text = " ".join(f"{error.kind}: {error.message}".split())
+    places = [
+        (file, line)
+        for file, line in _PLACE.findall(error.traceback or "")
+        if not _is_own(file) and not file.startswith(_IMPORT_CODE)
+    ]
+    if places:
+        file, line = places[-1]
+        text = f"{_SYNTAX_PLACE.sub('', text)} ({file}, line {line})"
+    return f"app {app!r} cannot be imported: {text}; mend the module; --debug shows the traceback"
 
 
 def message_of(error: BaseException) -> str:

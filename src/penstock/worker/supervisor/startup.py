@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -18,6 +17,7 @@ from penstock.core.job import StoredError
 from penstock.core.manifest import AppManifest
 from penstock.errors import BadSetting, Unavailable
 from penstock.executors.process import Spawner
+from penstock.worker.error_text import import_failure
 from penstock.worker.pulse import first_of, retry_wait_s
 
 from .environment import runner_environment
@@ -34,8 +34,6 @@ EXIT_FAILED: Final = 1
 EXIT_USAGE: Final = 2
 EXIT_UNAVAILABLE: Final = 69
 EXIT_REFUSED: Final = 78
-#: Where a traceback says it happened: (file, line).
-_PLACE: Final = re.compile(r'^ *File "(.+)", line (\d+)', re.MULTILINE)
 
 
 class StartFailed(Exception):
@@ -129,19 +127,12 @@ async def _first_manifest(
 
 
 def _cannot_import(app: str, error: StoredError) -> StartFailed:
-    """Return one line that names the app, the error, its place and the way out."""
+    """Return the failure in one line, or as it is where nothing of the user's ran."""
     if error.traceback is None:
-        # Nothing of the user's ran: the app was not found where it should be.
+        # The app was not found where it should be.
         return StartFailed(error.message, EXIT_USAGE, kind=error.kind)
-    places = [place for place in _PLACE.findall(error.traceback) if "importlib" not in place[0]]
-    place = f" ({places[-1][0]}, line {places[-1][1]})" if places else ""
-    text = " ".join(error.message.split())
     return StartFailed(
-        f"app {app!r} cannot be imported: {error.kind}: {text}{place}; mend the module; --debug "
-        "shows the traceback",
-        EXIT_USAGE,
-        kind="UsageError",
-        traceback=error.traceback,
+        import_failure(app, error), EXIT_USAGE, kind="UsageError", traceback=error.traceback
     )
 
 
