@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Final
 
 import typer
@@ -11,6 +11,7 @@ import typer
 from penstock.cli.exits import PipeClosed
 from penstock.cli.output import Output
 from penstock.cli.session import Session
+from penstock.errors import BadSetting
 
 Answer = int | None
 """Exit code of a command; None is 0."""
@@ -96,6 +97,7 @@ def _with_session(function: Callable[..., Answer]) -> Callable[..., Answer]:
             output=Output(as_json=bool(options["json"])),
             debug=bool(options["debug"]),
         )
+        _refuse_bytes(context, values)
         try:
             return function(session, **{one.name: values[one.name] for one in own})
         except BrokenPipeError as error:
@@ -107,3 +109,22 @@ def _with_session(function: Callable[..., Answer]) -> Callable[..., Answer]:
     parameters = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in (*own, *shared)]
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     return run
+
+
+def _refuse_bytes(context: typer.Context, values: Mapping[str, Any]) -> None:
+    """Refuse words that are no text: Python keeps their bytes as signs that nothing can store.
+
+    Raises:
+        BadSetting: there is one; the message names its option.
+    """
+    for parameter in context.command.params:
+        given = values.get(str(parameter.name))
+        for one in given if isinstance(given, list) else [given]:
+            if isinstance(one, str) and any("\ud800" <= sign <= "\udfff" for sign in one):
+                name = max(parameter.opts, key=len)
+                if not name.startswith("-"):
+                    name = (parameter.metavar or name).strip("[]")
+                raise BadSetting(
+                    f"{name} {one!a:.80} is not allowed: it holds bytes that are no UTF-8; write "
+                    "it in UTF-8"
+                )

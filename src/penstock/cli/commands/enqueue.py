@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from penstock.cli import call_options as o
 from penstock.cli.command import Answer
+from penstock.cli.json_text import json_value
 from penstock.cli.output import Output
 from penstock.cli.session import Session
 from penstock.cli.target import Target, load_app
@@ -95,7 +96,7 @@ def _say(out: Output, job: Job[Any], stored: tuple[str, str, State], location: s
 
 def _arguments(text: str | None, named: Sequence[str]) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Return (args, kwargs) from the JSON argument and the --arg options."""
-    whole = {} if text is None else _json(text, "arguments")
+    whole = {} if text is None else json_value(text, "arguments")
     if not isinstance(whole, dict | list):
         raise BadSetting(
             f"arguments {text!r:.200} are neither an object nor an array: write "
@@ -119,23 +120,11 @@ def _value(name: str, text: str) -> Any:
 
     if text[:1] in {"{", "[", '"'}:
         # It was meant as JSON; taking a slip of the pen as text would hide it.
-        return _json(text, f"--arg {name}")
+        return json_value(text, f"--arg {name}")
     try:
         return msgspec.json.decode(text)
     except msgspec.DecodeError:
         return text
-
-
-def _json(text: str, what: str) -> Any:
-    import msgspec
-
-    try:
-        return msgspec.json.decode(text)
-    except msgspec.DecodeError as error:
-        raise BadSetting(
-            f"{what} {text!r:.200} is not JSON ({error}): quote it for the shell, as "
-            """'{"name": "value"}'"""
-        ) from error
 
 
 def _time(text: str) -> Any:
