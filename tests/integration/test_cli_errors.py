@@ -195,6 +195,30 @@ def test_a_closed_standard_output_ends_quietly(folder: Path) -> None:
         assert bool(ended.stdout) == (code == 0)
 
 
+def test_a_full_standard_output_is_named_with_the_job(folder: Path) -> None:
+    """Where stdout takes no more, enqueue says so, and that the job is accepted, with its id."""
+    words = ["enqueue", "shop", "shop.add", "[1]"]
+    for more in ([], ["--quiet"], ["--json"]):
+        with Path("/dev/full").open("w") as full:
+            ended = subprocess.run(
+                [PENSTOCK, *words, *more],
+                cwd=folder,
+                env=environment(folder),
+                stdout=full,
+                stderr=subprocess.PIPE,
+                text=True,
+                timeout=60,
+                check=False,
+            )
+        newest = penstock("jobs", "--json", folder=folder).document["jobs"][0]["id"]
+        assert ended.returncode == 1
+        assert "standard output cannot be written (No space left on device)" in ended.stderr
+        assert f"job {newest} was accepted" in ended.stderr
+        assert len(ended.stderr.splitlines()) == 1
+        if "--json" in more:
+            assert Ended(1, "", ended.stderr).error["job_id"] == newest
+
+
 def test_ctrl_c_ends_with_130(folder: Path) -> None:
     """SIGINT while a command waits ends it with 130, without a traceback."""
     worker = PortWorker(folder / "jobs.db")

@@ -46,6 +46,19 @@ class Declined(e.UsageError):
     """What was asked for is forbidden as things stand, or was not confirmed; nothing was done."""
 
 
+class OutputLost(e.PenstockError):
+    """Standard output took no more; what the command did stays done.
+
+    Attributes:
+        job_id: the job that was accepted before, None where there is none.
+    """
+
+    def __init__(self, message: str, *, job_id: str | None = None) -> None:
+        """Keep both."""
+        super().__init__(message)
+        self.job_id = job_id
+
+
 class PipeClosed(Exception):
     """The reader of the output is gone; there is nobody to tell anything to."""
 

@@ -84,11 +84,3 @@ def _message(error: BaseException, *, debug: bool) -> str:
         return f"{error.strerror or error}: {error.filename}" if error.filename else str(error)
     advice = "" if debug else "; run it again with --debug to see where"
     return f"unexpected {kind}: {error}{advice}"
-
-
-def let_go_of(stream: TextIO) -> None:
-    """Point a closed pipe elsewhere, so that the interpreter's last flush does not complain."""
-    import os
-
-    with open(os.devnull, "w") as nowhere:  # noqa: PTH123 - a descriptor is wanted
-        os.dup2(nowhere.fileno(), stream.fileno())

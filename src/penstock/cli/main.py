@@ -27,6 +27,7 @@ from penstock.cli.commands import (
     worker,
 )
 from penstock.cli.exits import Exit, PipeClosed
+from penstock.cli.output import let_go_of
 from penstock.cli.session import Session
 from penstock.errors import BadSetting
 
@@ -123,7 +124,7 @@ def _failed(error: BaseException, words: Sequence[str], stderr: TextIO) -> int:
     if isinstance(error, SystemExit):
         raise error
     if isinstance(error, PipeClosed | BrokenPipeError):
-        failure.let_go_of(sys.stdout)
+        let_go_of(sys.stdout)
         return Exit.PIPE_CLOSED
     # typer names Ctrl-C and a closed prompt `Abort` in some of its versions.
     if isinstance(error, KeyboardInterrupt) or type(error).__name__ == "Abort":

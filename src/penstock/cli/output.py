@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, Final, TextIO
 
 import msgspec
 
+from penstock.cli.exits import OutputLost
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -31,6 +33,12 @@ _STYLES: Final = {
     "dead": "red", "crashed": "red", "failed": "red", "problem": "red", "lost": "red",
     "cancelled": "magenta", "expired": "magenta",
 }  # fmt: skip
+
+
+def let_go_of(stream: TextIO) -> None:
+    """Point a stream elsewhere, so that the interpreter's last flush does not complain."""
+    with open(os.devnull, "w") as nowhere:  # noqa: PTH123 - a descriptor is wanted
+        os.dup2(nowhere.fileno(), stream.fileno())
 
 
 def printable(text: str) -> str:
@@ -192,5 +200,14 @@ class Output:
 
     def _write(self, line: str) -> None:
         self._clear_progress()
-        self._stdout.write(line + "\n")
-        self._stdout.flush()
+        try:
+            self._stdout.write(line + "\n")
+            self._stdout.flush()
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            let_go_of(self._stdout)
+            raise OutputLost(
+                f"standard output cannot be written ({error.strerror or error}); what the command "
+                "did stays done"
+            ) from error

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from penstock.cli import call_options as o
 from penstock.cli.command import Answer
+from penstock.cli.exits import OutputLost
 from penstock.cli.json_text import json_value
 from penstock.cli.output import Output
 from penstock.cli.session import Session
@@ -67,10 +68,16 @@ def enqueue(  # noqa: PLR0913 - one parameter per option
             task, name, state = held.spec.task, held.queue, held.state
         else:
             state = job.status()
-    if quiet and not session.output.as_json:
-        session.output.line(job.id)
-    else:
-        _say(session.output, job, (task, name, state), location)
+    try:
+        if quiet and not session.output.as_json:
+            session.output.line(job.id)
+        else:
+            _say(session.output, job, (task, name, state), location)
+    except OutputLost as error:
+        word = "was there already" if job.duplicate else "was accepted"
+        raise OutputLost(
+            f"{error}: job {job.id} {word}, do not enqueue it again", job_id=job.id
+        ) from error
     return None
 
 
