@@ -81,3 +81,24 @@ def test_json_that_cannot_be_read_is_told_by_its_cause(
     assert told in ended.err
     assert ("quote it for the shell" in ended.err) == is_unquoted
     assert len(ended.err) < 500
+
+
+def test_a_duration_is_taken_as_its_message_says(folder: Path) -> None:
+    """Seconds without a unit are taken by every flag; what is refused is told in fitting words."""
+    words = ["enqueue", "shop", "shop.show"]
+    for flag in ("--timeout", "--delay", "--expires"):
+        assert penstock(*words, flag, "30", folder=folder).code == 0
+        negative = penstock(*words, flag, "-5s", folder=folder)
+        assert (negative.code, "must not be negative" in negative.err) == (2, True)
+        wrong = penstock(*words, flag, "foo", folder=folder)
+        assert f"{flag} 'foo' is not a duration: give seconds, or text such as '30s'" in wrong.err
+    setting = penstock("config", folder=folder, env={"PENSTOCK_TIMEOUT": "foo"})
+    assert "setting timeout from PENSTOCK_TIMEOUT: 'foo' is not a duration" in setting.err
+    long = penstock("config", folder=folder, env={"PENSTOCK_TIMEOUT": "x" * 5_000})
+    assert len(long.err) < 400
+
+
+def test_a_timeout_without_wait_is_refused(folder: Path) -> None:
+    """`penstock job --timeout` does nothing without --wait, and says so."""
+    ended = penstock("job", "--timeout", "1s", "0" * 32, folder=folder)
+    assert (ended.code, "--timeout '1s' without --wait" in ended.err) == (2, True)

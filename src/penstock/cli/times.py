@@ -9,6 +9,17 @@ from typing import Final
 _UNITS: Final = ((86_400_000, "d"), (3_600_000, "h"), (60_000, "min"), (1_000, "s"))
 
 
+def seconds(text: str | None, option: str) -> float | None:
+    """Return what a flag says as seconds: "30", "30s", "1h30min"; None where it is not given.
+
+    Raises:
+        BadSetting: it is no duration; the message names `option`.
+    """
+    from penstock.core.units import duration_ms
+
+    return None if text is None else duration_ms(text, name=option, is_outside=True) / 1000
+
+
 def span(ms: int) -> str:
     """Return a duration in its two largest units: "3 d 4 h", "1 min 5 s", "0.42 s", "-2 s"."""
     if ms < 0:

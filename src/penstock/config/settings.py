@@ -140,16 +140,9 @@ def _concurrency(value: object) -> int:
 
 def _duration(least_ms: int) -> Callable[[Any], int]:
     def read(value: object) -> int:
-        number: object = value
-        if isinstance(value, str):
-            # A bare number in a variable or flag is seconds, as in a file.
-            try:
-                number = float(value)
-            except ValueError:
-                number = value
-        found = duration_ms(number)
+        found = duration_ms(value, is_outside=True)
         if found < least_ms:
-            raise BadSetting(f"{value!r} is too short: give {least_ms} ms or more")
+            raise BadSetting(f"{value!r:.80} is too short: give {least_ms} ms or more")
         return found
 
     return read
@@ -163,7 +156,7 @@ def _bytes(value: object) -> int:
     number = int(value) if isinstance(value, str) and value.isdecimal() else value
     found = size_bytes(number)
     if not _BYTES_FLOOR <= found <= _BYTES_CEILING:
-        raise BadSetting(f"{value!r} is not allowed: give 1KiB to 16MiB")
+        raise BadSetting(f"{value!r:.80} is not allowed: give 1KiB to 16MiB")
     return found
 
 

@@ -13,7 +13,7 @@ EpochMs = NewType("EpochMs", int)
 """An instant: milliseconds since 1970-01-01 UTC."""
 
 #: How a duration may be written, for messages.
-_DURATION_FORMS: Final = "seconds, timedelta, or text such as '30s', '15min', '1h', '7d', '1h30min'"
+_DURATION_TEXTS: Final = "'30s', '15min', '1h', '7d', '1h30min'"
 
 _DURATION_MS: Final = {
     "ms": 1, "s": 1_000, "min": 60_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000,
@@ -23,6 +23,7 @@ _SIZE_BYTES: Final = {
     "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40,
 }  # fmt: skip
 _PART: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(ms|min|[smhd])\s*")
+_NUMBER: Final = re.compile(r"[0-9]+(?:\.[0-9]*)?(?:[eE][+-]?[0-9]+)?\Z")
 _SIZE: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([KMGT]i?B|B)\Z")
 
 #: A hundred years: beyond it a duration is a mistake in units, and sums stay inside 53 bits.
@@ -30,8 +31,14 @@ DURATION_MS_MAX: Final = 100 * 365 * 86_400_000
 Duration = float | int | timedelta | str
 
 
-def duration_ms(value: object, *, name: str = "duration") -> int:
+def duration_ms(value: object, *, name: str = "", is_outside: bool = False) -> int:
     """Turn seconds, a timedelta or text such as "30s" or "1h30min" into milliseconds.
+
+    Args:
+        value: to be turned.
+        name: what it is the value of, for messages.
+        is_outside: it comes from a flag, a variable or a file, where every number is text: text
+            without a unit is seconds. In a program such text is refused, its unit is a guess.
 
     Raises:
         BadSetting: negative, not finite, over a hundred years, or not readable.
@@ -39,33 +46,44 @@ def duration_ms(value: object, *, name: str = "duration") -> int:
     if isinstance(value, timedelta):
         ms = value.total_seconds() * 1000
     elif isinstance(value, str):
-        ms = _parse_duration(value, name)
+        ms = _parse_duration(value, is_outside=is_outside)
     elif isinstance(value, (int, float)) and not isinstance(value, bool):
         ms = value * 1000
     else:
         ms = math.nan
-    if not 0 <= ms <= DURATION_MS_MAX:
-        message = f"{name} {value!r} is not a duration: give {_DURATION_FORMS}, from 0 to 100 years"
-        raise BadSetting(message)
-    return round(ms)
+    if 0 <= ms <= DURATION_MS_MAX:
+        return round(ms)
+    why = "it must not be negative; " if ms < 0 else ""
+    forms = "seconds" if is_outside else "seconds, timedelta"
+    raise BadSetting(
+        f"{_called(name, value)} is not a duration: {why}give {forms}, or text such as "
+        f"{_DURATION_TEXTS}, from 0 to 100 years"
+    )
 
 
-def _parse_duration(text: str, name: str) -> float:
+def _parse_duration(text: str, *, is_outside: bool) -> float:
+    """Return milliseconds, NaN for what is no duration; what is negative stays so."""
+    whole = text.strip()
+    stripped = whole.removeprefix("-")
+    sign = 1 if stripped == whole else -1
+    if is_outside and _NUMBER.match(stripped):
+        return sign * float(stripped) * 1000
     total, at = 0.0, 0
-    stripped = text.strip()
     while at < len(stripped):
         part = _PART.match(stripped, at)
         if part is None:
             break
         total += float(part[1]) * _DURATION_MS[part[2]]
         at = part.end()
-    if at == 0 or at < len(stripped):
-        message = f"{name} {text!r} is not a duration: give {_DURATION_FORMS}"
-        raise BadSetting(message)
-    return total
+    return math.nan if at == 0 or at < len(stripped) else sign * total
 
 
-def size_bytes(value: object, *, name: str = "size") -> int:
+def _called(name: str, value: object) -> str:
+    """Return a value for a message, cut where it is long, after its name if it has one."""
+    return f"{name} {value!r:.80}".lstrip()
+
+
+def size_bytes(value: object, *, name: str = "") -> int:
     """Turn bytes or text such as "2GiB" or "500MB" into bytes.
 
     Raises:
@@ -76,6 +94,7 @@ def size_bytes(value: object, *, name: str = "size") -> int:
         return value
     part = _SIZE.match(value.strip()) if isinstance(value, str) else None
     if part is None:
-        message = f"{name} {value!r} is not a size: give bytes, or text such as '512MiB' or '2GiB'"
-        raise BadSetting(message)
+        raise BadSetting(
+            f"{_called(name, value)} is not a size: give bytes, or text such as '512MiB' or '2GiB'"
+        )
     return round(float(part[1]) * _SIZE_BYTES[part[2]])

@@ -30,6 +30,10 @@ def test_durations_are_read(value: object, ms: int) -> None:
     assert duration_ms(value) == ms
 
 
+#: Durations but for their sign.
+BELOW_ZERO = [-1, -0.001, timedelta(seconds=-1), -math.inf, "-1s"]
+
+
 @pytest.mark.parametrize(
     "value",
     [
@@ -46,6 +50,26 @@ def test_what_is_no_duration_is_refused(value: object) -> None:
     assert message.startswith("timeout ")
     assert repr(value) in message
     assert "'30s'" in message
+    assert ("must not be negative" in message) == (value in BELOW_ZERO)
+
+
+@pytest.mark.parametrize(("text", "ms"), [("30", 30_000), ("0.5", 500), ("1e3", 10**6), ("0", 0)])
+def test_a_number_from_outside_is_seconds(text: str, ms: int) -> None:
+    """In a flag, a variable or a file text without a unit is seconds; in a program it is not."""
+    assert duration_ms(text, is_outside=True) == ms
+    with pytest.raises(BadSetting, match="give seconds, timedelta, or text"):
+        duration_ms(text)
+
+
+@pytest.mark.parametrize("text", ["-5", "-5s", "soon", "nan", "inf", "1e400", "-" * 5_000])
+def test_what_is_no_duration_from_outside_is_refused(text: str) -> None:
+    """The message has the value once and cut, and names only what can be written there."""
+    with pytest.raises(BadSetting) as refused:
+        duration_ms(text, is_outside=True)
+    message = str(refused.value)
+    assert message.startswith(f"{text!r:.80} is not a duration: ")
+    assert "timedelta" not in message
+    assert ("must not be negative" in message) == (text in {"-5", "-5s"})
 
 
 @given(ms=st.integers(0, DURATION_MS_MAX))

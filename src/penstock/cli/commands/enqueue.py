@@ -12,6 +12,7 @@ from penstock.cli.json_text import json_value
 from penstock.cli.output import Output
 from penstock.cli.session import Session
 from penstock.cli.target import Target, load_app
+from penstock.cli.times import seconds
 from penstock.errors import BadSetting
 
 if TYPE_CHECKING:
@@ -52,8 +53,9 @@ def enqueue(  # noqa: PLR0913 - one parameter per option
     app = load_app(target)
     args, kwargs = _arguments(arguments, arg or [])
     options = {
-        "queue": queue, "priority": priority, "delay": delay, "expires": expires,
-        "timeout": timeout, "retries": retries, "key": key, "after": after, "tags": tag,
+        "queue": queue, "priority": priority, "retries": retries, "key": key, "after": after,
+        "delay": seconds(delay, "--delay"), "expires": seconds(expires, "--expires"),
+        "timeout": seconds(timeout, "--timeout"), "tags": tag,
         "durability": durability, "run_at": None if run_at is None else _time(run_at),
     }  # fmt: skip
     given = {name: value for name, value in options.items() if value is not None}

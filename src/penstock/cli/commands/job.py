@@ -12,7 +12,8 @@ from penstock.cli.command import Answer
 from penstock.cli.exits import Exit
 from penstock.cli.session import Session
 from penstock.cli.shapes import Attempt, JobDocument
-from penstock.cli.times import instant, span
+from penstock.cli.times import instant, seconds, span
+from penstock.errors import BadSetting
 
 if TYPE_CHECKING:
     from penstock.broker.protocol import Broker
@@ -44,9 +45,14 @@ def job(
     from penstock.core.lifecycle import State
 
     checked = check_job_id(job_id)
+    timeout_s = seconds(timeout, "--timeout")
+    if timeout_s is not None and not wait:
+        raise BadSetting(
+            f"--timeout {timeout!r:.80} without --wait ends nothing: add --wait, or leave it out"
+        )
     with session.broker() as broker:
         if wait:
-            _wait(broker, checked, timeout)
+            _wait(broker, checked, timeout_s)
         record = known(broker.get(checked), checked)
     if session.output.as_json:
         session.output.document(JobDocument.of(record))
@@ -55,13 +61,11 @@ def job(
     return Exit.FAILED if wait and record.state is not State.COMPLETED else Exit.OK
 
 
-def _wait(broker: Broker, job_id: JobId, timeout: str | None) -> None:
+def _wait(broker: Broker, job_id: JobId, timeout_s: float | None) -> None:
     """Look at a job until it is final. Raises ResultTimeout and JobNotFound."""
     from penstock.client import flow
     from penstock.client.drive import drive
-    from penstock.core.units import duration_ms
 
-    timeout_s = None if timeout is None else duration_ms(timeout, name="timeout") / 1000
     drive(flow.wait(job_id, timeout_s=timeout_s, now_s=time.monotonic), broker, time.sleep)
 
 
