@@ -29,22 +29,28 @@ A value comes from the first of these that has it: a flag of the command line, w
 says, a variable `PENSTOCK_*`, the nearest `penstock.toml` or `[tool.penstock]` of `pyproject.toml`
 upward from the working directory, the default. `penstock config` prints each value with its origin.
 
-In a file a setting is written by its name, with underscores; as a flag with dashes; as a variable
-in capitals after `PENSTOCK_`. A duration is a number of seconds or text like "30s", "15min", "1h";
-a size is a number of bytes or text like "2GiB". An unknown name in a file is an error, never
-ignored.
+In a file a setting is written by its name, with underscores, and without tables; as a variable in
+capitals after `PENSTOCK_`; some are options of `penstock worker` too. A duration is a number of
+seconds or text like "30s", "15min", "1h"; a size is a number of bytes or text like "2GiB". An
+unknown name in a file is an error, never ignored.
 
 {sections}
 """
 
 
 def _section(component: str, rows: list[Setting]) -> str:
-    lines = [
-        f"| `{row.name}` | `{row.env}` | {_escape(row.kind)} | {_default(row)} | {_reason(row)} |"
-        for row in rows
-    ]
-    head = "| name | variable | value | default | what it does |\n|---|---|---|---|---|"
+    lines = [f"| {' | '.join(_cells(row))} |" for row in rows]
+    head = (
+        "| name | variable | option | value | default | what it does |\n|---|---|---|---|---|---|"
+    )
     return "\n".join([f"## {component}", "", COMPONENTS[component], "", head, *lines])
+
+
+def _cells(row: Setting) -> tuple[str, ...]:
+    option = f"`{row.flag}`" if row.flag else ""
+    return (
+        f"`{row.name}`", f"`{row.env}`", option, _escape(row.kind), _default(row), _reason(row)
+    )  # fmt: skip
 
 
 def _default(setting: Setting) -> str:

@@ -104,6 +104,20 @@ def test_settings_outside_the_command_line_end_with_78(folder: Path) -> None:
     assert (file.code, "did you mean lease_ttl?" in file.err) == (78, True)
 
 
+def test_a_setting_is_told_by_the_name_under_which_it_was_given(folder: Path) -> None:
+    """A class that the broker lacks, a flag of another name, a table: each is told as written."""
+    words = ["enqueue", "shop", "shop.add", "[1]"]
+    none = penstock(*words, folder=folder, env={"PENSTOCK_DURABILITY": "none"})
+    assert (none.code, "(from PENSTOCK_DURABILITY)" in none.err) == (78, True)
+    assert "durability 'none' is not to be had from sqlite" in none.err
+    named = penstock("worker", "shop", "--name", "a/b", folder=folder)
+    assert (named.code, "setting worker_name from --name: " in named.err) == (2, True)
+    (folder / "penstock.toml").write_text("[worker]\nname = 'a'\n")
+    table = penstock("config", folder=folder)
+    assert (table.code, "table 'worker'" in table.err) == (78, True)
+    assert "there are no tables" in table.err
+
+
 def test_a_locked_database_is_unavailable(folder: Path) -> None:
     """While another process holds the file, a write ends with 69: nothing was written."""
     worker = PortWorker(folder / "jobs.db")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections import Counter
 from datetime import timedelta
@@ -279,3 +280,12 @@ def test_concurrency_follows_the_quota_of_the_container(
     monkeypatch.setattr("os.sched_getaffinity", lambda _pid: set(range(8)))
     found = cpus(proc_cgroup=tmp_path / "cgroup", root=tmp_path / "fs")
     assert found == (8 if expected is None else expected)
+
+
+def test_every_flag_of_a_setting_is_an_option_of_the_worker() -> None:
+    """The flags of the settings are true options, and no setting's option is missing."""
+    from penstock.cli.commands.worker import worker
+
+    options = set(inspect.signature(worker).parameters) - {"session", "target", "burst", "reload"}
+    flags = {setting.flag for setting in SETTINGS.values() if setting.flag}
+    assert flags == {f"--{name.replace('_', '-')}" for name in options} | {"--url"}

@@ -64,7 +64,7 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
             NotFound: the file of a SQLite broker does not exist.
             Unavailable: it cannot be reached.
         """
-        from penstock.connect import connect_as, sqlite_path
+        from penstock.connect import sqlite_path
 
         config = self.config()
         url, origin = config.settings.url, config.values["url"].origin
@@ -75,12 +75,7 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
                 f"database {str(file)!r} (from {origin}) does not exist: give --url, or enqueue a "
                 "job or start a worker, which create it"
             )
-        try:
-            broker = connect_as(config.settings)
-        except BadSetting as error:
-            if origin == "--url":
-                raise
-            raise Misconfigured(f"{error} (from {origin})") from error
+        broker = _opened(config)
         try:
             yield broker
         finally:
@@ -95,19 +90,39 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
 
         Raises:
             BadSetting: as `broker`; a SQLite file is made where there is none.
+            Misconfigured: the environment or the settings file names what cannot be opened.
         """
-        from penstock.connect import connect_as, location
+        from penstock.connect import location
 
         config = app.config if self.url is None else self.config()
         settings = config.settings
         refuse_memory(settings.url, config.values["url"].origin)
-        broker = connect_as(settings)
+        broker = _opened(config)
         app.install_enqueuer(broker)
         try:
             yield location(settings.url)
         finally:
             app.install_enqueuer(None)
             broker.close()
+
+
+def _opened(config: Config) -> Broker:
+    """Open the broker of the settings; what is refused is told with its origin.
+
+    Raises:
+        BadSetting: a flag or the app names what cannot be opened.
+        Misconfigured: the environment or the settings file does.
+    """
+    from penstock.connect import connect_as
+
+    try:
+        return connect_as(config.settings)
+    except BadSetting as error:
+        of_class = str(error).startswith("durability ")
+        origin = config.values["durability" if of_class else "url"].origin
+        if origin in {"--url", "the app"}:
+            raise
+        raise Misconfigured(f"{error} (from {origin})") from error
 
 
 def refuse_memory(url: str, origin: str) -> None:

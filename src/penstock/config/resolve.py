@@ -144,7 +144,7 @@ def _value(
 
 def _origin(kind: str, setting: Setting) -> str:
     names = {
-        "flag": f"--{setting.name.replace('_', '-')}",
+        "flag": setting.flag or f"--{setting.name.replace('_', '-')}",
         "app": "the app",
         "env": setting.env,
     }
@@ -191,9 +191,14 @@ def _read(file: Path) -> Mapping[str, Any]:
 
 
 def _known(source: Mapping[str, Any], where: str) -> Mapping[str, Any]:
-    for key in source:
+    for key, value in source.items():
+        if key not in SETTINGS and isinstance(value, Mapping):
+            raise BadSetting(
+                f"table {key!r:.80} of {where} is unknown: there are no tables, every setting "
+                "stands by its own name at the top"
+            )
         if key not in SETTINGS:
-            raise BadSetting(f"setting {key!r} of {where} is unknown: {_suggestion(key)}")
+            raise BadSetting(f"setting {key!r:.80} of {where} is unknown: {_suggestion(key)}")
     return source
 
 

@@ -25,6 +25,15 @@ _BYTES_CEILING: Final = 16 * 2**20
 _BYTES_FLOOR: Final = 1_024
 
 
+#: Setting -> option of `penstock worker` that sets it.
+FLAGS: Final[Mapping[str, str]] = {
+    "url": "--url", "queues": "--queues", "processes": "--processes",
+    "concurrency": "--concurrency", "coroutines": "--coroutines", "worker_name": "--name",
+    "drain_grace": "--drain-grace", "timeout": "--timeout", "soft_timeout": "--soft-timeout",
+    "log_format": "--log-format", "log_level": "--log-level", "log_file": "--log-file",
+}  # fmt: skip
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """All settings with their values. The meaning of each stands in `SETTINGS`."""
 
@@ -65,7 +74,7 @@ class Setting(msgspec.Struct, frozen=True, kw_only=True):
     """One setting.
 
     Attributes:
-        name: as in files; flags write it with dashes.
+        name: as in files.
         component: what it belongs to: app, worker, lease, retention or log.
         kind: what a value looks like, for people.
         default: as one would write it; "" where it is worked out.
@@ -87,6 +96,11 @@ class Setting(msgspec.Struct, frozen=True, kw_only=True):
     def env(self) -> str:
         """Name of the environment variable."""
         return f"PENSTOCK_{self.name.upper()}"
+
+    @property
+    def flag(self) -> str:
+        """Name of the option of `penstock worker`, "" where there is none."""
+        return FLAGS.get(self.name, "")
 
     @property
     def field(self) -> str:
@@ -196,8 +210,8 @@ _COUNT: Final = _whole(0, 10**12)
 SETTINGS: Final[Mapping[str, Setting]] = _table(
     ("url", "app", "URL", "", "", _text,
      "broker; none: penstock.db beside the nearest penstock.toml or pyproject.toml"),
-    ("durability", "app", "local | replicated | fsync", "", "", _durability,
-     "what an accepted job survives unless its call says otherwise; none: the broker's best"),
+    ("durability", "app", "none | local | replicated | fsync", "", "", _durability,
+     "what an accepted job survives unless its call says otherwise; unset: the broker's best"),
     ("payload_bytes_max", "app", "size", str(PAYLOAD_BYTES_MAX), "bytes", _bytes,
      "arguments of one job; what is larger belongs in a file or object store"),
     ("result_bytes_max", "app", "size", str(PAYLOAD_BYTES_MAX), "bytes", _bytes,

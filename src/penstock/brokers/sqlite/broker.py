@@ -104,7 +104,9 @@ class SqliteBroker:
         """
         if durability not in _DURABILITIES:
             ways = ", ".join(_DURABILITIES)
-            raise BadSetting(f"durability {durability!r} is not to be had from sqlite: use {ways}")
+            raise BadSetting(
+                f"durability {str(durability)!r} is not to be had from sqlite: use {ways}"
+            )
         used = SystemClock() if clock is None else clock
         file = SqliteFile(Path(path).absolute(), used, busy_timeout_s=busy_timeout_s)
         file.open()
