@@ -383,3 +383,47 @@ def test_colour_is_for_terminals_and_can_be_turned_off(folder: Path) -> None:
     assert "\x1b[3" not in on_terminal(folder, "jobs", columns=120, NO_COLOR="1")
     piped = penstock("jobs", folder=folder, env={"TERM": "xterm-256color"})
     assert "\x1b" not in piped.out
+
+
+def test_a_first_worker_tells_nothing_that_did_not_happen(folder: Path) -> None:
+    """On a new file `--burst` speaks of no outage, and of no second signal where none came."""
+    ended = penstock("worker", "shop", "--burst", folder=folder)
+    assert ended.code == 0
+    assert "burst: nothing is left to do, the worker ends" in ended.err
+    assert "once more" not in ended.err
+    assert "nobody looked" not in ended.err
+
+
+FRAGILE = """
+import os, pathlib, signal
+
+from penstock import App
+
+app = App()
+mark = pathlib.Path("broken")
+if mark.exists():
+    raise RuntimeError("no such luck")
+
+
+@app.task
+def end() -> None:
+    mark.touch()
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_runner_that_cannot_import_is_told_by_that_alone(folder: Path) -> None:
+    """Its process is killed by the supervisor, and the log does not call that a crash."""
+    (folder / "shop.py").write_text(FRAGILE)
+    enqueue(folder, "shop.end")
+    log = folder / "worker.log"
+
+    def refused() -> str:
+        found = re.search(r"runner ([0-9]+) could not import", log.read_text())
+        return found[1] if found else ""
+
+    with worker(folder):
+        eventually(lambda: bool(refused()), within_s=30, what="a runner to fail at its import")
+        end = re.compile(rf"runner {refused()} (has ended|was killed)")
+        eventually(lambda: bool(end.search(log.read_text())), within_s=30, what="its end")
+    assert f"runner {refused()} was killed" not in log.read_text()

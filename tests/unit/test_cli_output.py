@@ -5,10 +5,15 @@ from __future__ import annotations
 import io
 import json
 
+import msgspec
 import pytest
 
+from penstock.cli.commands.job import fields
 from penstock.cli.output import Column, Output, printable
 from penstock.cli.times import instant, span
+from penstock.core.ids import JobId
+from penstock.core.job import Charges, JobRecord, JobSpec
+from penstock.core.lifecycle import State
 
 
 @pytest.mark.parametrize(
@@ -73,3 +78,23 @@ def test_a_table_outside_a_terminal_is_never_cut() -> None:
     assert long.startswith("a     word word")
     assert long.endswith("word end")
     assert short == "b"
+
+
+def test_a_job_is_told_in_the_number_of_its_charges() -> None:
+    """One error is no plural, and a final job has no next attempt to speak of."""
+    charges = Charges(errors=1, crashes=1, crashed_at=0, suspect=True)
+    spec = JobSpec(task="shop.add", payload=msgspec.Raw(b"[[],{}]"))
+    waiting = JobRecord(
+        id=JobId("0" * 32),
+        queue="q",
+        spec=spec,
+        state=State.QUEUED,
+        enqueued_at=0,
+        charges=charges,
+    )
+    dead = msgspec.structs.replace(waiting, state=State.DEAD, finished_at=1)
+    told = [dict(fields(record))["charged"] for record in (waiting, dead)]
+    assert told == [
+        "1 error, 1 crash, suspect: its next attempt runs alone in a child",
+        "1 error, 1 crash",
+    ]

@@ -10,6 +10,7 @@ import msgspec
 
 from penstock.cli.output import Column, Output
 from penstock.cli.times import span
+from penstock.core.wording import counted
 from penstock.errors import Unavailable
 from penstock.worker.supervisor.health import Health, health_dir, health_sockets, read_health
 
@@ -63,7 +64,8 @@ def _cells(health: Health) -> list[str]:
     running = sum(r.running for r in health.runners) + sum(
         c.job is not None for c in health.children
     )
-    runners = f"{len(health.runners)} and {len(health.children)} children"
+    children = counted(len(health.children), "child", "children")
+    runners = f"{len(health.runners)} and {children}"
     return [
         health.worker,
         str(health.pid),

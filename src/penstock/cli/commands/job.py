@@ -13,6 +13,7 @@ from penstock.cli.exits import Exit
 from penstock.cli.session import Session
 from penstock.cli.shapes import Attempt, JobDocument
 from penstock.cli.times import instant, seconds, span
+from penstock.core.wording import counted
 from penstock.errors import BadSetting
 
 if TYPE_CHECKING:
@@ -115,15 +116,16 @@ def _times(shown: JobDocument) -> Iterator[tuple[str, str]]:
 def _attempts(shown: JobDocument) -> Iterator[tuple[str, str]]:
     yield "claims", str(shown.claims)
     charged = [
-        f"{count} {name}"
-        for name, count in (
-            ("errors", shown.charges.errors),
-            ("crashes", shown.charges.crashes),
-            ("out of memory", shown.charges.ooms),
+        counted(count, one, many)
+        for one, many, count in (
+            ("error", "errors", shown.charges.errors),
+            ("crash", "crashes", shown.charges.crashes),
+            ("out of memory", "out of memory", shown.charges.ooms),
         )
         if count
     ]
-    if shown.charges.suspect:
+    # What is final has no next attempt.
+    if shown.charges.suspect and shown.finished_at is None:
         charged.append("suspect: its next attempt runs alone in a child")
     if charged:
         yield "charged", ", ".join(charged)

@@ -87,7 +87,7 @@ class Burst:
                     counted(sum(counts[queue].queued for queue in waiting), *_JOBS_WAIT),
                     ", ".join(repr(need) for need in sorted(offered)),
                 )
-            self._parts.stopping.request("burst: nothing is left to do")
+            self._parts.stopping.finish("burst: nothing is left to do, the worker ends")
 
     async def _start_runners(self) -> None:
         """Start the runners again; later each time while none of them settles anything."""

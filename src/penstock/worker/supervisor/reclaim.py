@@ -115,12 +115,15 @@ class Reclaim:
             while True:
                 answer = await self._take()
                 self.looked_at_ms = self._link.clock.boot_ms()
-                self._note_hold(answer.hold_ms)
+                began = bool(answer.hold_ms and not self.hold_ms)
+                self.hold_ms = answer.hold_ms
                 self.taken += len(answer.jobs)
                 if answer.jobs:
                     await self._settler.settle(
                         [Verdict(job, self._judge(job), job.pid) for job in answer.jobs]
                     )
+                if began:
+                    await self._tell_hold(answer.hold_ms)
                 if len(answer.jobs) < BATCH_MAX:
                     return
 
@@ -150,12 +153,12 @@ class Reclaim:
         text = f"worker {job.worker} (pid {job.pid}) went away, and nobody saw how"
         return Lost(StoredError("lost", text), alone=runs_alone(job.spec, job.charges))
 
-    def _note_hold(self, hold_ms: int) -> None:
-        if hold_ms and not self.hold_ms:
+    async def _tell_hold(self, hold_ms: int) -> None:
+        # On a new file, and wherever nothing runs, there is nothing that could be left alone.
+        if any(one.running for one in await self._link.ask(self._link.broker.counts())):
             _log.info(
                 "nobody looked for lost jobs for a while (an outage, a suspended host, or the "
                 "first worker): leases that ran out are left alone for %.1f s, so that living "
                 "workers can extend theirs",
                 hold_ms / 1000,
             )
-        self.hold_ms = hold_ms

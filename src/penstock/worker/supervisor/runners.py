@@ -219,7 +219,10 @@ class Runners:
 
 
 def _tell_end(runner: RunnerProcess, status: ExitStatus, lived_s: float) -> None:
-    if runner.end is End.STOPPED:
+    hello = runner.hello
+    is_refused = hello.done() and not hello.cancelled() and hello.result().error is not None
+    # Why a refused one was killed is told already, and it was the supervisor that did it.
+    if runner.end is End.STOPPED or is_refused:
         _log.info("runner %d has ended", runner.pid)
         return
     _log.error("runner %d %s after %.1f s (%s)", runner.pid, status, lived_s, runner.end)

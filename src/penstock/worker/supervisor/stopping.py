@@ -62,6 +62,12 @@ class Stopping:
             _log.warning("%s again: releasing all jobs now", cause)
             self.release.set()
 
+    def finish(self, cause: str) -> None:
+        """Drain by the worker's own will; nobody signalled, so nothing can come once more."""
+        if not self.drain.is_set():
+            _log.info("%s", cause)
+            self.drain.set()
+
     def set_quiet(self, is_quiet: bool) -> None:  # noqa: FBT001 - called by the event loop
         """Stop claiming, or go on."""
         if is_quiet != self.is_quiet:
