@@ -16,6 +16,11 @@ if TYPE_CHECKING:
 settings.register_profile("penstock", deadline=None, print_blob=True)
 settings.load_profile("penstock")
 
+# A shell that starts the tests in the background has them ignore SIGINT, and programs that they start
+# would inherit that and never notice Ctrl-C.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 
 @pytest.fixture(autouse=True)
 def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
