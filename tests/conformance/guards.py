@@ -4,9 +4,10 @@ A guard is the condition on a line that ends in `# Guard: NAME` (Python) or `-- 
 Lua).
 Taking it out is mechanical, so that nobody chooses what a test can see:
 
-- SQL `AND cond`, `WHERE cond`, `ELSE cond`: the condition is `OR 1`, so that it always holds and
-  parameters keep their numbers; `WHEN cond THEN x`: it is `AND 0`, so that it never does, and where
-  x is a comparison, that is `OR 1` in a second mutant; `ON CONFLICT ... DO NOTHING`: the line goes.
+- SQL `AND cond`, `WHERE cond`, `ELSE cond`: the condition is `OR TRUE`, so that it always holds and
+  parameters keep their numbers; `WHEN cond THEN x`: it is `AND FALSE`, so that it never does, and
+  where x is a comparison, that is `OR TRUE` in a second mutant; `ON CONFLICT ... DO NOTHING`: the
+  line goes.
 - Lua `if cond then` and `local x = cond`: the condition is taken out twice, as true and as false;
   `and cond` is true; `while cond do` is false; a range that ends at `int(now)` ends at '+inf'.
 - Python, an operand of a longer `and` is True, of a longer `or` False; a filter of a comprehension
@@ -106,12 +107,12 @@ def _without_line(
 
 def _sql_ways(line: str, guard: Guard) -> Iterator[str]:
     if (found := _SQL_CONDITION.match(line)) is not None:
-        yield f"{found['start']}(({found['condition']}) OR 1)"
+        yield f"{found['start']}(({found['condition']}) OR TRUE)"
     elif (found := _SQL_CASE.match(line)) is not None:
         start, condition, then, value = found["start"], found["condition"], found["then"], found[4]
-        yield f"{start}(({condition}) AND 0){then}{value}"
+        yield f"{start}(({condition}) AND FALSE){then}{value}"
         if _SQL_COMPARISON.search(value):
-            yield f"{start}{condition}{then}(({value}) OR 1)"
+            yield f"{start}{condition}{then}(({value}) OR TRUE)"
     elif _SQL_CONFLICT.match(line):
         yield ""
     else:

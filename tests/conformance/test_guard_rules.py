@@ -48,13 +48,13 @@ def test_python_guards_are_taken_out(tmp_path: Path, text: str, expected: list[s
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
-        ("AND fence = ?2", ["AND ((fence = ?2) OR 1)"]),
-        ("  WHERE closed = 1", ["WHERE ((closed = 1) OR 1)"]),
-        ("ELSE a + ?3 <= ?2", ["ELSE ((a + ?3 <= ?2) OR 1)"]),
-        ("WHEN left > 1 THEN 'blocked'", ["WHEN ((left > 1) AND 0) THEN 'blocked'"]),
+        ("AND fence = ?2", ["AND ((fence = ?2) OR TRUE)"]),
+        ("  WHERE closed = 1", ["WHERE ((closed = 1) OR TRUE)"]),
+        ("ELSE a + ?3 <= ?2", ["ELSE ((a + ?3 <= ?2) OR TRUE)"]),
+        ("WHEN left > 1 THEN 'blocked'", ["WHEN ((left > 1) AND FALSE) THEN 'blocked'"]),
         (
             "WHEN a = ?1 THEN b <= ?2",
-            ["WHEN ((a = ?1) AND 0) THEN b <= ?2", "WHEN a = ?1 THEN ((b <= ?2) OR 1)"],
+            ["WHEN ((a = ?1) AND FALSE) THEN b <= ?2", "WHEN a = ?1 THEN ((b <= ?2) OR TRUE)"],
         ),
         ("ON CONFLICT (id) DO NOTHING", [""]),
     ],
