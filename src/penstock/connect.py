@@ -22,8 +22,6 @@ FILE_DEFAULT = "penstock.db"
 _EXTRAS = {
     "redis+sentinel": "redis",
     "redis+cluster": "redis",
-    "postgres": "postgres",
-    "postgresql": "postgres",
 }
 
 
@@ -37,9 +35,10 @@ def connect(
     """Open the broker that `url` names.
 
     Args:
-        url: `sqlite:///relative.db`, `sqlite:////absolute.db`, or `memory://`.
+        url: `sqlite:///relative.db`, `sqlite:////absolute.db`, `postgresql://USER@HOST/DATABASE`,
+            or `memory://`.
         durability: class of an enqueue that asks for none; None: the broker's own default.
-        clock: the machine's unless given.
+        clock: the machine's unless given; a server has its own.
         payload_bytes_max: bytes of one payload, and of one result.
 
     Raises:
@@ -69,13 +68,31 @@ def connect(
                 f"broker URL {masked(url)!r} needs the driver of Redis: pip install penstock[redis]"
             ) from error
         return RedisBroker.open(url, durability=durability, payload_bytes_max=payload_bytes_max)
+    if kind in ("postgres", "postgresql"):
+        return _connect_postgres(url, durability, payload_bytes_max)
     if kind in _EXTRAS:
         extra = _EXTRAS[kind]
         raise BadSetting(
             f"broker URL {masked(url)!r} needs the {extra} broker, which comes with the extra "
             f"{extra!r} of a later version; use sqlite:///FILE until then"
         )
-    raise BadSetting(f"broker URL {masked(url)!r} names no broker: use sqlite:///FILE or memory://")
+    raise BadSetting(
+        f"broker URL {masked(url)!r} names no broker: use sqlite:///FILE, "
+        "postgresql://HOST/DATABASE or memory://"
+    )
+
+
+def _connect_postgres(url: str, durability: Durability | None, payload_bytes_max: int) -> Broker:
+    try:
+        from penstock.brokers.postgres import PostgresBroker
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] != "psycopg":
+            raise
+        raise BadSetting(
+            f"broker URL {masked(url)!r} needs the PostgreSQL driver: "
+            "pip install 'penstock[postgres]'"
+        ) from error
+    return PostgresBroker.open(url, durability=durability, payload_bytes_max=payload_bytes_max)
 
 
 def connect_as(settings: Settings, *, clock: Clock | None = None) -> Broker:

@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import apsw
+import psycopg
 
 from penstock.broker.protocol import Broker
-from penstock.brokers import memory, redis, sqlite
+from penstock.brokers import memory, postgres, redis, sqlite
 from penstock.core.ids import JobId
 from penstock.testing import ManualClock
 from penstock.testing.conformance import Capability
+from tests.support.postgres_server import shared_server
 from tests.support.redis_server import RedisServer
 
 #: Small, so that the cases about it stay fast.
@@ -176,3 +178,129 @@ class RedisHarness:
 
     def _set_clock(self) -> None:
         self._client.hset("penstock:test_clock", mapping={"wall": self._wall, "lease": self._lease})
+
+
+class PostgresHarness(ManualTime):
+    """Tables in the shared server, emptied for each case; the server's clock is ours to move."""
+
+    #: No BOOT_ID: the clock of leases is the server's wall clock, which goes on over a restart.
+    capabilities = frozenset(Capability) - {Capability.BOOT_ID}
+    payload_bytes_max = PAYLOAD_BYTES_MAX
+
+    def __init__(self, folder: Path, package: Any = postgres) -> None:  # noqa: ARG002 - as others
+        super().__init__()
+        self._package = package
+        self._handles: list[Broker] = []
+        self._connection = empty_tables()
+        self._show_time()
+
+    def open(self) -> Broker:
+        """Open the database once more."""
+        broker: Broker = WARM.open(self._package, self.payload_bytes_max)
+        self._handles.append(broker)
+        return broker
+
+    def advance(self, ms: int) -> None:
+        """Let time pass on the server."""
+        super().advance(ms)
+        self._show_time()
+
+    def step_wall(self, ms: int) -> None:
+        """Set the server's wall clock."""
+        super().step_wall(ms)
+        self._show_time()
+
+    def reboot(self) -> None:
+        """Nothing: no case asks for it."""
+
+    def _show_time(self) -> None:
+        self._connection.execute(
+            "UPDATE penstock.manual_clock SET wall_ms = %s, lease_ms = %s",
+            (self.clock.wall_ms(), self.clock.boot_ms()),
+        )
+
+    def poison(self, job_id: JobId, spec: bytes) -> None:
+        """Write over the stored spec."""
+        sql = "UPDATE penstock.job SET spec = %s WHERE id = %s"
+        assert self._connection.execute(sql, (spec, job_id)).rowcount == 1
+
+    def close(self) -> None:
+        """Close the handles; the tables are emptied for the next case."""
+        for broker in self._handles:
+            WARM.keep(broker)
+            broker.close()
+        self._connection.close()
+
+
+class WarmConnections:
+    """Idle connections of closed handles, for the handles of later cases.
+
+    A connection that is new to the server reads its catalogue and plans each statement anew, which
+    takes longer than most cases. Those of one package are kept: its statements are its own.
+    """
+
+    def __init__(self) -> None:
+        self._package: Any = None
+        self._facts: Any = None
+        self._idle: list[Any] = []
+
+    def open(self, package: Any, payload_bytes_max: int) -> Any:
+        """Return a handle, on warm connections if there are any."""
+        url = shared_server().url
+        if package is not self._package:
+            self.close()
+            broker = package.PostgresBroker.open(url, payload_bytes_max=payload_bytes_max)
+            self._package, self._facts = package, broker.describe()
+            return broker
+        module = package.broker
+        database = module.Database(module.read_address(url), module.ANSWER_TIMEOUT_S)
+        while self._idle:
+            database.pool.give_back(self._idle.pop())
+        return package.PostgresBroker(database, self._facts, payload_bytes_max)
+
+    def keep(self, broker: Any) -> None:
+        """Take the idle connections of a handle that is about to be closed."""
+        pool = broker._database.pool
+        if type(broker) is self._package.PostgresBroker:
+            while (connection := pool._pop()) is not None:
+                self._idle.append(connection)
+
+    def close(self) -> None:
+        """Close what is kept."""
+        while self._idle:
+            self._idle.pop().close()
+
+
+#: Of this test process.
+WARM = WarmConnections()
+
+
+def empty_tables() -> psycopg.Connection[Any]:
+    """Empty the tables of the shared server; return a connection that commits each statement.
+
+    What is made anew for each case would take most of its time.
+    """
+    connection = psycopg.connect(shared_server().url, autocommit=True)
+    found = connection.execute("SELECT to_regclass('penstock.manual_clock')").fetchone()
+    if found == (None,):
+        postgres.PostgresBroker.open(shared_server().url).close()
+        connection.execute(_MANUAL_CLOCK)
+    connection.execute(_EMPTY)
+    return connection
+
+
+_MANUAL_CLOCK = """
+CREATE TABLE penstock.manual_clock (wall_ms bigint, lease_ms bigint);
+INSERT INTO penstock.manual_clock VALUES (0, 0);
+CREATE OR REPLACE FUNCTION penstock.wall_ms() RETURNS bigint LANGUAGE sql STABLE
+AS $$ SELECT wall_ms FROM penstock.manual_clock $$;
+CREATE OR REPLACE FUNCTION penstock.lease_ms() RETURNS bigint LANGUAGE sql STABLE
+AS $$ SELECT lease_ms FROM penstock.manual_clock $$;
+"""
+_EMPTY = """
+DELETE FROM penstock.queue; DELETE FROM penstock.counter; DELETE FROM penstock.count_change;
+DELETE FROM penstock.job; DELETE FROM penstock.attempt; DELETE FROM penstock.note;
+DELETE FROM penstock.log; DELETE FROM penstock.edge; DELETE FROM penstock.key;
+DELETE FROM penstock.lease; DELETE FROM penstock.waiter;
+UPDATE penstock.reaper SET tick_lease_ms = NULL, hold_until_lease_ms = 0
+"""

@@ -12,6 +12,7 @@ from types import ModuleType
 from typing import Any
 
 import apsw
+import psycopg
 import pytest
 
 from penstock.errors import Unavailable
@@ -19,7 +20,14 @@ from penstock.testing.conformance import Case, Harness
 from tests.conformance.guards import Mutant
 
 #: A mutant that dies of these is no program: it proves nothing about the suite.
-NO_PROGRAM = (SyntaxError, ImportError, NameError, apsw.SQLError, apsw.BindingsError)
+NO_PROGRAM = (
+    SyntaxError,
+    ImportError,
+    NameError,
+    apsw.SQLError,
+    apsw.BindingsError,
+    psycopg.errors.SyntaxErrorOrAccessRuleViolation,
+)
 
 #: What Redis says of a script that is no Lua.
 NO_LUA = "Error compiling script"

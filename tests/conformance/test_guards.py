@@ -12,11 +12,16 @@ from typing import Final
 
 import pytest
 
-from penstock.brokers import memory, redis, sqlite
+from penstock.brokers import memory, postgres, redis, sqlite
 from penstock.core.lifecycle import TRANSITIONS, State
 from penstock.testing.conformance import MODULES, Case, cases
 from tests.conformance.guards import Guard, Mutant, guards_of, mutants_of
-from tests.conformance.harnesses import MemoryHarness, RedisHarness, SqliteHarness
+from tests.conformance.harnesses import (
+    MemoryHarness,
+    PostgresHarness,
+    RedisHarness,
+    SqliteHarness,
+)
 from tests.conformance.mutant import MakeHarness, first_failure, imported_copy
 from tests.support.engine_proof import proof_folder, publish
 from tests.support.redis_server import redis_server
@@ -24,7 +29,12 @@ from tests.support.redis_server import redis_server
 #: Adapter -> its package.
 ADAPTERS: Final[dict[str, Path]] = {
     name: Path(str(module.__file__)).parent
-    for name, module in (("memory", memory), ("sqlite", sqlite), ("redis", redis))
+    for name, module in (
+        ("memory", memory),
+        ("sqlite", sqlite),
+        ("redis", redis),
+        ("postgres", postgres),
+    )
 }
 
 #: Adapter -> what its store can do.
@@ -32,6 +42,7 @@ CAPABILITIES: Final = {
     "memory": MemoryHarness.capabilities,
     "sqlite": SqliteHarness.capabilities,
     "redis": RedisHarness.capabilities,
+    "postgres": PostgresHarness.capabilities,
 }
 
 #: Whether to count every case that sees a mutant, which takes minutes.
@@ -108,6 +119,7 @@ def makers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, MakeH
             "memory": MemoryHarness,
             "sqlite": SqliteHarness,
             "redis": lambda _folder, package: RedisHarness(server, package),
+            "postgres": PostgresHarness,
         }
 
 

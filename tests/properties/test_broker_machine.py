@@ -15,7 +15,7 @@ from hypothesis.stateful import invariant, run_state_machine_as_test
 
 from penstock.brokers import memory
 from tests.conformance.guards import guards_of, mutants_of
-from tests.conformance.harnesses import MemoryHarness, RedisHarness, SqliteHarness
+from tests.conformance.harnesses import MemoryHarness, PostgresHarness, RedisHarness, SqliteHarness
 from tests.conformance.mutant import NO_PROGRAM, imported_copy
 from tests.properties.broker_machine import BrokerMachine
 from tests.support.engine_proof import proof_folder, publish
@@ -41,7 +41,17 @@ class SqliteMachine(BrokerMachine):
     make_subject = SqliteHarness
 
 
-MACHINES: Final = {"memory": MemoryMachine, "sqlite": SqliteMachine}
+class PostgresMachine(BrokerMachine):
+    """The PostgreSQL broker against the memory broker."""
+
+    make_subject = PostgresHarness
+
+
+MACHINES: Final = {
+    "memory": MemoryMachine,
+    "sqlite": SqliteMachine,
+    "postgres": PostgresMachine,
+}
 
 
 def counting(machine: type[BrokerMachine], counts: Counter[str]) -> type[BrokerMachine]:

@@ -1,0 +1,77 @@
+-- settle: apply what workers decided about running jobs.
+-- cost: completions: one statement for all; per job one row and two index entries. Others: three
+-- statements more, pipelined. A job with children adds what they cost.
+
+-- name: complete
+WITH clock AS MATERIALIZED (
+  SELECT penstock.wall_ms() AS now
+), done AS (
+  UPDATE penstock.job
+  SET state = 'completed',
+    fence = NULL,
+    lease = NULL,
+    cancel_requested = FALSE,
+    finished_at = clock.now,
+    ended_at = clock.now,
+    outcome = item.outcome,
+    pid = COALESCE(item.pid, job.pid),
+    error = item.error,
+    result = item.result,
+    result_dropped = item.is_dropped,
+    result_drop_at = CASE WHEN item.result IS NOT NULL THEN clock.now + job.result_ttl_ms END
+  FROM clock, unnest(
+    %(id)s::uuid[], %(fence)s::uuid[], %(outcome)s::text[], %(pid)s::integer[],
+    %(error)s::bytea[], %(result)s::bytea[], %(is_dropped)s::boolean[]
+  ) AS item (id, fence, outcome, pid, error, result, is_dropped)
+  WHERE job.id = item.id
+  AND job.fence = item.fence -- Guard: fence of a completion
+  RETURNING job.id, job.queue, job.has_children
+), counted AS (
+  INSERT INTO penstock.count_change (queue, state, jobs)
+  SELECT moved.queue, change.state, change.jobs
+  FROM (SELECT queue, count(*) AS jobs FROM done GROUP BY queue) AS moved
+  CROSS JOIN LATERAL (VALUES ('running', -moved.jobs), ('completed', moved.jobs))
+    AS change (state, jobs)
+)
+SELECT id, has_children
+FROM done
+
+-- name: held
+SELECT
+  job.id, queue, has_children, cancel_requested, claim_number, worker, job.pid, claimed_at, need,
+  spec_need
+FROM penstock.job
+JOIN unnest(%(ids)s::uuid[], %(fences)s::uuid[]) AS item (id, fence) ON item.id = job.id
+WHERE job.fence = item.fence -- Guard: fence
+ORDER BY job.id
+FOR NO KEY UPDATE OF job
+
+-- name: finish
+UPDATE penstock.job
+SET state = %(state)s,
+  reason = %(reason)s,
+  fence = NULL,
+  lease = NULL,
+  cancel_requested = FALSE,
+  finished_at = %(now)s,
+  ended_at = %(now)s,
+  outcome = %(outcome)s,
+  pid = %(pid)s,
+  error = %(error)s,
+  charges = %(charges)s
+WHERE id = %(id)s
+
+-- name: go_on
+UPDATE penstock.job
+SET state = %(state)s,
+  fence = NULL,
+  lease = NULL,
+  ended_at = %(now)s,
+  outcome = %(outcome)s,
+  pid = %(pid)s,
+  error = %(error)s,
+  due_at = COALESCE(%(due_at)s::bigint, due_at),
+  charges = %(charges)s,
+  need = %(need)s,
+  spec_need = %(spec_need)s
+WHERE id = %(id)s

@@ -1,0 +1,101 @@
+"""What one operation sees of its transaction: statements, counters, wake-ups.
+
+All of it is pipelined: a statement goes out with the next one whose answer is asked for, or with
+COMMIT. An operation never commits: `database.py` does.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+from typing import Any, Final
+
+import psycopg
+from psycopg.rows import tuple_row
+
+from penstock.core.lifecycle import State
+
+from .connection import Connection, HexLoader
+
+Row = tuple[Any, ...]
+"""One row of an answer. Any: the statement's columns say what they are."""
+
+Parameters = Mapping[str, Any]
+"""Values of a statement's `%(name)s`."""
+
+ReadySet = tuple[int, str]
+"""(queue tag, need)."""
+
+_COUNT: Final = """
+INSERT INTO penstock.count_change (queue, state, jobs)
+SELECT * FROM unnest(%(queues)s::integer[], %(states)s::text[], %(jobs)s::bigint[])
+"""
+_NOW: Final = "SELECT penstock.wall_ms()"
+
+
+class Transaction:
+    """One operation inside a transaction.
+
+    Attributes:
+        fresh: (queue tag, need) -> jobs that became claimable here; sleepers are woken for them.
+    """
+
+    def __init__(self, connection: psycopg.Connection[Any], schema: bytes) -> None:
+        """Begin with nothing changed.
+
+        Args:
+            connection: inside a transaction; our own are in pipeline mode.
+            schema: what stands in the place of `penstock` in statements, quoted.
+        """
+        self._connection = connection
+        self._is_foreign = not isinstance(connection, Connection)
+        self._schema = schema
+        self._counts: defaultdict[tuple[int, State], int] = defaultdict(int)
+        self.fresh: defaultdict[ReadySet, int] = defaultdict(int)
+
+    @cached_property
+    def now(self) -> int:
+        """Wall time, milliseconds; one instant for all who ask here. Cost: a round trip."""
+        return int(self.rows(_NOW)[0][0])
+
+    def send(self, sql: str, values: Parameters | None = None) -> psycopg.Cursor[Row]:
+        """Send one statement, and return where its rows will be once it is through."""
+        cursor = self._connection.cursor(binary=True, row_factory=tuple_row)
+        if self._is_foreign:
+            cursor.adapters.register_loader("uuid", HexLoader)
+        return cursor.execute(qualified(sql, self._schema), values)
+
+    def rows(self, sql: str, values: Parameters | None = None) -> list[Row]:
+        """Run one statement and return all its rows."""
+        return self.send(sql, values).fetchall()
+
+    def row(self, sql: str, values: Parameters | None = None) -> Row | None:
+        """Run one statement that gives at most one row, and return it."""
+        found = self.rows(sql, values)
+        return found[0] if found else None
+
+    def each(self, sql: str, values: Iterable[Parameters]) -> None:
+        """Send one statement per item."""
+        for item in values:
+            self.send(sql, item)
+
+    def moved(self, queue: int, before: State | None, after: State | None) -> None:
+        """Count one job of `queue` out of one state and into another. None: no record."""
+        if before is not None:
+            self._counts[queue, before] -= 1
+        if after is not None:
+            self._counts[queue, after] += 1
+
+    def flush_counts(self) -> None:
+        """Send the changes of the counters so far. Called at the end of each operation."""
+        changes = [(*of, jobs) for of, jobs in self._counts.items() if jobs]
+        if changes:
+            queues, states, jobs = zip(*changes, strict=True)
+            self.send(_COUNT, {"queues": list(queues), "states": list(states), "jobs": list(jobs)})
+        self._counts.clear()
+
+
+def qualified(sql: str, schema: bytes) -> bytes:
+    """Return a statement with `schema` in the place of `penstock`."""
+    return sql.encode().replace(b"penstock.", schema + b".")

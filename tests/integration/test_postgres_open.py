@@ -1,0 +1,196 @@
+"""Opening a PostgreSQL broker: URLs, schemas, durability, and the caller's transaction."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+
+import psycopg
+import pytest
+
+from penstock.broker import requests as r
+from penstock.brokers.postgres import PostgresBroker
+from penstock.connect import connect
+from penstock.errors import BadSetting, Unavailable
+from tests.support.postgres_schema import (
+    ask,
+    counted,
+    fresh_schema,
+    new_job,
+    put,
+    schema_of,
+)
+from tests.support.postgres_server import PostgresServer, shared_server
+
+
+@pytest.fixture
+def url() -> Iterator[str]:
+    """Tables of this test's own."""
+    with fresh_schema() as found:
+        yield found
+
+
+@pytest.mark.parametrize("scheme", ["postgres", "postgresql"])
+def test_both_schemes_open_it(url: str, scheme: str) -> None:
+    """A URL of either scheme names the same jobs."""
+    with closing(connect(url)) as first, closing(connect(f"{scheme}:{url.partition(':')[2]}")) as b:
+        put(first)
+        assert counted(b).queued == 1
+
+
+def test_without_the_driver_the_way_to_it_is_named() -> None:
+    """A postgres URL without psycopg is refused with the line that installs it, and no password."""
+    program = (
+        "import sys; sys.modules['psycopg'] = None\n"
+        "from penstock.connect import connect\n"
+        "from penstock.errors import BadSetting\n"
+        "try:\n    connect('postgresql://penstock:hush@127.0.0.1/postgres')\n"
+        "except BadSetting as error:\n    print(error)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=50, check=True
+    )
+    assert "pip install 'penstock[postgres]'" in done.stdout
+    assert "hush" not in done.stdout
+
+
+def test_no_secret_is_shown() -> None:
+    """A password is in no error and in nothing that a broker says of itself."""
+    port = shared_server().port
+    with fresh_schema() as plain:
+        url = plain.replace("penstock@", "penstock:hush-%21@") + "&options=-c%20work_mem%3D64kB"
+        with closing(PostgresBroker.open(url)) as broker:
+            assert "hush" not in repr(broker.describe())
+            assert broker.describe().location.startswith(f"postgresql://penstock@127.0.0.1:{port}/")
+    for bad in (
+        f"postgresql://nobody:hush-!@127.0.0.1:{port}/postgres",
+        f"postgresql://penstock:hush-!@127.0.0.1:{port}/nowhere",
+        "postgresql://penstock:hush-%zz@127.0.0.1/postgres",
+        "postgresql://penstock:hush-!@127.0.0.1/postgres?no_such_parameter=1",
+    ):
+        with pytest.raises(BadSetting) as caught:
+            PostgresBroker.open(bad)
+        assert "hush" not in str(caught.value)
+        assert "hush" not in str(caught.value.__cause__)
+    with pytest.raises(Unavailable) as unreachable:
+        PostgresBroker.open("postgresql://penstock:hush@127.0.0.1:1/postgres?sslpassword=hush")
+    assert "hush" not in str(unreachable.value)
+
+
+def test_a_schema_of_a_newer_penstock_is_refused(url: str) -> None:
+    """What a newer version wrote is not touched."""
+    PostgresBroker.open(url).close()
+    ask(url, "UPDATE meta SET value = '99' WHERE name = 'schema_version' RETURNING value")
+    with pytest.raises(BadSetting, match="newer Penstock"):
+        PostgresBroker.open(url)
+
+
+@pytest.mark.parametrize("name", ["Upper", "a-b", 'a"b', "", "x" * 60])
+def test_a_schema_has_a_plain_name(name: str) -> None:
+    """A name that would have to be quoted is refused before anything is asked of the server."""
+    with pytest.raises(BadSetting, match="schema"):
+        PostgresBroker.open(f"postgresql://127.0.0.1:1/postgres?schema={name}")
+
+
+def test_many_may_make_the_tables_at_once(url: str) -> None:
+    """Processes that start together find one schema, made once."""
+    failures: list[Exception] = []
+
+    def open_one() -> None:
+        try:
+            PostgresBroker.open(url).close()
+        except Exception as error:  # noqa: BLE001 - told below
+            failures.append(error)
+
+    threads = [threading.Thread(target=open_one) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    assert ask(url, "SELECT value FROM meta WHERE name = 'schema_version'") == [("1",)]
+
+
+def test_a_class_that_the_server_cannot_give_is_refused(url: str) -> None:
+    """Without fsync there is no `fsync`, without a standby no `replicated`; both are told."""
+    for asked, why in ((r.Durability.FSYNC, "fsync is off"), (r.Durability.REPLICATED, "standby")):
+        with pytest.raises(BadSetting, match=why):
+            PostgresBroker.open(url, durability=asked)
+    with closing(PostgresBroker.open(url)) as broker:
+        facts = broker.describe()
+        assert facts.durability is r.Durability.LOCAL
+        assert any("fsync" in warning for warning in facts.warnings)
+        with pytest.raises(BadSetting):
+            broker.enqueue([new_job(broker)], durability=r.Durability.FSYNC)
+
+
+def test_a_server_as_it_comes_gives_fsync() -> None:
+    """A server with its own settings promises what power loss leaves, and has no warning."""
+    with closing(PostgresServer()) as server, closing(PostgresBroker.open(server.url)) as broker:
+        facts = broker.describe()
+        assert (facts.durability, facts.warnings) == (r.Durability.FSYNC, ())
+        (answer,) = broker.enqueue([new_job(broker)])
+        assert isinstance(answer, r.Accepted)
+        assert answer.durability is r.Durability.FSYNC
+
+
+def test_a_read_only_server_refuses_definitely(url: str) -> None:
+    """On a standby nothing is written, and the caller knows it."""
+    PostgresBroker.open(url).close()
+    read_only = f"{url}&options=-c%20default_transaction_read_only%3Don"
+    with (
+        closing(PostgresBroker.open(read_only)) as broker,
+        pytest.raises(Unavailable, match="read-only"),
+    ):
+        put(broker)
+
+
+def test_a_job_exists_if_the_callers_transaction_commits(url: str) -> None:
+    """With the caller's own connection a job and his rows are there together, or not at all."""
+    with closing(PostgresBroker.open(url)) as broker, closing(broker.listen()) as listener:
+        put(broker)
+        with closing(psycopg.connect(shared_server().url)) as connection:
+            answers = broker.enqueue_in(connection, [new_job(broker), new_job(broker, key="k")])
+            assert [type(answer) for answer in answers] == [r.Accepted, r.Accepted]
+            assert counted(broker).queued == 1
+            connection.rollback()
+            assert counted(broker).queued == 1
+            broker.enqueue_in(connection, [new_job(broker), new_job(broker, key="k")])
+            connection.commit()
+        assert counted(broker).queued == 3
+        assert not listener.drain()
+
+
+def test_one_key_makes_one_job_whoever_comes_first(url: str) -> None:
+    """Threads that bring the same key at once all get the same job."""
+    with closing(PostgresBroker.open(url)) as broker:
+        requests = [new_job(broker, key="k") for _ in range(8)]
+        answers: list[r.Accepted | r.Refused] = []
+        barrier = threading.Barrier(len(requests))
+
+        def enqueue(request: r.EnqueueRequest) -> None:
+            barrier.wait()
+            answers.extend(broker.enqueue([request]))
+
+        threads = [threading.Thread(target=enqueue, args=(one,)) for one in requests]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        accepted = [answer for answer in answers if isinstance(answer, r.Accepted)]
+        assert len(accepted) == len(requests)
+        assert len({answer.id for answer in accepted}) == 1
+        assert counted(broker).queued == 1
+
+
+def test_people_read_jobs_in_sql(url: str) -> None:
+    """The view `job_queue` shows queue, payload as jsonb, status, and instants as timestamptz."""
+    with closing(PostgresBroker.open(url)) as broker:
+        put(broker)
+        columns = "queue_name, payload ->> 'none', status, priority, pg_typeof(created_at)::text"
+        rows = ask(url, f"SELECT {columns}, started_at, completed_at FROM job_queue")  # noqa: S608
+        assert rows == [("q", None, "queued", 5, "timestamp with time zone", None, None)]
+        assert schema_of(url) in str(ask(url, "SELECT current_schema()"))
