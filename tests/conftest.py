@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -16,8 +17,8 @@ if TYPE_CHECKING:
 settings.register_profile("penstock", deadline=None, print_blob=True)
 settings.load_profile("penstock")
 
-# A shell that starts the tests in the background has them ignore SIGINT, and programs that they start
-# would inherit that and never notice Ctrl-C.
+# A shell that starts the tests in the background has them ignore SIGINT, and what they start would
+# inherit that and never notice Ctrl-C.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
