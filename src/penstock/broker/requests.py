@@ -35,7 +35,9 @@ class Durability(StrEnum):
     NONE = "none"
     """Nothing: the memory broker."""
     LOCAL = "local"
-    """The death of any process. SQLite: synchronous NORMAL; power loss may take the last writes."""
+    """The death of any process that uses the broker. Power loss may take the last writes, and the
+    crash of a server what it had not written yet: the layout page of each store says how much.
+    """
     REPLICATED = "replicated"
     """The death of the broker's primary."""
     FSYNC = "fsync"
