@@ -112,8 +112,8 @@ def test_a_damaged_file_is_refused_at_the_start(tmp_path: Path) -> None:
 @pytest.mark.parametrize("path", ["/proc/jobs.db", f"/proc/{'x' * 300}.db"])
 def test_a_path_that_cannot_be_opened_is_refused_at_the_start(tmp_path: Path, path: str) -> None:
     """A file that can never be made is refused like a folder that is not there."""
-    with Supervised(tmp_path, url=f"sqlite:///{path}") as site:
-        worker = site.start()
+    with Supervised(tmp_path) as site:
+        worker = site.start(url=f"sqlite:///{path}")
         assert worker.wait_exit(SOON_S) == EXIT_REFUSED, worker.report()
         assert path in worker.log(), worker.report()
 
