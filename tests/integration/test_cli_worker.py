@@ -283,7 +283,7 @@ def test_what_children_have_settled_shows(folder: Path) -> None:
 def settled_in_table(folder: Path) -> int:
     """Return what `doctor --worker` shows of its one worker as settled."""
     shown = penstock("doctor", "--worker", folder=folder).out
-    row = re.search(r"(\d+) +\d+ and \d+ children", shown)
+    row = re.search(r"(\d+) +\d+ and \d+ (?:child|children)", shown)
     assert row is not None, shown
     return int(row[1])
 
