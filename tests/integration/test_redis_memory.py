@@ -53,13 +53,13 @@ def test_a_full_server_is_drained(full: tuple[RedisServer, PortActor]) -> None:
     """Enqueue is refused for now, everything that ends jobs goes on, and then there is room."""
     server, actor = full
     for _ in range(10):
-        actor.put(200)
+        actor.put(400)
     lease = actor.lease()
     fill(server, 100_000)
     with pytest.raises(QueueFull, match=r"memory is full .*, nothing was written") as caught:
         actor.put()
     assert caught.value.retry_after_s > 0
-    assert actor.broker.counts()[0].queued == 2_000
+    assert actor.broker.counts()[0].queued == 4_000
     taken = list(actor.broker.claim(actor.claim_request(lease, limit=6)).jobs)
     assert actor.broker.extend([lease], ttl_ms=60_000).lost == ()
     applied = actor.broker.settle(one_of_each(taken))

@@ -6,6 +6,7 @@ import signal
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -230,13 +231,23 @@ def opened(
 
 
 def wait_replica(server: RedisServer) -> None:
-    """Return once a replica follows the server."""
+    """Return once a replica follows the server: it has confirmed a write.
+
+    One that is only told to be online may still load what it was sent.
+    """
     with closing(server.client()) as client:
         eventually(
-            lambda: "online" in str(client.info("replication").get("slave0")),
+            lambda: confirmed_write(client),
             within_s=20,
-            what="the replica to be online",
+            what="the replica to confirm a write",
         )
+
+
+def confirmed_write(client: Any) -> bool:
+    """Return whether a replica has what is written now."""
+    client.set("probe", 1)
+    client.delete("probe")
+    return bool(client.wait(1, 500) == 1)
 
 
 def accepted(broker: RedisBroker, request: r.EnqueueRequest) -> list[r.Accepted]:

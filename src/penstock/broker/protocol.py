@@ -286,6 +286,14 @@ class Broker(Enqueuer, Claimer, Maintainer, Inspector, Operator, Protocol):
 class AsyncBroker(Protocol):
     """The whole port for event loops: the same verbs, awaited. See `Broker` for their contracts."""
 
+    @property
+    def rounds_at_once(self) -> int:
+        """How many rounds of settlements and claims a runner keeps under way.
+
+        More than one where the store works on a call while the loop goes on.
+        """
+        ...
+
     async def register(self, queues: Sequence[str], /) -> Mapping[str, int]:
         """Await the twin of `Broker.register`."""
         ...

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from penstock.broker.protocol import Broker, Enqueuer
     from penstock.broker.requests import EnqueueRequest
-    from penstock.client.faces import Face
+    from penstock.client.faces import Face, Faces
     from penstock.client.loops import LoopClient, LoopClients
     from penstock.core.ids import JobId
     from penstock.core.job import JobRecord
@@ -64,7 +64,7 @@ class Client:
         self._tags: dict[str, int] = {}
         self._ids = JobIds()
         self._opening = PerProcess(threading.Lock)
-        self._face: Face | None = None
+        self._faces: Faces | None = None
         self._loops: LoopClients | None = None
         self._pause: Callable[[float], None] = time.sleep
 
@@ -111,25 +111,22 @@ class Client:
         before, self._attached = self._attached, enqueuer
         self._tags = {}
         self._pause = pause
-        self._face = self._loops = None
+        self._faces = self._loops = None
         return before
 
     def face(self) -> Face:
-        """Return the face of the broker for event loops; all loops of a process share it."""
-        if self._face is None:
-            from penstock.broker.threaded import ThreadedBroker
-            from penstock.client.faces import ThreadFace
+        """Return a face of the broker for the running loop."""
+        if self._faces is None:
+            from penstock.client.faces import Faces
 
-            enqueuer = self.enqueuer
-            is_whole = hasattr(enqueuer, "peek")
-            self._face = ThreadedBroker(whole(enqueuer)) if is_whole else ThreadFace(enqueuer)
-        return self._face
+            self._faces = Faces(self.enqueuer)
+        return self._faces.face()
 
     def close(self) -> None:
         """Close the app's own broker; the next call opens it again."""
         with self._opening.value():
             broker, self._broker = self._broker, None
-            self._face = self._loops = None
+            self._faces = self._loops = None
             self._tags = {}
         if broker is not None:
             broker.close()

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
+from penstock.broker.threaded import HasLoopFace, ThreadedBroker
 from penstock.client.drive import whole
 
 if TYPE_CHECKING:
@@ -78,3 +79,25 @@ class ThreadFace:
     async def cancel(self, ids: Sequence[JobId], /) -> Sequence[CancelAnswer]:
         """Cancel jobs."""
         return await asyncio.to_thread(whole(self._enqueuer).cancel, ids)
+
+
+class Faces:
+    """The faces of one enqueuer: one for each loop, or one over a thread that all loops share.
+
+    Args:
+        enqueuer: a broker, or as little as an enqueuer.
+    """
+
+    def __init__(self, enqueuer: Enqueuer) -> None:
+        self._enqueuer = enqueuer
+        self._shared: Face | None = None
+
+    def face(self) -> Face:
+        """Return a face for the running loop."""
+        enqueuer = self._enqueuer
+        if isinstance(enqueuer, HasLoopFace):
+            return enqueuer.loop_face()
+        if self._shared is None:
+            is_whole = hasattr(enqueuer, "peek")
+            self._shared = ThreadedBroker(whole(enqueuer)) if is_whole else ThreadFace(enqueuer)
+        return self._shared

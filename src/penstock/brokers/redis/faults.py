@@ -8,6 +8,16 @@ from redis import exceptions as e
 
 from penstock.errors import BrokerError, OutcomeUnknown, QueueFull, Unavailable
 
+
+class Reply(Exception):
+    """A reply that is an error, as a connection of an event loop has it: the server's own text."""
+
+    @property
+    def is_no_script(self) -> bool:
+        """Whether the server does not have the script."""
+        return str(self).startswith("NOSCRIPT")
+
+
 #: Errors of redis-py that are replies of the server, whose first word it takes away: -> that word.
 #: Some of them count as broken connections there, though the server told that it wrote nothing.
 _WORDS: Final = (

@@ -5,8 +5,8 @@ transitions: none.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Final
+from collections.abc import Callable, Generator, Iterator, Sequence
+from typing import Any, Final, TypeVar
 
 import msgspec
 
@@ -18,13 +18,15 @@ from penstock.core.lifecycle import State
 
 from .stored import Attempt, End, attempt_of, end_of, job_id_of, kept_attempt, split_spec
 
+Q = TypeVar("Q")
+
 _MORE: Final = msgspec.json.Decoder(dict[str, Any])
 _OWNER: Final = msgspec.json.Decoder(Owner)
 #: Records of one call of a listing: bounds how long the server is held up.
 _PAGE: Final = 100
 _EDGE_BYTES: Final = 17
-#: Bytes of fence and lease before the tail of a running job.
-_HOLD_BYTES: Final = 32
+#: Bytes of fence, lease and rank before the tail of a running job.
+_HOLD_BYTES: Final = 39
 
 
 def status_of(job_id: JobId, answer: Sequence[Any] | None) -> JobStatus | None:
@@ -106,16 +108,21 @@ def _attempts(
     return tuple(attempts[-ATTEMPTS_KEPT:])
 
 
+def records_of(answers: Sequence[Any]) -> list[JobRecord]:
+    """Return everything that is known of several jobs."""
+    return [record_of(answer) for answer in answers]
+
+
 def list_jobs(
-    read: Callable[[int, JobId | None], Sequence[Any]],
+    question: Callable[[int, JobId | None], Q],
     where: JobFilter,
     limit: int,
     before: JobId | None,
-) -> JobPage:
-    """Return the jobs that match, newest id first.
+) -> Generator[Q, Sequence[JobRecord], JobPage]:
+    """Look for the jobs that match, newest id first.
 
     Args:
-        read: returns so many records below an id, newest first.
+        question: asks for so many records below an id, newest first.
         where: the filter.
         limit: of the page.
         before: only ids below it.
@@ -124,7 +131,7 @@ def list_jobs(
     """
     found: list[JobRecord] = []
     while True:
-        records = [record_of(answer) for answer in read(_PAGE, before)]
+        records = yield question(_PAGE, before)
         for record in records:
             if not _matches(record, where):
                 continue

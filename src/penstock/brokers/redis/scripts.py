@@ -1,6 +1,6 @@
 """The Lua of the adapter: `lua/VERB.lua`, put together with what each verb builds on.
 
-A script is `clock`, `store`, the files it needs, and one line that calls what they define. Scripts
+A script is `clock`, `base`, the files it needs, and one line that calls what they define. Scripts
 and not Functions, so that workers of two versions can share a server (design.md §5).
 """
 
@@ -13,25 +13,33 @@ from typing import Final
 #: Source of time in a script: the server's clock. Tests put another one in its place.
 SERVER_CLOCK: Final = "clock"
 
-#: Verb -> (files after `store`, the line that makes the answer, whether it runs on a full server).
-#: What ends jobs or keeps leases must run on a full server, or it could never be drained.
+#: What every script that reads a job, or moves one, is built on.
+_JOBS: Final = ("pages", "sleepers", "job")
+#: The same, and what a job's end does to its children.
+_ENDS: Final = (*_JOBS, "family")
+
+#: Script -> (files after `clock` and `base`, the line that makes the answer, whether it runs on a
+#: full server). What ends jobs or keeps leases must run there, or it could never be drained. Each
+#: file costs a microsecond or so at every call, so that the quick way in has a script of its own.
 _PARTS: Final[dict[str, tuple[tuple[str, ...], str, bool]]] = {
     "register": (("register",), "", True),
-    "enqueue": (("enqueue",), "", False),
+    "tags": ((), "return redis.call('HGETALL', root .. ':queues')", True),
+    "enqueue": ((*_JOBS, "enqueue"), "return enqueue()", False),
+    "enqueue_special": ((*_ENDS, "enqueue", "special"), "return enqueue()", False),
     "claim": (
-        ("promote", "claim"),
+        (*_JOBS, "promote", "claim"),
         "local answer = claim(read_claim()) flush() return answer",
         True,
     ),
     "settle": (
-        ("settle",),
-        "local answer = settle(read_settlements()) flush() return answer",
+        (*_ENDS, "settle"),
+        "local answer = settle() flush() return answer",
         True,
     ),
     "cycle": (
-        ("promote", "settle", "claim"),
+        (*_ENDS, "promote", "settle", "claim"),
         (
-            "local applied = settle(read_settlements()) "
+            "local applied = settle() "
             "local answer = claim(read_claim()) flush() return {applied, answer}"
         ),
         True,
@@ -39,9 +47,9 @@ _PARTS: Final[dict[str, tuple[tuple[str, ...], str, bool]]] = {
     "open_lease": (("lease",), "return open_lease()", True),
     "extend": (("lease",), "return extend()", True),
     "close_leases": (("lease",), "return close_leases()", True),
-    "note": (("note",), "", False),
+    "note": ((*_JOBS, "note"), "", False),
     "promote": (
-        ("promote",),
+        (*_JOBS, "promote"),
         (
             "local limit, from = number(), {} "
             "while at < #ARGV do from[#from + 1] = queue_named(arg()) end "
@@ -49,20 +57,20 @@ _PARTS: Final[dict[str, tuple[tuple[str, ...], str, bool]]] = {
         ),
         True,
     ),
-    "expire": (("expire",), "", True),
-    "reclaim": (("promote", "claim", "reclaim"), "", True),
-    "prune": (("forget", "prune"), "", True),
-    "cancel": (("cancel",), "", True),
-    "requeue": (("requeue",), "", True),
-    "delete": (("forget", "delete"), "", True),
-    "pause": (("pause",), "", True),
-    "forget_token": ((), "take_token(arg()) return 1", True),
-    "peek": (("inspection",), "return each(status_of)", True),
-    "get": (("inspection",), "return each(record_of)", True),
-    "list_jobs": (("inspection",), "return listing()", True),
-    "counts": (("inspection",), "return counts()", True),
-    "needs": (("inspection",), "return needs()", True),
-    "leases": (("inspection",), "return leases()", True),
+    "expire": ((*_ENDS, "expire"), "", True),
+    "reclaim": ((*_JOBS, "promote", "claim", "reclaim"), "", True),
+    "prune": ((*_ENDS, "forget", "prune"), "", True),
+    "cancel": ((*_ENDS, "cancel"), "", True),
+    "requeue": ((*_ENDS, "requeue"), "", True),
+    "delete": ((*_ENDS, "forget", "delete"), "", True),
+    "pause": (("sleepers", "pause"), "", True),
+    "forget_token": (("sleepers",), "take_token(arg()) return 1", True),
+    "peek": ((*_ENDS, "inspection"), "return each(status_of)", True),
+    "get": ((*_ENDS, "inspection"), "return each(record_of)", True),
+    "list_jobs": ((*_ENDS, "inspection"), "return listing()", True),
+    "counts": ((*_ENDS, "inspection"), "return counts()", True),
+    "needs": ((*_ENDS, "inspection"), "return needs()", True),
+    "leases": ((*_ENDS, "inspection"), "return leases()", True),
 }
 
 
@@ -84,12 +92,12 @@ class Script:
 
 
 def read_scripts(clock: str | None = None) -> dict[str, Script]:
-    """Return every script by verb.
+    """Return every script by name: a verb, or a quick or full variant of one.
 
     Args:
         clock: Lua that defines `wall_ms` and `lease_ms`; None: the server's clock.
     """
-    start = (_read("clock") if clock is None else clock) + _read("store")
+    start = (_read("clock") if clock is None else clock) + _read("base")
     return {
         verb: Script(verb, _whole(start, parts, last, runs_when_full=runs_when_full))
         for verb, (parts, last, runs_when_full) in _PARTS.items()

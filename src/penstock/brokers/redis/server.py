@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Sequence
-from typing import Any, Final, Protocol, cast
+from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 from redis import ConnectionPool
 from redis import exceptions as e
@@ -15,7 +16,9 @@ from penstock.broker.urls import masked
 from penstock.errors import BadSetting, WrongContext
 
 from . import faults
-from .scripts import Script
+
+if TYPE_CHECKING:
+    from .verbs import Question
 
 #: Seconds to reach the server, and for each answer: a producer learns within 1 s that it is gone.
 CONNECT_TIMEOUT_S: Final = 0.3
@@ -56,15 +59,21 @@ class Server:
     Args:
         url: `redis://`, `rediss://` or `unix://`, as redis-py reads it.
         answer_timeout_s: for each answer.
+
+    Attributes:
+        where: the URL without its password.
+        is_encrypted: connections use TLS.
+        answer_timeout_s: for each answer.
     """
 
     def __init__(self, url: str, *, answer_timeout_s: float = ANSWER_TIMEOUT_S) -> None:
         self.where = masked(url)
+        self.is_encrypted = url.startswith("rediss:")
+        self.answer_timeout_s = answer_timeout_s
         self._is_closed = False
         # Half the wait for the answer: the server looks only ten times a second who waits too long.
         self._wait_ms = int(answer_timeout_s * 500)
         self._url = url
-        self._answer_timeout_s = answer_timeout_s
         self._pool = self._new_pool()
         self._pid = os.getpid()
 
@@ -73,7 +82,7 @@ class Server:
             return ConnectionPool.from_url(
                 self._url,
                 socket_connect_timeout=CONNECT_TIMEOUT_S,
-                socket_timeout=self._answer_timeout_s,
+                socket_timeout=self.answer_timeout_s,
                 retry=Retry(NoBackoff(), 0),
                 protocol=2,
             )
@@ -84,23 +93,12 @@ class Server:
                 " rediss://... or unix://PATH?db=DB, with special characters percent-encoded"
             ) from None
 
-    def run(
-        self,
-        script: Script,
-        root: str,
-        words: Sequence[Word],
-        *,
-        writes: bool = True,
-        is_copied: bool = False,
-    ) -> Any:
-        """Run a script and return its answer. Any: the script decides; its caller knows.
+    def run(self, root: str, question: Question[Any]) -> Any:
+        """Run a script and return its answer as it comes. Any: the script decides.
 
         Args:
-            script: what to run.
             root: root of its keys.
-            words: its arguments.
-            writes: whether it may have written something where its answer is lost.
-            is_copied: whether to wait until a replica has what stands on the server after it.
+            question: what to run, with what.
 
         Raises:
             Unavailable: nothing was written.
@@ -108,19 +106,18 @@ class Server:
             OutcomeUnknown: it was sent and not answered, only where it `writes`; or it was written
                 and no replica told in time that it has it.
         """
+        script, writes = question.script, question.writes
         connection = self.connection()
         try:
             try:
-                answer = self._ask(
-                    connection, ("EVALSHA", script.sha, 1, root, *words), writes=writes
-                )
+                words = ("EVALSHA", script.sha, 1, root, *question.words)
+                answer = self._ask(connection, words, writes=writes)
             except e.NoScriptError:
-                answer = self._ask(
-                    connection, ("EVAL", script.text, 1, root, *words), writes=writes
-                )
+                words = ("EVAL", script.text, 1, root, *question.words)
+                answer = self._ask(connection, words, writes=writes)
             # A repeat that writes nothing waits too: for all that the server wrote before.
             wait = ("WAIT", 1, self._wait_ms)
-            if is_copied and self._ask(connection, wait, writes=True) < 1:
+            if question.is_copied and self._ask(connection, wait, writes=True) < 1:
                 raise faults.not_replicated(self.where)
             return answer
         except faults.REPLIES as error:
@@ -157,6 +154,19 @@ class Server:
             raise faults.refused(error, self.where) from error
         except (e.RedisError, OSError) as error:
             raise faults.not_reached(error, self.where) from error
+
+    def connected_socket(self) -> socket.socket:
+        """Return a connected and greeted socket, to be closed by the caller.
+
+        Raises:
+            Unavailable: the server cannot be reached.
+            WrongContext: the broker was closed.
+        """
+        connection = self.connection()
+        sock, connection._sock = connection._sock, None  # noqa: SLF001 - no other way
+        self.give_back(connection)
+        taken: socket.socket = sock
+        return taken
 
     def check_open(self) -> None:
         """Refuse calls on a closed broker.

@@ -6,7 +6,7 @@ transitions: see lua/settle.lua.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, NamedTuple, cast
 
 import msgspec
 
@@ -14,9 +14,17 @@ from penstock.core import settlement as s
 from penstock.core.job import NO_CHARGES, Charges
 
 from .server import Word
-from .stored import blob_of, error_text, to_raw
+from .stored import blob_of, error_text, tag_of, to_raw, to_short
+
+_Other = s.Retry | s.Snooze | s.Release | s.Bury | s.Cancel
 
 _ENCODE: Final = msgspec.json.encode
+#: A letter of the script -> what became of a completion.
+_LETTERS: Final = {
+    ord("a"): s.Applied.APPLIED,
+    ord("d"): s.Applied.RESULT_DROPPED,
+    ord("s"): s.Applied.STALE,
+}
 _KINDS: Final = {
     s.Retry: "retry",
     s.Snooze: "snooze",
@@ -26,46 +34,78 @@ _KINDS: Final = {
 }
 
 
-def words_of(settlements: Sequence[s.Settlement], result_bytes_max: int) -> list[Word]:
-    """Return the arguments of the script."""
-    words: list[Word] = [len(settlements)]
-    for item in settlements:
-        if isinstance(item, s.Complete):
-            words += _completion(item, result_bytes_max)
+class Words(NamedTuple):
+    """The arguments of the script, and how its answer is read.
+
+    Attributes:
+        places: of each group of completions, where its jobs stand among the settlements.
+        others: where all other settlements stand.
+        too_large: where the results stand that were over the cap, and were not sent.
+    """
+
+    words: list[Word]
+    places: list[list[int]]
+    others: list[int]
+    too_large: frozenset[int]
+
+
+def words_of(settlements: Sequence[s.Settlement], result_bytes_max: int) -> Words:
+    """Return the arguments of the script: completions by queue and id, then all others."""
+    by_tag: dict[str, list[int]] = {}
+    others: list[int] = []
+    too_large: set[int] = set()
+    for place, item in enumerate(settlements):
+        if type(item) is s.Complete:
+            by_tag.setdefault(tag_of(item.id), []).append(place)
         else:
-            words += _other(item)
-    return words
+            others.append(place)
+    words: list[Word] = [len(by_tag)]
+    for tag, places in by_tag.items():
+        # The script puts them into an ordered index.
+        places.sort(key=lambda place: settlements[place].id)
+        words += (bytes.fromhex(tag), len(places))
+        for place in places:
+            item = cast("s.Complete", settlements[place])
+            if (
+                item.result is not None and len(item.result) > result_bytes_max
+            ):  # Guard: result fits
+                too_large.add(place)
+            words += (
+                to_short(item.id) + to_raw(item.fence),
+                _body(item, too_large=place in too_large),
+            )
+    words.append(len(others))
+    for place in others:
+        words += _other(cast("_Other", settlements[place]))
+    return Words(words, list(by_tag.values()), others, frozenset(too_large))
 
 
-def applied_of(
-    settlements: Sequence[s.Settlement], answers: Sequence[bytes], result_bytes_max: int
-) -> list[s.Applied]:
+def applied_of(asked: Words, answers: Sequence[bytes]) -> list[s.Applied]:
     """Return what became of each."""
-    return [
-        _applied(item, answer, result_bytes_max)
-        for item, answer in zip(settlements, answers, strict=True)
-    ]
-
-
-def _applied(item: s.Settlement, answer: bytes, result_bytes_max: int) -> s.Applied:
-    applied = s.Applied(answer.decode())
-    if applied is s.Applied.APPLIED and isinstance(item, s.Complete):
-        return applied if _fits(item, result_bytes_max) else s.Applied.RESULT_DROPPED
+    applied = [s.Applied.APPLIED] * (len(asked.others) + sum(map(len, asked.places)))
+    for places, letters in zip(asked.places, answers, strict=False):
+        if letters.count(b"a") == len(places):
+            continue
+        for place, letter in zip(places, letters, strict=True):
+            applied[place] = _LETTERS[letter]
+    for place, word in zip(asked.others, answers[len(asked.places) :], strict=True):
+        applied[place] = s.Applied(word.decode())
+    for place in asked.too_large:
+        if applied[place] is s.Applied.APPLIED:
+            applied[place] = s.Applied.RESULT_DROPPED
     return applied
 
 
-def _completion(item: s.Complete, result_bytes_max: int) -> tuple[Word, ...]:
-    fits = _fits(item, result_bytes_max)
-    result = item.result if fits and item.result is not None else b""
-    blob = blob_of(item.pid, item.outcome, error_text(item.error), dropped=not fits, result=result)
-    return ("complete", to_raw(item.id), to_raw(item.fence), blob, int(bool(result)))
+def _body(item: s.Complete, *, too_large: bool) -> bytes:
+    """Return whether there is a result, and what is kept."""
+    result = b"" if too_large or item.result is None else item.result
+    if item.pid is None and item.error is None and not too_large:
+        return b"%d;%b;0;0;%b" % (bool(result), item.outcome.encode(), result)
+    blob = blob_of(item.pid, item.outcome, error_text(item.error), dropped=too_large, result=result)
+    return b"%d%b" % (bool(result), blob)
 
 
-def _fits(item: s.Complete, result_bytes_max: int) -> bool:
-    return item.result is None or len(item.result) <= result_bytes_max  # Guard: result fits
-
-
-def _other(item: s.Retry | s.Snooze | s.Release | s.Bury | s.Cancel) -> tuple[Word, ...]:
+def _other(item: _Other) -> tuple[Word, ...]:
     delay_ms = item.delay_ms if isinstance(item, s.Retry | s.Snooze) else 0
     reason = item.reason.value if isinstance(item, s.Bury | s.Cancel) else ""
     need = "" if isinstance(item, s.Bury | s.Cancel) else (item.need or "")

@@ -20,10 +20,15 @@ _STATES: Final = {
 }
 
 
+#: Head of a spec in which all that scripts read is as usual.
+PLAIN: Final = b"."
+#: Characters of an id in hexadecimal before and after the tag of its queue.
+_TAG: Final = slice(16, 20)
+
+
 class Attempt(NamedTuple):
     """What a running or final job keeps of its last attempt."""
 
-    arrival: int
     claimed_at: int
     number: int
     pid: int
@@ -52,8 +57,20 @@ class End(NamedTuple):
 def head_of(spec: JobSpec) -> bytes:
     """Return the part of a stored spec that scripts read, up to the instant of enqueue.
 
-    What is as usual is left out: each byte is one for every job.
+    What is as usual is left out, all of it where possible: each byte is one for every job.
     """
+    if (
+        spec.result_ttl_ms is None
+        and spec.priority == PRIORITY_DEFAULT
+        and spec.need == SHARED
+        and spec.expires_ms is None
+    ):
+        return PLAIN
+    return full_head_of(spec)
+
+
+def full_head_of(spec: JobSpec) -> bytes:
+    """Return the same with every part in its place, which a due time can follow."""
     ttl = "" if spec.result_ttl_ms is None else spec.result_ttl_ms
     expires = "" if spec.expires_ms is None else spec.expires_ms
     priority = "" if spec.priority == PRIORITY_DEFAULT else spec.priority
@@ -63,12 +80,17 @@ def head_of(spec: JobSpec) -> bytes:
 
 def split_spec(job_id: JobId, stored: bytes) -> tuple[int, int | None, bytes]:
     """Return (instant of enqueue, due at, the spec as JSON) of a stored spec."""
+    if stored[:1] == PLAIN:
+        later, json = stored[1:].split(b";", 1)
+        return enqueued_at_of(job_id) + int(later), None, json
     _ttl, _priority, _need, _expires, later, due, json = stored.split(b";", 6)
     return enqueued_at_of(job_id) + int(later), int(due) if due else None, json
 
 
 def json_of(stored: bytes) -> bytes:
     """Return the spec as JSON, empty where it cannot be read."""
+    if stored[:1] == PLAIN:
+        return stored.partition(b";")[2]
     parts = stored.split(b";", 6)
     return parts[6] if len(parts) == 7 else b""  # noqa: PLR2004 - the parts of a stored spec
 
@@ -77,8 +99,8 @@ def attempt_of(tail: bytes) -> Attempt | None:
     """Return the attempt that a tail tells of; None: there was none."""
     if not tail:
         return None
-    _ttl, arrival, claimed_at, number, pid, worker = tail.split(b";", 5)
-    return Attempt(int(arrival), int(claimed_at), int(number), int(pid), worker.decode())
+    number, _ttl, claimed_at, pid, worker = tail.split(b";", 4)
+    return Attempt(int(claimed_at), int(number), int(pid), worker.decode())
 
 
 def blob_of(pid: int | None, outcome: str, error: bytes, *, dropped: bool, result: bytes) -> bytes:
@@ -138,3 +160,19 @@ def to_raw(hexadecimal: str) -> bytes:
 def job_id_of(raw: bytes) -> JobId:
     """Return a stored id."""
     return JobId(raw.hex())
+
+
+def tag_of(hexadecimal: str) -> str:
+    """Return the tag of the queue that an id carries, in hexadecimal."""
+    return hexadecimal[_TAG]
+
+
+def to_short(hexadecimal: str) -> bytes:
+    """Return an id as it stands in the keys of its queue: without the tag, 14 bytes."""
+    return bytes.fromhex(hexadecimal[: _TAG.start] + hexadecimal[_TAG.stop :])
+
+
+def whole_id(short: bytes, tag: str) -> JobId:
+    """Return the id that stands without its tag in the keys of a queue."""
+    text = short.hex()
+    return JobId(text[: _TAG.start] + tag + text[_TAG.start :])

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from penstock.broker.protocol import AsyncBroker
-from penstock.broker.threaded import ThreadedBroker
+from penstock.broker.threaded import loop_face
 from penstock.config.settings import Settings
 from penstock.connect import connect_as
 from penstock.core.ids import AttemptKey
@@ -179,7 +179,7 @@ async def _open_broker(plan: WorkerPlan, settings: Settings, stopping: Stopping)
             if stopping.drain.is_set():
                 raise StopAsked from error
             continue
-        return ThreadedBroker(broker)
+        return loop_face(broker)
 
 
 async def end_runners(runners: list[RunnerProcess]) -> None:

@@ -25,9 +25,9 @@ local function cancel(id)
   end
   if job.run then -- Guard: a running job is only asked
     local lease = lease_key(lease_of(job.run))
-    job.more.n = job.more.n or attempt_of(string.sub(job.run, 33)).n
+    job.more.n = job.more.n or attempt_of(job.run).n
     job.more.cancel = true
-    keep_more(job.queue, id, job.more)
+    keep_more(job.queue, job.short, job.more)
     redis.call('HSET', lease .. ':cancels', id, fence_of(job.run))
     local token = redis.call('HGET', lease, 'token')
     if token and token ~= '' then

@@ -5,66 +5,150 @@
 --     scheduled --due--> queued
 --     retrying --due--> queued
 --
--- cost: about a dozen commands, whatever the backlog and the batch; jobs past their deadline that
--- stand before the last one taken cost one entry each.
+-- cost: some twenty commands, whatever the backlog and the batch, and one more for each offered set;
+-- jobs past their deadline that stand before the last one taken cost one each.
 
+-- What a priority band spans in a rank (core/rank.py).
+local BAND = 281474976710656
 -- Seconds for which a repeat of a claim is known.
 local REPEAT_S = 600
 
--- A walk along one ready set, a few entries ahead.
-local function new_walk(queue, need, chunk, has_deadlines)
-  local walk = {queue = queue, need = need, next = 0, chunk = chunk, place = 1, entries = {}}
-  function walk.head(now)
-    while true do
-      if walk.place > #walk.entries then
-        if walk.ended then
-          return nil
-        end
-        walk.entries = redis.call('ZRANGE', queue.ready .. need, walk.next, walk.next + walk.chunk - 1, 'WITHSCORES')
-        walk.next = walk.next + walk.chunk
-        walk.place = 1
-        walk.ended = #walk.entries < 2 * walk.chunk
-        if #walk.entries == 0 then
-          return nil
-        end
-      end
-      local id, rank = walk.entries[walk.place], tonumber(walk.entries[walk.place + 1])
-      local late = has_deadlines and redis.call('ZSCORE', queue.deadline, id)
+-- What a claim must know of a lease; nil unless it is known, not closed, and has time left.
+local function good_lease(id)
+  local found = redis.call('HMGET', lease_key(id), 'expires', 'closed', 'queues', 'pid', 'worker')
+  if not found[1] then
+    return nil
+  end
+  if found[2] == '1' then -- Guard: lease is open
+    return nil
+  end
+  if tonumber(found[1]) <= lease_ms() then -- Guard: lease has time left
+    return nil
+  end
+  return {id = id, queues = found[3], pid = found[4], worker = found[5]}
+end
+
+local function is_for(lease, name)
+  return string.find(lease.queues, '\n' .. name .. '\n', 1, true) ~= nil
+end
+
+-- A walk along one ready set, page by page. `entry` is the best one that was not taken; `rank` and
+-- `tie` are what walks are compared by: rank, then the part of the id that rises with time.
+
+-- Read on: the rest of the page, or the next one.
+local function read_on(walk)
+  local page = walk.page
+  if not page or page.is_read then
+    local name = next_page(walk.index, page and page.name)
+    if not name then
+      walk.entries = nil
+      return
+    end
+    page = {name = name, key = page_key(walk.index, name), taken = {}, count = 0}
+    walk.page = page
+    walk.pages[#walk.pages + 1] = page
+  end
+  -- One more than may be wanted tells whether there are more.
+  walk.entries = redis.call('ZRANGE', page.key, page.count, page.count + walk.chunk)
+  page.is_read = #walk.entries <= walk.chunk
+  page.count = page.count + #walk.entries
+  walk.place = 1
+end
+
+-- Go to the next entry whose job may start.
+local function step(walk, now)
+  walk.place = walk.place + 1
+  while walk.entries do
+    local entry = walk.entries[walk.place]
+    if not entry then
+      read_on(walk)
+    else
+      local late = walk.deadline and redis.call('ZSCORE', walk.deadline, string.sub(entry, 8))
       if not late or tonumber(late) > now then -- Guard: deadline
-        return id, rank
+        walk.entry = entry
+        walk.rank = string.byte(entry) * BAND + number_at(entry, 2)
+        walk.tie = number_at(entry, 8) % 68719476736 * 65536 + string.byte(entry, 14) * 256
+          + string.byte(entry, 15)
+        return
       end
-      walk.place = walk.place + 2
+      walk.page.has_gap = true
+      walk.place = walk.place + 1
     end
   end
+  walk.entry = nil
+end
+
+local function new_walk(offer, need, chunk, now)
+  local walk = {
+    offer = offer, need = need, index = key_of(offer.queue, 'ready', need), chunk = chunk,
+    deadline = offer.has_deadlines and offer.queue.deadline, pages = {}, place = 0, entries = {},
+  }
+  step(walk, now)
   return walk
 end
 
--- The best jobs of the offers, in order: (walk, id, rank) each.
-local function choose(offers, limit, now)
+-- Take what was chosen along a walk out of its ready set.
+local function take_walked(walk)
+  local taken, is_page_gone = 0, false
+  for _, page in ipairs(walk.pages) do
+    local count = #page.taken
+    if count > 0 then
+      taken = taken + count
+      if page.has_gap then
+        redis.call('ZREM', page.key, unpack(page.taken))
+      else
+        redis.call('ZREMRANGEBYRANK', page.key, 0, count - 1)
+      end
+      if page.is_read and count == page.count then
+        redis.call('ZREM', walk.index, page.name)
+        is_page_gone = true
+      end
+    end
+  end
+  if is_page_gone and redis.call('EXISTS', walk.index) == 0 then
+    redis.call('SREM', walk.offer.queue.needs, walk.need)
+  end
+  made_claimable(walk.offer.queue, walk.need, -taken)
+end
+
+local function is_better(walk, other)
+  if walk.rank ~= other.rank then
+    return walk.rank < other.rank
+  end
+  if walk.tie ~= other.tie then
+    return walk.tie < other.tie
+  end
+  return is_before(walk.entry, other.entry)
+end
+
+-- The walks along the offered sets that have something to give.
+local function walks_along(offers, limit, now)
   local walks, sets = {}, 0
   for _, offer in ipairs(offers) do
     sets = sets + #offer.needs
   end
   local chunk = math.max(math.ceil(limit / math.max(sets, 1)), 4)
   for _, offer in ipairs(offers) do
-    local has_deadlines = redis.call('EXISTS', offer.queue.deadline) == 1
+    offer.has_deadlines = redis.call('EXISTS', offer.queue.deadline) == 1
     for _, need in ipairs(offer.needs) do
-      local walk = new_walk(offer.queue, need, chunk, has_deadlines)
-      walk.offer = offer
-      walk.id, walk.rank = walk.head(now)
-      if walk.id then
+      local walk = new_walk(offer, need, chunk, now)
+      if walk.entry then
         walks[#walks + 1] = walk
-      elseif not has_deadlines then
-        redis.call('SREM', offer.queue.needs, need)
       end
     end
   end
+  return walks
+end
+
+-- Take the best jobs of the offers out of their sets; return (queue, id without tag, rank) of each.
+local function choose(offers, limit, now)
+  local walks = walks_along(offers, limit, now)
   local chosen = {}
   while #chosen < limit do
     local best
     for _, walk in ipairs(walks) do
-      if walk.id and walk.offer.left > 0 then -- Guard: the offer's own limit
-        if not best or walk.rank < best.rank or (walk.rank == best.rank and walk.id < best.id) then
+      if walk.entry and walk.offer.left > 0 then -- Guard: the offer's own limit
+        if not best or is_better(walk, best) then
           best = walk
         end
       end
@@ -72,37 +156,71 @@ local function choose(offers, limit, now)
     if not best then
       break
     end
-    chosen[#chosen + 1] = {walk = best, id = best.id, rank = best.rank}
+    local entry, page = best.entry, best.page
+    chosen[#chosen + 1] = {
+      queue = best.offer.queue, short = string.sub(entry, 8), rank = string.sub(entry, 1, 7),
+    }
+    page.taken[#page.taken + 1] = entry
     best.offer.left = best.offer.left - 1
-    best.place = best.place + 2
-    best.id, best.rank = best.head(now)
+    step(best, now)
+  end
+  for _, walk in ipairs(walks) do
+    take_walked(walk)
   end
   return chosen
 end
 
-local function checkpoint_of(queue, id, more)
-  return more.note and redis.call('HGET', queue.note .. id, 'checkpoint') or ''
+-- What a claim or a reclaim hands out: queues (name and tag of each); the instant of the claim; jobs
+-- (id without tag and spec of each); of each job the place of its queue, where there are several; of
+-- jobs that are not as usual: place, claim number, instant, charges, checkpoint.
+local function new_handout(now)
+  return {queues = {}, places = {}, jobs = {}, of = {}, unusual = {}, claimed = now}
 end
 
--- One job as its worker gets it: id, spec, claim number, instant of the claim, charges, checkpoint.
-local function hand_out(out, queue, id, stored, attempt, more)
-  out[#out + 1] = queue.name
-  out[#out + 1] = id
-  out[#out + 1] = stored or ''
-  out[#out + 1] = attempt.n
-  out[#out + 1] = attempt.claimed
-  out[#out + 1] = more and more.charges or ''
-  out[#out + 1] = more and checkpoint_of(queue, id, more) or ''
+local function hand_out(out, job)
+  local queue, jobs = job.queue, out.jobs
+  local place = out.places[queue]
+  if not place then
+    out.queues[#out.queues + 1] = queue.name
+    out.queues[#out.queues + 1] = tag_of(queue)
+    place = #out.queues / 2 - 1
+    out.places[queue] = place
+  end
+  local count = #jobs
+  jobs[count + 1] = job.short
+  jobs[count + 2] = job.stored or ''
+  out.of[count / 2 + 1] = place
+  local more = job.more
+  local charges = more and more.charges or ''
+  local checkpoint = more and more.note
+    and redis.call('HGET', key_of(queue, 'note', job.short), 'checkpoint') or ''
+  if job.n > 1 or job.claimed ~= out.claimed or charges ~= '' or checkpoint ~= '' then
+    local unusual = out.unusual
+    unusual[#unusual + 1] = count / 2
+    unusual[#unusual + 1] = job.n
+    unusual[#unusual + 1] = job.claimed
+    unusual[#unusual + 1] = charges
+    unusual[#unusual + 1] = checkpoint
+  end
 end
+
+local function handed_out(out)
+  return {out.queues, out.claimed, out.jobs, #out.queues > 2 and out.of or {}, out.unusual}
+end
+
+local NOTHING = {{}, 0, {}, {}, {}}
 
 -- What an earlier call with this lease and fence took and still runs.
 local function taken_before(lease, fence)
-  local out = {}
+  local out
   local ids = redis.call('GET', root .. ':claim:' .. fence)
   for place = 1, ids and #ids or 0, 16 do
     local job = load(string.sub(ids, place, place + 15))
     if job and job.run and fence_of(job.run) == fence and lease_of(job.run) == lease.id then
-      hand_out(out, job.queue, job.id, job.stored, attempt_of(string.sub(job.run, 33)), job.more)
+      local attempt = attempt_of(job.run)
+      job.n, job.claimed = attempt.n, attempt.claimed
+      out = out or new_handout(job.claimed)
+      hand_out(out, job)
     end
   end
   return out
@@ -110,49 +228,82 @@ end
 
 -- Run the chosen jobs of one queue.
 local function run(queue, jobs, lease, fence, now)
-  local ids, by_need = {}, {}
+  local shorts = {}
   for place, job in ipairs(jobs) do
-    ids[place] = job.id
-    local need = job.walk.need
-    by_need[need] = by_need[need] or {}
-    table.insert(by_need[need], job.id)
+    shorts[place] = job.short
   end
-  local specs = redis.call('HMGET', queue.spec, unpack(ids))
-  local mores = redis.call('EXISTS', queue.more) == 1 and redis.call('HMGET', queue.more, unpack(ids)) or {}
+  local specs = redis.call('HMGET', queue.spec, unpack(shorts))
+  local mores = redis.call('EXISTS', queue.more) == 1 and redis.call('HMGET', queue.more, unpack(shorts)) or {}
   local runs = {}
-  local owner = ';' .. lease.pid .. ';' .. lease.worker
   local start = fence .. lease.id
-  local instant = int(now)
+  local rest = ';' .. int(now) .. ';' .. lease.pid .. ';' .. lease.worker
+  local usual = '1;' .. rest
   for place, job in ipairs(jobs) do
-    job.stored = specs[place]
-    local more = mores[place]
-    job.more = more and cjson.decode(more) or nil
-    job.n = (job.more and job.more.n or 0) + 1
-    local ttl = job.stored and string.match(job.stored, '^(%d*);') or ''
-    runs[2 * place - 1] = job.id
-    runs[2 * place] = start .. ttl .. ';' .. int(job.rank % BAND) .. ';' .. instant .. ';' .. job.n .. owner
+    local stored = specs[place]
+    job.stored, job.n, job.claimed = stored, 1, now
+    local tail = usual
+    if mores[place] then
+      job.more = cjson.decode(mores[place])
+      job.n = (job.more.n or 0) + 1
+    end
+    if mores[place] or not stored or string.byte(stored) ~= 46 then
+      tail = job.n .. ';' .. (stored and string.match(stored, '^%d+') or '') .. rest
+    end
+    runs[2 * place - 1] = job.short
+    runs[2 * place] = start .. job.rank .. tail
     if job.n > 1 then
       job.more.n = job.n
-      keep_more(queue, job.id, job.more)
+      keep_more(queue, job.short, job.more)
     end
   end
   redis.call('HSET', queue.run, unpack(runs))
-  for need, taken in pairs(by_need) do
-    redis.call('ZREM', queue.ready .. need, unpack(taken))
-    made_claimable(queue, need, -#taken)
-  end
   moved(queue, 'queued', 'running', #jobs)
 end
 
-local function next_due_in(offers, now)
+local function run_all(chosen, lease, fence, now)
+  local by_queue, ids = {}, {}
+  for place, job in ipairs(chosen) do
+    local queue = job.queue
+    local jobs = by_queue[queue]
+    if not jobs then
+      jobs = {}
+      by_queue[queue] = jobs
+    end
+    jobs[#jobs + 1] = job
+    ids[place] = full_id(queue, job.short)
+  end
+  for queue, jobs in pairs(by_queue) do
+    run(queue, jobs, lease, fence, now)
+  end
+  redis.call('HINCRBY', lease_key(lease.id), 'running', #chosen)
+  redis.call('SET', root .. ':claim:' .. fence, table.concat(ids), 'EX', REPEAT_S)
+end
+
+-- How many jobs of a queue wait for their time, what this script has moved counted in.
+local function waiting_for_time(queue, counted)
+  local delta = queue.delta
+  return (counted[2] or 0) + (counted[3] or 0) + (delta.scheduled or 0) + (delta.retrying or 0)
+end
+
+local function next_due_in(timed, now)
   local soonest
-  for _, offer in ipairs(offers) do
-    local head = redis.call('ZRANGE', offer.queue.due, 0, 0, 'WITHSCORES')
+  for _, queue in ipairs(timed) do
+    local head = redis.call('ZRANGE', queue.due, 0, 0, 'WITHSCORES')
     if head[2] and (not soonest or tonumber(head[2]) < soonest) then
       soonest = tonumber(head[2])
     end
   end
   return soonest and int(math.max(0, soonest - now)) or ''
+end
+
+local function sleep(request)
+  local sets = {}
+  for _, offer in ipairs(request.offers) do
+    for _, need in ipairs(offer.needs) do
+      sets[#sets + 1] = key_of(offer.queue, 'wait', need)
+    end
+  end
+  leave_token(request.token, sets)
 end
 
 local function read_claim()
@@ -167,57 +318,45 @@ local function read_claim()
   return request
 end
 
--- Answer: whether the lease is open, milliseconds until the next job is due or '', and the jobs.
+-- Answer: whether the lease is open, milliseconds until the next job is due or '', and the handout.
 local function claim(request)
   local lease = good_lease(request.lease)
   if not lease then
-    return {0, '', {}}
+    return {0, '', NOTHING}
   end
   local again = taken_before(lease, request.fence)
-  if #again > 0 then -- Guard: a repeat takes nothing more
-    return {1, '', again}
+  if again then -- Guard: a repeat takes nothing more
+    return {1, '', handed_out(again)}
   end
   local now = wall_ms()
-  local from, giving = {}, {}
+  local timed, giving = {}, {}
   for _, offer in ipairs(request.offers) do
-    from[#from + 1] = offer.queue
-    local gives = not redis.call('HGET', offer.queue.count, 'paused') -- Guard: paused queues give nothing
-    local is_leased = is_for(lease, offer.queue.name) -- Guard: the lease is for this queue
+    local queue = offer.queue
+    local counted = redis.call('HMGET', queue.count, 'paused', 'scheduled', 'retrying')
+    if waiting_for_time(queue, counted) > 0 then
+      timed[#timed + 1] = queue
+    end
+    local gives = not counted[1] -- Guard: paused queues give nothing
+    local is_leased = is_for(lease, queue.name) -- Guard: the lease is for this queue
     if gives and is_leased then
       giving[#giving + 1] = offer
     end
   end
-  promote(from, 500, now)
+  promote(timed, 500, now)
   local chosen = choose(giving, request.limit, now)
   if #chosen == 0 then
     if request.token ~= '' then
-      local sets = {}
-      for _, offer in ipairs(request.offers) do
-        for _, need in ipairs(offer.needs) do
-          sets[#sets + 1] = offer.queue.wait .. need
-        end
-      end
-      leave_token(request.token, sets)
+      sleep(request)
     end
-    return {1, next_due_in(request.offers, now), {}}
+    return {1, next_due_in(timed, now), NOTHING}
   end
   if request.token ~= '' then
     take_token(request.token)
   end
-  local by_queue, ids, out = {}, {}, {}
-  for place, job in ipairs(chosen) do
-    local queue = job.walk.queue
-    by_queue[queue] = by_queue[queue] or {}
-    table.insert(by_queue[queue], job)
-    ids[place] = job.id
-  end
-  for queue, jobs in pairs(by_queue) do
-    run(queue, jobs, lease, request.fence, now)
-  end
-  redis.call('HINCRBY', lease_key(lease.id), 'running', #chosen)
-  redis.call('SET', root .. ':claim:' .. request.fence, table.concat(ids), 'EX', REPEAT_S)
+  run_all(chosen, lease, request.fence, now)
+  local out = new_handout(now)
   for _, job in ipairs(chosen) do
-    hand_out(out, job.walk.queue, job.id, job.stored, {n = job.n, claimed = int(now)}, job.more)
+    hand_out(out, job)
   end
-  return {1, '', out}
+  return {1, '', handed_out(out)}
 end

@@ -22,7 +22,7 @@ while at < #ARGV do
     from = from + limit
     for place = 1, #entries, 2 do
       if redis.call('HEXISTS', queue.run, entries[place]) == 0 then -- Guard: a running job does not expire
-        late[#late + 1] = {id = entries[place], at = tonumber(entries[place + 1])}
+        late[#late + 1] = {id = full_id(queue, entries[place]), at = tonumber(entries[place + 1])}
         found = found + 1
       end
     end
@@ -32,7 +32,7 @@ while at < #ARGV do
   end
 end
 table.sort(late, function(a, b)
-  return a.at < b.at or (a.at == b.at and a.id < b.id)
+  return a.at < b.at or (a.at == b.at and is_before(a.id, b.id))
 end)
 local expired = 0
 for place = 1, math.min(#late, limit) do

@@ -2,8 +2,7 @@
 
 -- A key stays taken until its window ends, and says how its job ended.
 local function remember_end(job)
-  local owner = job.queue.prefix .. 'key_of'
-  local key = redis.call('HGET', owner, job.id)
+  local key = redis.call('HGET', job.queue.key_of, job.short)
   if not key then
     return
   end
@@ -12,17 +11,17 @@ local function remember_end(job)
     local held_until, digest = string.match(held, '^(%d+);%a+;(.*)$', 17)
     redis.call('HSET', root .. ':keys', key, job.id .. held_until .. ';' .. job.state .. ';' .. digest)
   end
-  redis.call('HDEL', owner, job.id)
+  redis.call('HDEL', job.queue.key_of, job.short)
 end
 
 -- A child that still waits for a failed parent to be requeued is cancelled for good.
 local function cancel_waiting(job, now)
-  local kids = kids_of(job.queue, job.id)
+  local kids = kids_of(job.queue, job.short)
   local broken = {}
   for place = 1, #kids, 2 do
     local child = load(kids[place])
     if child and child.state == 'blocked' then
-      local _, failed = held_back_by(parents_of(child.queue, child.id))
+      local _, failed = held_back_by(parents_of(child.queue, child.short))
       if failed > 0 then
         broken[#broken + 1] = child.id
       end
@@ -32,23 +31,24 @@ local function cancel_waiting(job, now)
 end
 
 local function forget(job, now)
-  local queue, id = job.queue, job.id
+  local queue, short = job.queue, job.short
   cancel_waiting(job, now)
   remember_end(job)
-  local parents = parents_of(queue, id)
+  local parents = parents_of(queue, short)
   for place = 1, #parents, 17 do
     local parent = string.sub(parents, place, place + 15)
-    local owner = queue_of(parent)
-    redis.call('HDEL', owner.kids .. parent, id)
-    if redis.call('EXISTS', owner.kids .. parent) == 0 then
-      redis.call('SREM', owner.has_kids, parent)
+    local owner, kept_as = queue_of(parent), short_of(parent)
+    redis.call('HDEL', key_of(owner, 'kids', kept_as), job.id)
+    if redis.call('EXISTS', key_of(owner, 'kids', kept_as)) == 0 then
+      redis.call('SREM', owner.has_kids, kept_as)
     end
   end
   leave(job)
-  redis.call('HDEL', queue.spec, id)
-  redis.call('HDEL', queue.more, id)
-  redis.call('HDEL', queue.parents, id)
-  redis.call('SREM', queue.has_kids, id)
-  redis.call('DEL', queue.kids .. id, queue.attempts .. id, queue.note .. id, queue.log .. id)
-  forget_id(queue, id)
+  redis.call('HDEL', queue.spec, short)
+  redis.call('HDEL', queue.more, short)
+  redis.call('HDEL', queue.parents, short)
+  redis.call('SREM', queue.has_kids, short)
+  redis.call('DEL', key_of(queue, 'kids', short), key_of(queue, 'attempts', short),
+    key_of(queue, 'note', short), key_of(queue, 'log', short))
+  take_out(queue.ids, short)
 end

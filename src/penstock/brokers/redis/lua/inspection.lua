@@ -8,7 +8,7 @@ local function status_of(id)
   if not job then
     return false
   end
-  return {job.state, job.done or '', redis.call('LRANGE', job.queue.attempts .. id, 0, -1)}
+  return {job.state, job.done or '', redis.call('LRANGE', key_of(job.queue, 'attempts', job.short), 0, -1)}
 end
 
 local function record_of(id)
@@ -16,13 +16,13 @@ local function record_of(id)
   if not job then
     return false
   end
-  local queue = job.queue
+  local queue, short = job.queue, job.short
   return {
-    id, queue.name, job.stored, job.state, redis.call('HGET', queue.more, id) or '',
-    job.run or '', job.done or '', redis.call('HGET', queue.blocked, id) or '0',
-    parents_of(queue, id), redis.call('LRANGE', queue.attempts .. id, 0, -1),
-    redis.call('HMGET', queue.note .. id, 'progress', 'checkpoint'),
-    redis.call('LRANGE', queue.log .. id, 0, -1),
+    id, queue.name, job.stored, job.state, redis.call('HGET', queue.more, short) or '',
+    job.run or '', job.done or '', redis.call('HGET', queue.blocked, short) or '0',
+    parents_of(queue, short), redis.call('LRANGE', key_of(queue, 'attempts', short), 0, -1),
+    redis.call('HMGET', key_of(queue, 'note', short), 'progress', 'checkpoint'),
+    redis.call('LRANGE', key_of(queue, 'log', short), 0, -1),
   }
 end
 
@@ -34,26 +34,28 @@ local function each(read)
   return answers
 end
 
+-- What the ids of a queue are below, as they stand there: ids of one instant are ordered by tag first.
+local function bound_in(queue, id)
+  local instant, tag = string.sub(id, 1, 8), string.sub(id, 9, 10)
+  if tag_of(queue) == tag then
+    return short_of(id)
+  end
+  return is_before(tag_of(queue), tag) and instant .. string.rep('\255', 7) or instant
+end
+
 -- ARGV: how many, an id below which to look or '', names. Answer: records, newest id first.
 local function listing()
   local wanted, before = number(), arg()
   local ids = {}
   while at < #ARGV do
     local queue = queue_named(arg())
-    local below = before == '' and '+' or '(' .. before
-    local left = wanted
-    local first = redis.call('ZREVRANGEBYLEX', queue.pages, below, '-', 'LIMIT', 0, 1)[1]
-    while first and left > 0 do
-      local found = redis.call('ZREVRANGEBYLEX', queue.page .. first, below, '-', 'LIMIT', 0, left)
-      for _, id in ipairs(found) do
-        ids[#ids + 1] = id
-      end
-      left = left - #found
-      first = redis.call('ZREVRANGEBYLEX', queue.pages, '(' .. first, '-', 'LIMIT', 0, 1)[1]
+    local below = before ~= '' and bound_in(queue, before) or ''
+    for _, short in ipairs(last_entries(queue.ids, below, wanted)) do
+      ids[#ids + 1] = full_id(queue, short)
     end
   end
   table.sort(ids, function(a, b)
-    return a > b
+    return is_before(b, a)
   end)
   local records = {}
   for place = 1, math.min(wanted, #ids) do
@@ -65,7 +67,7 @@ end
 local function needs_of(queue)
   local needs = {}
   for _, need in ipairs(redis.call('SMEMBERS', queue.needs)) do
-    if redis.call('EXISTS', queue.ready .. need) == 1 then
+    if redis.call('EXISTS', key_of(queue, 'ready', need)) == 1 then
       needs[#needs + 1] = need
     end
   end
@@ -85,8 +87,8 @@ local function oldest_of(queue)
   local oldest
   for _, need in ipairs(needs_of(queue)) do
     for band = 0, 10 do
-      local head = redis.call('ZRANGEBYSCORE', queue.ready .. need, int(band * BAND), '(' .. int((band + 1) * BAND), 'WITHSCORES', 'LIMIT', 0, 1)
-      local arrival = head[2] and tonumber(head[2]) % BAND
+      local head = first_from(key_of(queue, 'ready', need), string.char(band))
+      local arrival = head and string.byte(head) == band and number_at(head, 2)
       if arrival and (not oldest or arrival < oldest) then
         oldest = arrival
       end

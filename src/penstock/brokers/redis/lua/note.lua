@@ -8,8 +8,8 @@
 local lines_max, bytes_max = number(), number()
 local answers = {}
 
-local function cap_log(queue, id, added)
-  local key, note = queue.log .. id, queue.note .. id
+local function cap_log(queue, short, added)
+  local key, note = key_of(queue, 'log', short), key_of(queue, 'note', short)
   local bytes = redis.call('HINCRBY', note, 'bytes', added)
   local lines = redis.call('LLEN', key)
   while lines > lines_max or bytes > bytes_max do -- Guard: log caps
@@ -20,30 +20,30 @@ local function cap_log(queue, id, added)
 end
 
 local function note(id, fence, progress, checkpoint, lines)
-  local queue = queue_of(id)
-  local held = queue and redis.call('HGET', queue.run, id)
+  local queue, short = queue_of(id), short_of(id)
+  local held = queue and redis.call('HGET', queue.run, short)
   if not held or fence_of(held) ~= fence then -- Guard: fence
     return 0
   end
-  local more = more_of(queue, id)
+  local more = more_of(queue, short)
   if not more.note then
     more.note = true
-    more.n = attempt_of(string.sub(held, 33)).n
-    keep_more(queue, id, more)
+    more.n = attempt_of(held).n
+    keep_more(queue, short, more)
   end
   if progress ~= '' then
-    redis.call('HSET', queue.note .. id, 'progress', progress)
+    redis.call('HSET', key_of(queue, 'note', short), 'progress', progress)
   end
   if checkpoint ~= '' then
-    redis.call('HSET', queue.note .. id, 'checkpoint', checkpoint)
+    redis.call('HSET', key_of(queue, 'note', short), 'checkpoint', checkpoint)
   end
   local added = 0
   for _, line in ipairs(lines) do
-    redis.call('RPUSH', queue.log .. id, line)
+    redis.call('RPUSH', key_of(queue, 'log', short), line)
     added = added + #line
   end
   if #lines > 0 then
-    cap_log(queue, id, added)
+    cap_log(queue, short, added)
   end
   return 1
 end

@@ -11,14 +11,14 @@ local function promote(from, limit, now)
   for _, queue in ipairs(from) do
     local due = redis.call('ZRANGEBYSCORE', queue.due, '-inf', int(now), 'WITHSCORES', 'LIMIT', 0, limit) -- Guard: only due jobs
     for place = 1, #due, 2 do
-      found[#found + 1] = {id = due[place], due = tonumber(due[place + 1])}
+      found[#found + 1] = {id = full_id(queue, due[place]), due = tonumber(due[place + 1])}
     end
   end
   if #found == 0 then
     return 0
   end
   table.sort(found, function(a, b)
-    return a.due < b.due or (a.due == b.due and a.id < b.id)
+    return a.due < b.due or (a.due == b.due and is_before(a.id, b.id))
   end)
   local jobs = math.min(#found, limit)
   for place = 1, jobs do

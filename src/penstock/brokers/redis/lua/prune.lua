@@ -15,17 +15,16 @@ local now, limit = wall_ms(), number()
 local dropped = 0
 
 local function prune_jobs(queue, rule)
-  local final = queue.final .. rule.state
-  local spare = redis.call('ZCARD', final) - rule.count
-  local entries = redis.call('ZRANGE', final, 0, limit - dropped - 1, 'WITHSCORES')
+  local kept = redis.call('HGET', queue.count, rule.state) or 0
+  local spare = tonumber(kept) + (queue.delta[rule.state] or 0) - rule.count
   local old = {}
-  for place = 1, #entries, 2 do
-    local too_old = now - tonumber(entries[place + 1]) >= rule.age -- Guard: age
+  for _, entry in ipairs(first_entries(key_of(queue, 'final', rule.state), limit - dropped)) do
+    local too_old = now - number_at(entry, 1) >= rule.age -- Guard: age
     local too_many = #old < spare -- Guard: count
     if not (too_old or too_many) then
       break
     end
-    old[#old + 1] = entries[place]
+    old[#old + 1] = full_id(queue, string.sub(entry, 7))
   end
   for _, id in ipairs(old) do
     forget(load(id), now)
@@ -33,19 +32,19 @@ local function prune_jobs(queue, rule)
   dropped = dropped + #old
 end
 
-local function drop_result(queue, id)
-  local done = redis.call('HGET', queue.done, id)
+local function drop_result(queue, short)
+  local done = redis.call('HGET', queue.done, short)
   local head, blob = string.match(done, '^([^\n]*\n)()')
-  redis.call('HSET', queue.done, id, head .. without_result(string.sub(done, blob)))
-  redis.call('ZREM', queue.result, id)
+  redis.call('HSET', queue.done, short, head .. without_result(string.sub(done, blob)))
+  redis.call('ZREM', queue.result, short)
 end
 
 local function prune_results(queue)
-  local ids = redis.call('ZRANGEBYSCORE', queue.result, '-inf', int(now), 'LIMIT', 0, limit - dropped) -- Guard: result ttl
-  for _, id in ipairs(ids) do
-    drop_result(queue, id)
+  local shorts = redis.call('ZRANGEBYSCORE', queue.result, '-inf', int(now), 'LIMIT', 0, limit - dropped) -- Guard: result ttl
+  for _, short in ipairs(shorts) do
+    drop_result(queue, short)
   end
-  dropped = dropped + #ids
+  dropped = dropped + #shorts
 end
 
 local function prune_keys()

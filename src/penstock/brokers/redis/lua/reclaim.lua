@@ -11,7 +11,7 @@ local taker_id, fence, limit, ttl = arg(), arg(), number(), number()
 local now = lease_ms()
 local taker = good_lease(taker_id)
 if not taker then
-  return {0, {}, {}}
+  return {0, {}, NOTHING, {}}
 end
 local from = {}
 while at < #ARGV do
@@ -67,7 +67,7 @@ if has_orphans or tonumber(redis.call('HGET', lease_key(taker_id), 'running')) >
   for _, queue in ipairs(from) do
     local runs = redis.call('HGETALL', queue.run)
     for place = 1, #runs, 2 do
-      local job = {queue = queue, id = runs[place], run = runs[place + 1]}
+      local job = {queue = queue, short = runs[place], run = runs[place + 1]}
       if lease_of(job.run) == taker_id and fence_of(job.run) == fence then
         -- A repeat gives the jobs that the first call took, and counts them towards the limit.
         taken[#taken + 1] = job
@@ -79,7 +79,13 @@ if has_orphans or tonumber(redis.call('HGET', lease_key(taker_id), 'running')) >
 end
 
 local function by_id(a, b)
-  return a.id < b.id
+  return is_before(a.id, b.id)
+end
+
+for _, jobs in ipairs({taken, orphans}) do
+  for _, job in ipairs(jobs) do
+    job.id = full_id(job.queue, job.short)
+  end
 end
 
 table.sort(orphans, by_id)
@@ -88,7 +94,7 @@ for place = 1, math.min(#orphans, math.max(0, limit - #taken)) do
   local before = lease_key(lease_of(job.run))
   -- Fence: raised in the same step, so that what the former owner still sends is stale.
   job.run = fence .. taker_id .. string.sub(job.run, 33)
-  redis.call('HSET', job.queue.run, job.id, job.run)
+  redis.call('HSET', job.queue.run, job.short, job.run)
   redis.call('HINCRBY', before, 'running', -1)
   redis.call('HINCRBY', lease_key(taker_id), 'running', 1)
   if redis.call('HDEL', before .. ':cancels', job.id) == 1 then
@@ -98,12 +104,14 @@ for place = 1, math.min(#orphans, math.max(0, limit - #taken)) do
 end
 table.sort(taken, by_id)
 
-local out = {}
-for _, job in ipairs(taken) do
-  local whole = load(job.id)
-  local attempt = attempt_of(string.sub(job.run, 33))
-  hand_out(out, job.queue, job.id, whole and whole.stored, attempt, whole and whole.more)
-  out[#out + 1] = attempt.worker
-  out[#out + 1] = attempt.pid
+local out, before = new_handout(now), {}
+for place, job in ipairs(taken) do
+  local attempt = attempt_of(job.run)
+  job.stored = redis.call('HGET', job.queue.spec, job.short)
+  job.more = more_of(job.queue, job.short)
+  job.n, job.claimed = attempt.n, attempt.claimed
+  hand_out(out, job)
+  before[2 * place - 1] = attempt.worker
+  before[2 * place] = attempt.pid
 end
-return {hold, closed, out}
+return {hold, closed, handed_out(out), before}

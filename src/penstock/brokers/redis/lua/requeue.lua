@@ -14,18 +14,18 @@ local now = wall_ms()
 local answers = {}
 
 local function keep_last_attempt(job, tail, blob)
-  local attempt = attempt_of(tail)
-  if not attempt then
+  local n, _, claimed, claimer, worker = string.match(tail, '^(%d+);(%d*);(%d+);(%d+);(.*)$')
+  if not n then
     return
   end
   local pid, outcome, size, text = string.match(blob, '^(%d*);([^;]*);[01];(%d+);()')
-  local key = job.queue.attempts .. job.id
+  local key = key_of(job.queue, 'attempts', job.short)
   redis.call('RPUSH', key, cmsgpack.pack({
-    attempt.n, attempt.worker, pid ~= '' and tonumber(pid) or attempt.pid, attempt.claimed,
+    tonumber(n), worker, tonumber(pid ~= '' and pid or claimer), tonumber(claimed),
     tonumber((end_of(job.done))), outcome, string.sub(blob, text, text + tonumber(size) - 1),
   }))
   redis.call('LTRIM', key, -25, -1)
-  job.more.n = attempt.n
+  job.more.n = tonumber(n)
 end
 
 -- Give one job a new budget and a new deadline; its number, attempts, log and checkpoint stay.
@@ -37,7 +37,7 @@ local function revive_one(job, held)
   more.charges, more.need, more.arrival = nil, nil, now
   if job.asked.expires_ms then
     more.expires = now + job.asked.expires_ms
-    redis.call('ZADD', job.queue.deadline, more.expires, job.id)
+    redis.call('ZADD', job.queue.deadline, more.expires, job.short)
   end
   job.left = held
   if held == 0 then
@@ -55,16 +55,16 @@ local function revive(first, left)
     local was_completed = job.state == 'completed'
     if job.done then
       revive_one(job, entry[2])
-      local kids = kids_of(job.queue, job.id)
+      local kids = kids_of(job.queue, job.short)
       for place = 1, #kids, 2 do
         local child = load(kids[place])
         if was_completed or kids[place + 1] == '1' then
           if child.state == 'blocked' then -- Guard: only blocked children
             -- The edge was counted down; now it holds the child back again.
-            redis.call('HINCRBY', child.queue.blocked, child.id, 1)
+            redis.call('HINCRBY', child.queue.blocked, child.short, 1)
           end
         elseif child.state == 'cancelled' and select(2, end_of(child.done)) == 'parent_failed' then
-          local held, broken = held_back_by(parents_of(child.queue, child.id))
+          local held, broken = held_back_by(parents_of(child.queue, child.short))
           if broken == 0 then -- Guard: no parent stands failed
             todo[#todo + 1] = {child.id, held}
           end
@@ -82,7 +82,7 @@ local function requeue(id)
   if not job.done then -- Guard: only final jobs
     return 'wrong_state'
   end
-  local held = held_back_by(parents_of(job.queue, id))
+  local held = held_back_by(parents_of(job.queue, job.short))
   if held > 0 and select(2, end_of(job.done)) == 'parent_failed' then -- Guard: parents first
     revive(id, held)
   else

@@ -11,8 +11,12 @@
 --     blocked --unblock--> scheduled
 --     blocked --parent_failed--> cancelled
 --
--- ARGV: how many, then of each: kind, id, fence, and what the kind needs. Answer: one word each.
--- cost: completions of one queue are eight commands whatever their number; others some each.
+-- ARGV: completions in groups, one for each queue: how many, then of each: tag, how many, then of each
+-- job, by rising ids: id without its tag and fence as one word; '1' or '0' for a result, then what is
+-- kept. Then all others: how many, and of each: kind, id, fence, and what the kind needs. Answer: of
+-- each group one text, a letter for each job: a (applied), d (applied, result dropped), s (stale);
+-- then one word for each other.
+-- cost: completions of one queue are a dozen commands whatever their number; others some each.
 
 -- Bytes of a result that is kept even while memory is full: settling must go on, and small results
 -- are what little jobs have.
@@ -28,87 +32,99 @@ local function is_full()
   return limit and limit > 0 and tonumber(string.match(info, '\nused_memory:(%d+)')) >= limit
 end
 
--- Drop large results where there is no room for them.
-local function drop_large(items)
-  local full
-  for _, item in ipairs(items) do
-    if item.has_result == '1' and #item.blob > RESULT_KEPT_BYTES then
-      if full == nil then
-        full = is_full()
-      end
-      if full then
-        item.blob, item.has_result, item.is_dropped = without_result(item.blob), '0', true
-      end
+local IS_FULL
+
+-- What is kept of a completion, and its letter: a large result is dropped where there is no room.
+local function kept(body)
+  if #body > RESULT_KEPT_BYTES and string.byte(body) == 49 then
+    if IS_FULL == nil then
+      IS_FULL = is_full()
+    end
+    if IS_FULL then
+      return '0' .. without_result(string.sub(body, 2)), 'd'
     end
   end
+  return body, 'a'
 end
 
--- Completions of one queue whose fence still holds, all at once.
-local function complete(queue, items, answers, now)
+-- Cancels that were requested and came too late.
+local function forget_cancels(queue, key, shorts)
   local ids = {}
-  for place, item in ipairs(items) do
-    ids[place] = item.id
-  end
-  local runs = redis.call('HMGET', queue.run, unpack(ids))
-  local instant = int(now)
-  local done, final, gone, drops, leases = {}, {}, {}, {}, {}
-  for place, item in ipairs(items) do
-    local held = runs[place]
-    if held and fence_of(held) == item.fence then -- Guard: fence of a completion
-      gone[#gone + 1] = item.id
-      done[2 * #gone - 1] = item.id
-      done[2 * #gone] = 'c' .. instant .. ';;' .. string.sub(held, 33) .. '\n' .. item.blob
-      final[2 * #gone - 1] = instant
-      final[2 * #gone] = item.id
-      local lease = lease_of(held)
-      leases[lease] = leases[lease] or {}
-      table.insert(leases[lease], item.id)
-      if item.has_result == '1' then
-        local ttl = string.match(held, '^%d+', 33)
-        if ttl then
-          drops[#drops + 1] = now + tonumber(ttl)
-          drops[#drops + 1] = item.id
-        end
-      end
-      answers[item.place] = item.is_dropped and 'result_dropped' or 'applied'
+  for place, short in ipairs(shorts) do
+    ids[place] = full_id(queue, short)
+    local more = more_of(queue, short)
+    if more.cancel then
+      more.cancel = nil
+      keep_more(queue, short, more)
     end
   end
-  if #gone == 0 then
-    return
-  end
-  redis.call('HSET', queue.done, unpack(done))
-  redis.call('HDEL', queue.run, unpack(gone))
-  redis.call('ZADD', queue.final .. 'completed', unpack(final))
-  if #drops > 0 then
-    redis.call('ZADD', queue.result, unpack(drops))
-  end
+  redis.call('HDEL', key .. ':cancels', unpack(ids))
+end
+
+-- What follows from completions beside the jobs themselves: leases, cancels, children.
+local function after_completions(queue, gone, leases, now)
   if redis.call('EXISTS', queue.deadline) == 1 then
     redis.call('ZREM', queue.deadline, unpack(gone))
   end
-  for lease, jobs in pairs(leases) do
+  for lease, shorts in pairs(leases) do
     local key = lease_key(lease)
-    redis.call('HINCRBY', key, 'running', -#jobs)
+    redis.call('HINCRBY', key, 'running', -#shorts)
     if redis.call('EXISTS', key .. ':cancels') == 1 then
-      redis.call('HDEL', key .. ':cancels', unpack(jobs))
-      for _, id in ipairs(jobs) do
-        local more = more_of(queue, id)
-        if more.cancel then
-          more.cancel = nil
-          keep_more(queue, id, more)
-        end
-      end
+      forget_cancels(queue, key, shorts)
     end
   end
   moved(queue, 'running', 'completed', #gone)
   if redis.call('EXISTS', queue.has_kids) == 1 then
-    for _, id in ipairs(gone) do
-      tell_kids(queue, id, 'completed', now)
+    for _, short in ipairs(gone) do
+      tell_kids(queue, short, 'completed', now)
     end
   end
 end
 
+-- Completions of one queue, all at once. `holds` are ids with their fences, `bodies` what is kept.
+local function complete(queue, holds, bodies, now)
+  local shorts, letters = {}, {}
+  for place, hold in ipairs(holds) do
+    shorts[place] = string.sub(hold, 1, 14)
+  end
+  local runs = redis.call('HMGET', queue.run, unpack(shorts))
+  local start, instant = 'c' .. int(now) .. ';;', bytes_of(now)
+  local done, final, gone, drops, leases = {}, {}, {}, {}, {}
+  for place, hold in ipairs(holds) do
+    local held = runs[place]
+    letters[place] = 's'
+    if held and fence_of(held) == string.sub(hold, 15) then -- Guard: fence of a completion
+      local short, body = shorts[place]
+      body, letters[place] = kept(bodies[place])
+      local count = #gone + 1
+      gone[count] = short
+      done[2 * count - 1] = short
+      done[2 * count] = start .. string.sub(held, 40) .. '\n' .. string.sub(body, 2)
+      final[count] = instant .. short
+      local lease = lease_of(held)
+      leases[lease] = leases[lease] or {}
+      leases[lease][#leases[lease] + 1] = short
+      local ttl = string.match(held, '^%d+;(%d+);', 40)
+      if ttl and string.byte(body) == 49 then
+        drops[#drops + 1] = now + tonumber(ttl)
+        drops[#drops + 1] = short
+      end
+    end
+  end
+  if #gone > 0 then
+    redis.call('HSET', queue.done, unpack(done))
+    redis.call('HDEL', queue.run, unpack(gone))
+    put(key_of(queue, 'final', 'completed'), final)
+    if #drops > 0 then
+      redis.call('ZADD', queue.result, unpack(drops))
+    end
+    after_completions(queue, gone, leases, now)
+  end
+  return table.concat(letters)
+end
+
 local function keep_attempt(job, attempt, now, item)
-  local key = job.queue.attempts .. job.id
+  local key = key_of(job.queue, 'attempts', job.short)
   redis.call('RPUSH', key, cmsgpack.pack({
     attempt.n, attempt.worker, item.pid ~= '' and tonumber(item.pid) or attempt.pid,
     attempt.claimed, now, item.outcome, item.message,
@@ -120,7 +136,7 @@ local WAITS_AS = {retry = 'retrying', snooze = 'scheduled', release = 'queued'}
 
 -- Put a job back among those that wait.
 local function go_on(job, item, now)
-  local attempt = attempt_of(string.sub(job.run, 33))
+  local attempt = attempt_of(job.run)
   keep_attempt(job, attempt, now, item)
   leave(job)
   local more = job.more
@@ -156,37 +172,32 @@ local function settle_one(item, now)
   return 'applied'
 end
 
-local function read_settlements()
-  local items = {}
+local function read_completions()
+  local tag, holds, bodies = arg(), {}, {}
   for place = 1, number() do
-    local item = {place = place, kind = arg(), id = arg(), fence = arg()}
-    if item.kind == 'complete' then
-      item.blob, item.has_result = arg(), arg()
-    else
-      item.pid, item.outcome, item.message = arg(), arg(), arg()
-      item.reason, item.delay, item.charges, item.need = arg(), number(), arg(), arg()
-    end
-    items[place] = item
+    holds[place], bodies[place] = arg(), arg()
   end
-  return items
+  return tag, holds, bodies
 end
 
-local function settle(items)
+local function settle()
   local now = wall_ms()
-  local answers, by_queue = {}, {}
-  drop_large(items)
-  for place, item in ipairs(items) do
-    answers[place] = 'stale'
-    local queue = queue_of(item.id)
-    if queue and item.kind == 'complete' then
-      by_queue[queue] = by_queue[queue] or {}
-      table.insert(by_queue[queue], item)
-    elseif queue then
-      answers[place] = settle_one(item, now)
-    end
+  local answers, groups = {}, {}
+  for place = 1, number() do
+    groups[place] = {read_completions()}
   end
-  for queue, completions in pairs(by_queue) do
-    complete(queue, completions, answers, now)
+  local others = number()
+  for place = 1, others do
+    local item = {
+      kind = arg(), id = arg(), fence = arg(), pid = arg(), outcome = arg(), message = arg(),
+      reason = arg(), delay = number(), charges = arg(), need = arg(),
+    }
+    answers[#groups + place] = settle_one(item, now)
+  end
+  for place, group in ipairs(groups) do
+    local queue = queue_tagged(group[1])
+    answers[place] = queue and complete(queue, group[2], group[3], now)
+      or string.rep('s', #group[2])
   end
   return answers
 end

@@ -1,0 +1,171 @@
+"""One connection to a server in one event loop: questions go out in order, answers come back so.
+
+It takes over a socket that redis-py has connected and greeted, and moves the bytes itself: one send
+and one callback for a round trip, where asyncio's streams take several calls and wake-ups (ADR-0019
+has the figures).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections import deque
+from typing import Any, Final, NamedTuple, cast
+
+import hiredis
+
+from . import faults
+from .server import Word
+
+#: Bytes of one read from the socket.
+_READ_BYTES: Final = 262_144
+#: What the parser returns where an answer is not there yet.
+_NOT_YET: Final = object()
+
+
+class _Waiting(NamedTuple):
+    """A question on its way.
+
+    Attributes:
+        answer: set once, or cancelled by who asked.
+        writes: it may have written something where its answer is lost.
+        end: bytes of everything up to and with this question.
+        until: when its answer is late, by the loop's clock.
+    """
+
+    answer: asyncio.Future[Any]
+    writes: bool
+    end: int
+    until: float
+
+
+class Line:
+    """A connection. All methods belong to the loop's thread.
+
+    Args:
+        sock: connected and greeted.
+        where: the server, for messages.
+        timeout_s: for each answer.
+    """
+
+    def __init__(self, sock: socket.socket, where: str, timeout_s: float) -> None:
+        self._sock = sock
+        self._where = where
+        self._timeout_s = timeout_s
+        self._loop = asyncio.get_running_loop()
+        self._pid = os.getpid()
+        self._reader = hiredis.Reader(replyError=faults.Reply, notEnoughData=_NOT_YET)
+        self._waiting: deque[_Waiting] = deque()
+        self._unsent = bytearray()
+        self._asked_bytes = self._sent_bytes = 0
+        self._alarm: asyncio.TimerHandle | None = None
+        self.is_open = True
+        sock.setblocking(False)  # noqa: FBT003 - its signature knows no name
+        self._loop.add_reader(sock, self._readable)
+
+    def __del__(self) -> None:
+        # A loop that has ended takes its callbacks with it; the descriptor is ours to close.
+        self._sock.close()
+
+    def ask(self, words: tuple[Word, ...], *, writes: bool) -> asyncio.Future[Any]:
+        """Send a command and return its answer to be awaited.
+
+        The answer raises `faults.Reply` where it is an error; Unavailable, where the line broke
+        before the server can have run the command, or where it does not write; else
+        OutcomeUnknown.
+        """
+        if not self.is_open:
+            raise faults.not_reached(ConnectionResetError("the connection broke"), self._where)
+        # Its stub knows commands of one word only.
+        packed = hiredis.pack_command(cast("Any", words))
+        answer = self._loop.create_future()
+        self._asked_bytes += len(packed)
+        until = self._loop.time() + self._timeout_s
+        self._waiting.append(_Waiting(answer, writes, self._asked_bytes, until))
+        if self._alarm is None:
+            self._alarm = self._loop.call_at(until, self._look_at_clock)
+        if self._unsent:
+            self._unsent += packed
+        else:
+            self._send(packed)
+        return answer
+
+    def close(self) -> None:
+        """Hang up. Whoever waits is told that the line broke."""
+        self._break(ConnectionResetError("the connection was closed here"))
+
+    def _send(self, packed: bytes | bytearray) -> None:
+        try:
+            sent = self._sock.send(packed)
+        except BlockingIOError:
+            sent = 0
+        except OSError as error:
+            self._break(error)
+            return
+        self._sent_bytes += sent
+        if sent < len(packed):
+            self._unsent = bytearray(memoryview(packed)[sent:])
+            self._loop.add_writer(self._sock, self._writable)
+
+    def _writable(self) -> None:
+        unsent, self._unsent = self._unsent, bytearray()
+        self._loop.remove_writer(self._sock)
+        self._send(unsent)
+
+    def _readable(self) -> None:
+        try:
+            data = self._sock.recv(_READ_BYTES)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            self._break(error)
+            return
+        if not data:
+            self._break(ConnectionResetError("the server closed the connection"))
+            return
+        try:
+            self._reader.feed(data)
+            while (reply := self._reader.gets()) is not _NOT_YET:
+                self._answered(reply)
+        except (hiredis.ProtocolError, IndexError) as error:
+            self._break(ConnectionError(f"what came is no answer: {error}"))
+
+    def _answered(self, reply: Any) -> None:
+        answer = self._waiting.popleft().answer
+        # Who asked may have been cancelled meanwhile.
+        if answer.done():
+            return
+        if isinstance(reply, faults.Reply):
+            answer.set_exception(reply)
+        else:
+            answer.set_result(reply)
+
+    def _look_at_clock(self) -> None:
+        self._alarm = None
+        if not self._waiting:
+            return
+        until = self._waiting[0].until
+        if until <= self._loop.time():
+            self._break(TimeoutError(f"no answer within {self._timeout_s:g} s"))
+        else:
+            self._alarm = self._loop.call_at(until, self._look_at_clock)
+
+    def _break(self, error: Exception) -> None:
+        if not self.is_open:
+            return
+        self.is_open = False
+        if self._alarm is not None:
+            self._alarm.cancel()
+        # In a forked process the selector is the parent's too: nothing may be unregistered there.
+        if self._pid == os.getpid() and not self._loop.is_closed():
+            self._loop.remove_reader(self._sock)
+            self._loop.remove_writer(self._sock)
+        self._sock.close()
+        while self._waiting:
+            one = self._waiting.popleft()
+            if not one.answer.done():
+                # What was not sent whole, the server cannot have run.
+                is_lost = one.writes and one.end <= self._sent_bytes
+                failed = faults.lost if is_lost else faults.not_reached
+                one.answer.set_exception(failed(error, self._where))

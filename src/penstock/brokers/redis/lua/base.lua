@@ -1,0 +1,128 @@
+-- base: arguments, numbers and bytes, and the keys of a queue. Part of every script.
+--
+-- KEYS[1] is the root of all keys; those of a queue follow from the tag in a job's id. Numbers are
+-- turned into text by `int` alone: `..` writes large ones as 1.75e+14. Bytes are compared by Redis
+-- or by `is_before`, never by `<`, which asks the server's locale.
+--
+-- An id has 16 bytes: when it was made (6), sequence (2), tag of its queue (2), chance (6). In the
+-- keys of a queue it stands without the tag: 14 bytes and what surrounds them fit into 16.
+
+local root = KEYS[1]
+local at = 0
+
+local function arg()
+  at = at + 1
+  return ARGV[at]
+end
+
+local function number()
+  return tonumber(arg())
+end
+
+local function int(value)
+  return string.format('%.0f', value)
+end
+
+-- A number under 2^48 as six bytes, so that the order of bytes is that of numbers.
+local function bytes_of(value)
+  local high, low = math.floor(value / 16777216), value % 16777216
+  return string.char(
+    math.floor(high / 65536), math.floor(high / 256) % 256, high % 256,
+    math.floor(low / 65536), math.floor(low / 256) % 256, low % 256
+  )
+end
+
+-- The number that six bytes from `from` on stand for.
+local function number_at(text, from)
+  local a, b, c, d, e, f = string.byte(text, from, from + 5)
+  return ((((a * 256 + b) * 256 + c) * 256 + d) * 256 + e) * 256 + f
+end
+
+local function is_before(one, other)
+  for place = 1, math.min(#one, #other) do
+    local a, b = string.byte(one, place), string.byte(other, place)
+    if a ~= b then
+      return a < b
+    end
+  end
+  return #one < #other
+end
+
+local function short_of(id)
+  return string.sub(id, 1, 8) .. string.sub(id, 11, 16)
+end
+
+-- The keys of a queue are made when they are asked for: `queue.spec` is `ROOT:{NAME}:spec`.
+local KEYS_OF = {
+  __index = function(queue, name)
+    local key = queue.prefix .. name
+    rawset(queue, name, key)
+    return key
+  end,
+}
+local queues = {}
+local names = {}
+
+local function queue_named(name)
+  local queue = queues[name]
+  if not queue then
+    queue = setmetatable({
+      name = name, prefix = root .. ':{' .. name .. '}:', fresh = {}, delta = {}, tag = false,
+    }, KEYS_OF)
+    queues[name] = queue
+  end
+  return queue
+end
+
+-- The queue that has this tag of two bytes; nil where it was never given.
+local function queue_tagged(tag)
+  local name = names[tag]
+  if name == nil then
+    local high, low = string.byte(tag, 1, 2)
+    name = redis.call('HGET', root .. ':tags', high * 256 + low)
+    names[tag] = name
+  end
+  if not name then
+    return nil
+  end
+  local queue = queue_named(name)
+  queue.tag = tag
+  return queue
+end
+
+local function queue_of(id)
+  return queue_tagged(string.sub(id, 9, 10))
+end
+
+-- The two bytes of a queue's tag; those of a queue that was never registered are zero.
+local function tag_of(queue)
+  if not queue.tag then
+    local tag = tonumber(redis.call('HGET', root .. ':queues', queue.name) or 0)
+    queue.tag = string.char(math.floor(tag / 256), tag % 256)
+  end
+  return queue.tag
+end
+
+local function full_id(queue, short)
+  return string.sub(short, 1, 8) .. tag_of(queue) .. string.sub(short, 9, 14)
+end
+
+-- A key of one job.
+local function key_of(queue, kind, short)
+  return queue.prefix .. kind .. ':' .. short
+end
+
+-- Count jobs that went from one state to another; `flush` writes it down.
+local function moved(queue, before, after, jobs)
+  local delta = queue.delta
+  if before then
+    delta[before] = (delta[before] or 0) - jobs
+  end
+  if after then
+    delta[after] = (delta[after] or 0) + jobs
+  end
+end
+
+local function lease_key(id)
+  return root .. ':lease:' .. id
+end

@@ -1,0 +1,163 @@
+-- job: how a job is read, and moved from one state into another.
+--
+-- State is membership: a job is in exactly one of `run`, `done`, `blocked`, `due`, or else in a ready
+-- set. What stands for it in the keys of its queue is `job.short`; what others know is `job.id`.
+
+local STATE_OF = {c = 'completed', d = 'dead', x = 'cancelled', e = 'expired'}
+local LETTER_OF = {completed = 'c', dead = 'd', cancelled = 'x', expired = 'e'}
+
+-- What of a job may change while it waits: n (claim number), need, due, arrival, expires, charges,
+-- retry, cancel, note, reason. Absent: as the spec says.
+local function more_of(queue, short)
+  local stored = redis.call('HGET', queue.more, short)
+  return stored and cjson.decode(stored) or {}
+end
+
+local function keep_more(queue, short, more)
+  redis.call('HSET', queue.more, short, cjson.encode(more))
+end
+
+-- What was asked for: the head of the stored spec. '.' stands for a job without a time to live of its
+-- result, with priority 5, need `shared`, no deadline and no due time. The instant of the enqueue is
+-- its distance from that in the id. Each byte here is one for every job.
+local function asked_of(id, stored)
+  local later = string.match(stored, '^%.(%-?%d+);')
+  if later then
+    return {priority = 5, need = 'shared', enqueued = number_at(id, 1) + tonumber(later)}
+  end
+  local ttl, priority, need, expires_ms, distance, due =
+    string.match(stored, '^(%d*);(%d*);([^;]*);(%d*);(%-?%d+);(%d*);')
+  return {
+    result_ttl = tonumber(ttl), priority = tonumber(priority) or 5,
+    need = need == '' and 'shared' or need, expires_ms = tonumber(expires_ms),
+    enqueued = number_at(id, 1) + tonumber(distance), due = tonumber(due),
+  }
+end
+
+-- Entry in a ready set: rank as core/rank.py has it, in seven bytes, then the job.
+local function ready_entry(priority, arrival, short)
+  return string.char(10 - priority) .. bytes_of(arrival) .. short
+end
+
+-- Entry among the jobs that ended so: when, then the job.
+local function final_entry(instant, short)
+  return bytes_of(instant) .. short
+end
+
+-- Everything that decides about one job; nil where it is unknown.
+local function load(id)
+  local queue, short = queue_of(id), short_of(id)
+  local stored = queue and redis.call('HGET', queue.spec, short)
+  if not stored then
+    return nil
+  end
+  local job = {id = id, short = short, queue = queue, stored = stored, asked = asked_of(id, stored)}
+  job.more = more_of(queue, short)
+  job.run = redis.call('HGET', queue.run, short)
+  if job.run then
+    job.state = 'running'
+    return job
+  end
+  job.done = redis.call('HGET', queue.done, short)
+  if job.done then
+    job.state = STATE_OF[string.sub(job.done, 1, 1)]
+  elseif redis.call('HEXISTS', queue.blocked, short) == 1 then
+    job.state = 'blocked'
+  elseif redis.call('ZSCORE', queue.due, short) then
+    job.state = job.more.retry and 'retrying' or 'scheduled'
+  else
+    job.state = 'queued'
+  end
+  return job
+end
+
+local function need_of(job)
+  return job.more.need or job.asked.need
+end
+
+local function arrival_of(job)
+  return job.more.arrival or job.asked.enqueued
+end
+
+-- When it is due; nil where it never had to wait. 0 in `more` stands for never.
+local function due_of(job)
+  local due = job.more.due or job.asked.due
+  return due ~= 0 and due or nil
+end
+
+-- A running job: fence (16), lease (16), entry of its ready set without the job (7), and the tail that
+-- a final job keeps: claim number, result ttl, instant of the claim, pid, worker.
+local function fence_of(run)
+  return string.sub(run, 1, 16)
+end
+
+local function lease_of(run)
+  return string.sub(run, 17, 32)
+end
+
+local function attempt_of(run)
+  local n, ttl, claimed, pid, worker = string.match(run, '^(%d+);(%d*);(%d+);(%d+);(.*)$', 40)
+  return {
+    ttl = tonumber(ttl), arrival = number_at(run, 34), claimed = tonumber(claimed),
+    n = tonumber(n), pid = tonumber(pid), worker = worker,
+  }
+end
+
+-- Instant, reason, tail and blob of a final job.
+local function end_of(done)
+  local finished, reason, tail, blob = string.match(done, '^.(%d+);([^;]*);([^\n]*)\n()')
+  return tonumber(finished), reason, tail, string.sub(done, blob)
+end
+
+local function blob_of(pid, outcome, message, dropped, result)
+  return pid .. ';' .. outcome .. ';' .. dropped .. ';' .. #message .. ';' .. message .. result
+end
+
+-- What a settlement leaves behind, without its result, which is told as dropped.
+local function without_result(blob)
+  local pid, outcome, size, text = string.match(blob, '^(%d*);([^;]*);[01];(%d+);()')
+  return blob_of(pid, outcome, string.sub(blob, text, text + tonumber(size) - 1), '1', '')
+end
+
+-- Take a job out of the indexes of its state; `enter` or `finish` must follow.
+local function leave(job)
+  local queue, short = job.queue, job.short
+  moved(queue, job.state, nil, 1)
+  if job.state == 'queued' then
+    local entry = ready_entry(job.asked.priority, arrival_of(job), short)
+    take_out(key_of(queue, 'ready', need_of(job)), entry)
+  elseif job.state == 'scheduled' or job.state == 'retrying' then
+    redis.call('ZREM', queue.due, short)
+  elseif job.state == 'blocked' then
+    redis.call('HDEL', queue.blocked, short)
+  elseif job.state == 'running' then
+    local lease = lease_key(lease_of(job.run))
+    redis.call('HDEL', queue.run, short)
+    redis.call('HINCRBY', lease, 'running', -1)
+    redis.call('HDEL', lease .. ':cancels', job.id)
+  else
+    local finished = end_of(job.done)
+    redis.call('HDEL', queue.done, short)
+    take_out(key_of(queue, 'final', job.state), final_entry(finished, short))
+    redis.call('ZREM', queue.result, short)
+  end
+end
+
+-- Put a job into the indexes of a waiting state, after its record was changed.
+local function enter(job, state)
+  local queue, short = job.queue, job.short
+  job.state = state
+  moved(queue, nil, state, 1)
+  job.more.retry = state == 'retrying' or nil
+  keep_more(queue, short, job.more)
+  if state == 'queued' then
+    local need = need_of(job)
+    put(key_of(queue, 'ready', need), {ready_entry(job.asked.priority, arrival_of(job), short)})
+    redis.call('SADD', queue.needs, need)
+    made_claimable(queue, need, 1)
+  elseif state == 'blocked' then
+    redis.call('HSET', queue.blocked, short, job.left)
+  else
+    redis.call('ZADD', queue.due, due_of(job), short)
+  end
+end
