@@ -38,57 +38,53 @@ class Words(NamedTuple):
     """The arguments of the script, and how its answer is read.
 
     Attributes:
-        places: of each group of completions, where its jobs stand among the settlements.
+        groups: of each group of completions, where its jobs stand among the settlements.
         others: where all other settlements stand.
         too_large: where the results stand that were over the cap, and were not sent.
     """
 
     words: list[Word]
-    places: list[list[int]]
+    groups: list[list[int]]
     others: list[int]
-    too_large: frozenset[int]
+    too_large: set[int]
 
 
 def words_of(settlements: Sequence[s.Settlement], result_bytes_max: int) -> Words:
-    """Return the arguments of the script: completions by queue and id, then all others."""
-    by_tag: dict[str, list[int]] = {}
+    """Return the arguments of the script: completions by queue, fence and id, then all others."""
+    groups: dict[tuple[str, str], list[int]] = {}
     others: list[int] = []
-    too_large: set[int] = set()
     for place, item in enumerate(settlements):
         if type(item) is s.Complete:
-            by_tag.setdefault(tag_of(item.id), []).append(place)
+            groups.setdefault((tag_of(item.id), item.fence), []).append(place)
         else:
             others.append(place)
-    words: list[Word] = [len(by_tag)]
-    for tag, places in by_tag.items():
+    words: list[Word] = [len(groups)]
+    too_large: set[int] = set()
+    for (tag, fence), places in groups.items():
         # The script puts them into an ordered index.
         places.sort(key=lambda place: settlements[place].id)
-        words += (bytes.fromhex(tag), len(places))
+        words += (to_raw(tag), to_raw(fence), len(places))
         for place in places:
             item = cast("s.Complete", settlements[place])
-            if (
-                item.result is not None and len(item.result) > result_bytes_max
-            ):  # Guard: result fits
+            result = item.result or b""
+            if len(result) > result_bytes_max:  # Guard: result fits
                 too_large.add(place)
-            words += (
-                to_short(item.id) + to_raw(item.fence),
-                _body(item, too_large=place in too_large),
-            )
+            words.append(to_short(item.id))
+            words.append(_body(item, result, too_large=place in too_large))
     words.append(len(others))
     for place in others:
         words += _other(cast("_Other", settlements[place]))
-    return Words(words, list(by_tag.values()), others, frozenset(too_large))
+    return Words(words, list(groups.values()), others, too_large)
 
 
 def applied_of(asked: Words, answers: Sequence[bytes]) -> list[s.Applied]:
     """Return what became of each."""
-    applied = [s.Applied.APPLIED] * (len(asked.others) + sum(map(len, asked.places)))
-    for places, letters in zip(asked.places, answers, strict=False):
-        if letters.count(b"a") == len(places):
-            continue
-        for place, letter in zip(places, letters, strict=True):
-            applied[place] = _LETTERS[letter]
-    for place, word in zip(asked.others, answers[len(asked.places) :], strict=True):
+    applied = [s.Applied.APPLIED] * (len(asked.others) + sum(map(len, asked.groups)))
+    for places, letters in zip(asked.groups, answers, strict=False):
+        if letters:
+            for place, letter in zip(places, letters, strict=True):
+                applied[place] = _LETTERS[letter]
+    for place, word in zip(asked.others, answers[len(asked.groups) :], strict=True):
         applied[place] = s.Applied(word.decode())
     for place in asked.too_large:
         if applied[place] is s.Applied.APPLIED:
@@ -96,13 +92,13 @@ def applied_of(asked: Words, answers: Sequence[bytes]) -> list[s.Applied]:
     return applied
 
 
-def _body(item: s.Complete, *, too_large: bool) -> bytes:
-    """Return whether there is a result, and what is kept."""
-    result = b"" if too_large or item.result is None else item.result
+def _body(item: s.Complete, result: bytes, *, too_large: bool) -> bytes:
+    """Return what is kept of a completion."""
     if item.pid is None and item.error is None and not too_large:
-        return b"%d;%b;0;0;%b" % (bool(result), item.outcome.encode(), result)
-    blob = blob_of(item.pid, item.outcome, error_text(item.error), dropped=too_large, result=result)
-    return b"%d%b" % (bool(result), blob)
+        # The common case, written out.
+        return b";%b;0;0;%b" % (item.outcome.encode(), result)
+    kept = b"" if too_large else result
+    return blob_of(item.pid, item.outcome, error_text(item.error), dropped=too_large, result=kept)
 
 
 def _other(item: _Other) -> tuple[Word, ...]:

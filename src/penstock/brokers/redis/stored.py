@@ -99,7 +99,7 @@ def attempt_of(tail: bytes) -> Attempt | None:
     """Return the attempt that a tail tells of; None: there was none."""
     if not tail:
         return None
-    number, _ttl, claimed_at, pid, worker = tail.split(b";", 4)
+    number, _ttl, claimed_at, pid, worker = tail[1:].split(b";", 4)
     return Attempt(int(claimed_at), int(number), int(pid), worker.decode())
 
 

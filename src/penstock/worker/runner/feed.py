@@ -24,13 +24,17 @@ class Feed:
         need: see below.
         queues: in the order in which their heads are offered.
         listener: its own, so that a claim of another feed does not take its token back.
-        free: returns how many slots of this kind are free.
+        slots: returns how many slots of this kind there are.
+        free: returns how many of them are free.
         kick: called when it has become hungry.
+        claims_at_once: each asks for its share of the slots, so that others can follow.
 
     Attributes:
         need: the ready set it offers.
+        slots: see above.
         is_hungry: there may be something to claim.
         due_in_ms: what the last empty claim said, None after any other.
+        is_flowing: the last claim brought all that it asked for: there is more.
         is_cut_off: the lease was not open at the last claim: it has to be extended or replaced.
     """
 
@@ -40,16 +44,22 @@ class Feed:
         queues: Sequence[str],
         listener: Listener,
         *,
+        slots: Callable[[], int],
         free: Callable[[], int],
         kick: Callable[[], None],
+        claims_at_once: int = 1,
     ) -> None:
         self.need = need
+        self.slots = slots
         self.is_hungry = True
+        self.is_flowing = False
         self.due_in_ms: int | None = None
         self.is_cut_off = False
         self._offers = tuple(Offer(queue, (need,)) for queue in queues)
         self._listener = listener
         self._free = free
+        self._claims_at_once = claims_at_once
+        self._asked = 0
         self._kick = kick
         self._loop = asyncio.get_running_loop()
         self._was_woken = False
@@ -57,29 +67,47 @@ class Feed:
         if listener.fileno() >= 0:
             self._loop.add_reader(listener.fileno(), self._woken)
 
+    @property
+    def is_asking(self) -> bool:
+        """Whether a claim is under way."""
+        return self._asked > 0
+
     def room(self) -> int:
         """Return how many jobs may be asked for now; 0 where nothing is to be had or done."""
+        if not self.is_hungry:
+            return 0
+        share = -(-self.slots() // self._claims_at_once)
         # Race: slots that are lent to children may still be busy here, so that fewer than none are
-        # free until their jobs end.
-        return max(0, min(BATCH_MAX, self._free())) if self.is_hungry else 0
+        # free until their jobs end. What is asked for may come any time.
+        return max(0, min(BATCH_MAX, share, self._free() - self._asked))
 
     def request(self, lease: LeaseId) -> ClaimRequest:
-        """Return a new claim for the whole room. One is made at a time; `answered` ends it."""
+        """Return a new claim for the whole room; `answered` ends it."""
         self._was_woken = False
+        limit = self.room()
+        self._asked += limit
         return ClaimRequest(
             lease=lease,
             offers=self._offers,
-            limit=self.room(),
+            limit=limit,
             fence=Fence(secrets.token_hex(16)),
             wake_token=self._listener.token,
         )
 
-    def answered(self, answer: ClaimAnswer) -> None:
-        """Take in what a claim came to."""
+    def answered(self, request: ClaimRequest, answer: ClaimAnswer | None) -> None:
+        """Take in what a claim came to; None: it was given up."""
+        self._asked -= request.limit
+        if answer is None:
+            return
         self.is_cut_off = not answer.lease_open
+        self.is_flowing = len(answer.jobs) >= request.limit
         self.due_in_ms = answer.next_due_in_ms
+        if answer.jobs:
+            # Race: a claim before this one may have come back empty, and its token is used up.
+            self.is_hungry = True
+            return
         # Race: a wake-up that came while the claim was under way may be for a job it did not see.
-        if not answer.jobs and not self._was_woken:
+        if not self._was_woken:
             self.is_hungry = False
             if answer.next_due_in_ms is not None:
                 self._wake_in(answer.next_due_in_ms)

@@ -4,8 +4,10 @@ A round settles all that has ended and claims for one feed, in one call. It star
 is something to do; while it is under way, what ends gathers for the next one. So batches form by
 themselves under load, and nothing waits for a timer when it could go now.
 
-One round at a time. Two, so that the broker works on one while the loop runs the jobs of the other,
-were measured and gained nothing on SQLite: both are Python code of one process.
+Over a server two rounds may be under way, so that it works on one while the loop runs the jobs of
+the other; each then claims for at most half of the slots. A further round starts only where it has
+enough to carry: what ends one by one waits for the answer that is coming. Over an embedded broker,
+whose calls are Python code of the same process, two gained nothing.
 """
 
 from __future__ import annotations
@@ -14,9 +16,9 @@ import asyncio
 import logging
 import time
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
-from penstock.broker.requests import BATCH_MAX
+from penstock.broker.requests import BATCH_MAX, ClaimRequest
 from penstock.core.ids import JobId, LeaseId
 from penstock.core.job import Claimed
 from penstock.core.settlement import Applied, Settlement
@@ -28,6 +30,11 @@ from penstock.worker.runner.feed import Feed
 from penstock.worker.runner.notes import NoteBook
 
 _log = logging.getLogger("penstock.runner")
+
+
+#: A further round starts beside one under way where one in so many coroutine slots has ended or is
+#: free, so that small batches do not chase each other.
+_FURTHER_PART: Final = 4
 
 
 class Ended(NamedTuple):
@@ -53,6 +60,17 @@ class Ends(Protocol):
         ...
 
 
+class _Round:
+    """One call under way: what it carries, and the feed that it claims for."""
+
+    __slots__ = ("batch", "feed", "task")
+
+    def __init__(self, batch: list[Ended], feed: Feed | None) -> None:
+        self.batch = batch
+        self.feed = feed
+        self.task: asyncio.Task[None] | None = None
+
+
 class Pump:
     """The claim loop of a runner, without a loop: each event starts what can start.
 
@@ -62,11 +80,11 @@ class Pump:
         dead_notices: what is enqueued after burials.
         lease: under which is claimed.
         poll_ms: slow poll, the safety net under wake-ups.
+        rounds_at_once: how many may be under way.
 
     Attributes:
         lease: under which is claimed.
         feeds: set before `open`.
-        claims_for: the feed whose claim is under way; its jobs count before they are here.
         moved_at: when the broker last answered, or there was nothing to ask it; monotonic seconds.
     """
 
@@ -79,10 +97,10 @@ class Pump:
         ends: Ends,
         *,
         poll_ms: int,
+        rounds_at_once: int = 1,
     ) -> None:
         self.lease = lease
         self.feeds: tuple[Feed, ...] = ()
-        self.claims_for: Feed | None = None
         self.moved_at = time.monotonic()
         self._carrier = carrier
         self._notes = notes
@@ -93,20 +111,29 @@ class Pump:
         self._is_open = False
         self._turn = 0
         self._outbox: list[Ended] = []
-        self._round: asyncio.Task[None] | None = None
-        self._carried = 0
+        self._rounds_at_once = rounds_at_once
+        self._rounds: list[_Round] = []
         self._kicked = False
         self._loop.call_later(self._poll_s, self._poll)
 
     @property
     def is_at_rest(self) -> bool:
         """Whether nothing is under way and nothing waits to be carried."""
-        return self._round is None and not self._outbox
+        return not self._rounds and not self._outbox
 
     @property
     def unsettled(self) -> int:
         """How many attempts have ended and are not known to be settled."""
-        return len(self._outbox) + self._carried
+        return len(self._outbox) + sum(len(one.batch) for one in self._rounds)
+
+    def claims_for(self, need: str) -> bool:
+        """Return whether a claim from this ready set is under way: its jobs may come any time."""
+        return any(one.feed is not None and one.feed.need == need for one in self._rounds)
+
+    @property
+    def claims(self) -> bool:
+        """Whether any claim is under way."""
+        return any(one.feed is not None for one in self._rounds)
 
     @property
     def is_open(self) -> bool:
@@ -128,8 +155,10 @@ class Pump:
 
         What it took, if it took anything, is taken over once its lease is closed or has run out.
         """
-        if self._round is not None and self._carrier.is_cut_off and not self.unsettled:
-            self._round.cancel()
+        if self._carrier.is_cut_off and not self.unsettled:
+            for one in self._rounds:
+                if one.task is not None:
+                    one.task.cancel()
 
     def renew(self, lease: LeaseId) -> None:
         """Claim under another lease from now on."""
@@ -154,25 +183,38 @@ class Pump:
 
     def _start(self) -> None:
         self._kicked = False
-        if self._round is not None:
-            return
-        feed = self._next_feed()
-        batch = self._next_batch()
-        if feed is not None or batch:
-            self._carried = len(batch)
-            self.claims_for = feed
-            self._round = self._loop.create_task(self._make_round(batch, feed))
-        else:
+        while len(self._rounds) < self._rounds_at_once:
+            feed = self._next_feed()
+            if self._rounds and not self._is_worth_it(feed):
+                return
+            batch = self._next_batch()
+            if feed is None and not batch:
+                break
+            one = _Round(batch, feed)
+            request = None if feed is None else feed.request(self.lease)
+            self._rounds.append(one)
+            one.task = self._loop.create_task(self._make_round(one, request))
+        if not self._rounds:
             self._ends.rested()
 
+    def _is_worth_it(self, feed: Feed | None) -> bool:
+        """Return whether a further round may start beside those under way."""
+        if feed is not None and not feed.is_asking:
+            return True
+        ready = len(self._outbox)
+        if feed is not None and feed.is_flowing:
+            ready = max(ready, feed.room())
+        return bool(self.feeds) and ready * _FURTHER_PART >= self.feeds[0].slots()
+
     def _next_feed(self) -> Feed | None:
-        """Return a feed that has room, in turn."""
+        """Return a feed that has room, in turn; one that asks already only while jobs flow."""
         if not self._is_open:
             return None
         for _ in self.feeds:
             self._turn = (self._turn + 1) % len(self.feeds)
-            if self.feeds[self._turn].room():
-                return self.feeds[self._turn]
+            feed = self.feeds[self._turn]
+            if feed.room() and (feed.is_flowing or not feed.is_asking):
+                return feed
         return None
 
     def _next_batch(self) -> list[Ended]:
@@ -190,8 +232,8 @@ class Pump:
         self._outbox = rest
         return list(first.values())
 
-    async def _make_round(self, batch: list[Ended], feed: Feed | None) -> None:
-        request = None if feed is None else feed.request(self.lease)
+    async def _make_round(self, one: _Round, request: ClaimRequest | None) -> None:
+        batch, feed = one.batch, one.feed
         has_notes = any(ended.attempt.has_notes for ended in batch)
         first = self._notes.write if has_notes and not self._notes.is_empty else None
         try:
@@ -199,13 +241,15 @@ class Pump:
                 [ended.settlement for ended in batch], request, first=first
             )
             self.moved_at = time.monotonic()
-            self.claims_for = None
+            one.feed = None
             is_doubtful = answers.is_doubtful and Applied.STALE in answers.applied
             if batch and not is_doubtful:
                 self._tell(batch, answers)
-            if feed is not None and answers.claimed is not None:
-                feed.answered(answers.claimed)
-                self._ends.take(answers.claimed.jobs)
+            if feed is not None and request is not None:
+                feed.answered(request, answers.claimed)
+                request = None
+                if answers.claimed is not None:
+                    self._ends.take(answers.claimed.jobs)
             if is_doubtful:
                 # What was claimed does not wait for it: the broker may be away again.
                 answers = await self._find_out(batch, answers)
@@ -215,8 +259,9 @@ class Pump:
         except Exception:  # noqa: BLE001 - a defect in one round must not end all claiming
             _log.exception("a round of %d settlements failed", len(batch))
         finally:
-            self._round = self.claims_for = None
-            self._carried = 0
+            if feed is not None and request is not None:
+                feed.answered(request, None)
+            self._rounds.remove(one)
             self.kick()
 
     async def _find_out(self, batch: list[Ended], answers: Answers) -> Answers:
@@ -231,7 +276,7 @@ class Pump:
             _log.exception("what became of %d settlements could not be told", len(batch))
 
     def _poll(self) -> None:
-        if self._round is None:
+        if not self._rounds:
             self.moved_at = time.monotonic()
         if self._is_open:
             self.look_again()

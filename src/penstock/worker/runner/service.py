@@ -86,7 +86,13 @@ class Service:
         carrier = Carrier(broker, lambda lease: lease == self.pump.lease)
         dead_notices = DeadNotices(broker, app.registry.facts)
         self.pump = Pump(
-            carrier, self._notes, dead_notices, start.lease, self, poll_ms=start.poll_ms
+            carrier,
+            self._notes,
+            dead_notices,
+            start.lease,
+            self,
+            poll_ms=start.poll_ms,
+            rounds_at_once=broker.rounds_at_once,
         )
 
     async def run(self) -> bool:
@@ -96,8 +102,11 @@ class Service:
             Whether every attempt has been settled or released, but for the one that the supervisor
             takes care of. False: the broker did not answer any more.
         """
-        free = {SHARED: self.desk.free_coroutines, THREAD: self.desk.free_threads}
-        self.pump.feeds = tuple([await self._feed(need, count) for need, count in free.items()])
+        desk = self.desk
+        self.pump.feeds = (
+            await self._feed(SHARED, lambda: desk.coroutines_max, desk.free_coroutines),
+            await self._feed(THREAD, lambda: desk.threads_max, desk.free_threads),
+        )
         notes = asyncio.create_task(self._notes.serve())
         if self._stop is None:
             self.pump.open()
@@ -143,9 +152,9 @@ class Service:
         else:
             self.desk.send_back(jobs)
         # Race: a job can be cancelled after the broker gave it away and before it is here. What
-        # matches no job of the claim that was under way was for one that has ended.
-        self.desk.interrupt(self._early_cancels, Stop.CANCEL)
-        self._early_cancels.clear()
+        # matches no job of the claims that were under way was for one that has ended.
+        absent = self.desk.interrupt(self._early_cancels, Stop.CANCEL)
+        self._early_cancels = absent if self.pump.claims else set()
         self._thread_freed()
 
     def told(self, ended: Sequence[Ended], applied: Sequence[Applied]) -> None:
@@ -160,9 +169,17 @@ class Service:
         if self._start.burst and self._stop is None and self._is_dry():
             self._end_by(wire.Drain(self._start.drain_grace_ms))
 
-    async def _feed(self, need: str, free: Callable[[], int]) -> Feed:
+    async def _feed(self, need: str, slots: Callable[[], int], free: Callable[[], int]) -> Feed:
         listener = await self._broker.listen()
-        return Feed(need, self._start.queues, listener, free=free, kick=self.pump.kick)
+        return Feed(
+            need,
+            self._start.queues,
+            listener,
+            slots=slots,
+            free=free,
+            kick=self.pump.kick,
+            claims_at_once=self._broker.rounds_at_once,
+        )
 
     async def _finish(self) -> None:
         """Wait for what runs, for as long as is granted; interrupt and release the rest."""
@@ -216,8 +233,7 @@ class Service:
         self.pump.add(ended)
 
     def _thread_freed(self) -> None:
-        claims_for = self.pump.claims_for
-        if claims_for is not None and claims_for.need == THREAD:
+        if self.pump.claims_for(THREAD):
             # What this claim brings was asked for under the old limit: it is run, then yielded.
             return
         if self._yield_to is not None and self.desk.threads_busy <= self._yield_to:

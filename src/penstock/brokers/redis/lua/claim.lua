@@ -32,8 +32,7 @@ local function is_for(lease, name)
   return string.find(lease.queues, '\n' .. name .. '\n', 1, true) ~= nil
 end
 
--- A walk along one ready set, page by page. `entry` is the best one that was not taken; `rank` and
--- `tie` are what walks are compared by: rank, then the part of the id that rises with time.
+-- A walk along one ready set, page by page. `entry` is the best one that was not taken.
 
 -- Read on: the rest of the page, or the next one.
 local function read_on(walk)
@@ -66,9 +65,6 @@ local function step(walk, now)
       local late = walk.deadline and redis.call('ZSCORE', walk.deadline, string.sub(entry, 8))
       if not late or tonumber(late) > now then -- Guard: deadline
         walk.entry = entry
-        walk.rank = string.byte(entry) * BAND + number_at(entry, 2)
-        walk.tie = number_at(entry, 8) % 68719476736 * 65536 + string.byte(entry, 14) * 256
-          + string.byte(entry, 15)
         return
       end
       walk.page.has_gap = true
@@ -111,6 +107,16 @@ local function take_walked(walk)
   made_claimable(walk.offer.queue, walk.need, -taken)
 end
 
+-- Walks are compared by two numbers: rank, then the part of the id that rises with time.
+local function weigh(walk)
+  local entry = walk.entry
+  if entry then
+    walk.rank = string.byte(entry) * BAND + number_at(entry, 2)
+    walk.tie = number_at(entry, 8) % 68719476736 * 65536 + string.byte(entry, 14) * 256
+      + string.byte(entry, 15)
+  end
+end
+
 local function is_better(walk, other)
   if walk.rank ~= other.rank then
     return walk.rank < other.rank
@@ -140,68 +146,96 @@ local function walks_along(offers, limit, now)
   return walks
 end
 
--- Take the best jobs of the offers out of their sets; return (queue, id without tag, rank) of each.
-local function choose(offers, limit, now)
-  local walks = walks_along(offers, limit, now)
-  local chosen = {}
-  while #chosen < limit do
-    local best
-    for _, walk in ipairs(walks) do
-      if walk.entry and walk.offer.left > 0 then -- Guard: the offer's own limit
-        if not best or is_better(walk, best) then
-          best = walk
-        end
+local function best_of(walks)
+  local best
+  for _, walk in ipairs(walks) do
+    if walk.entry and walk.offer.left > 0 then -- Guard: the offer's own limit
+      if not best or is_better(walk, best) then
+        best = walk
       end
     end
-    if not best then
+  end
+  return best
+end
+
+-- Take the best jobs of the offers out of their sets. Return how many, and of each queue that gives
+-- some: ids without tag, ranks, and places in the order of all.
+local function choose(offers, limit, now)
+  local walks = walks_along(offers, limit, now)
+  local several = #walks > 1
+  for _, walk in ipairs(several and walks or {}) do
+    weigh(walk)
+  end
+  local batches, count = {}, 0
+  while count < limit do
+    local walk = several and best_of(walks) or walks[1]
+    if not walk or not walk.entry or walk.offer.left <= 0 then -- Guard: the set's own limit
       break
     end
-    local entry, page = best.entry, best.page
-    chosen[#chosen + 1] = {
-      queue = best.offer.queue, short = string.sub(entry, 8), rank = string.sub(entry, 1, 7),
-    }
-    page.taken[#page.taken + 1] = entry
-    best.offer.left = best.offer.left - 1
-    step(best, now)
+    local entry, offer, taken = walk.entry, walk.offer, walk.page.taken
+    local batch = offer.batch
+    if not batch then
+      batch = {queue = offer.queue, shorts = {}, ranks = {}, places = {}}
+      offer.batch = batch
+      batches[#batches + 1] = batch
+    end
+    count = count + 1
+    local place = #batch.shorts + 1
+    batch.shorts[place] = string.sub(entry, 8)
+    batch.ranks[place] = string.sub(entry, 1, 7)
+    batch.places[place] = count
+    taken[#taken + 1] = entry
+    offer.left = offer.left - 1
+    step(walk, now)
+    if several then
+      weigh(walk)
+    end
   end
   for _, walk in ipairs(walks) do
     take_walked(walk)
   end
-  return chosen
+  return count, batches
 end
 
 -- What a claim or a reclaim hands out: queues (name and tag of each); the instant of the claim; jobs
 -- (id without tag and spec of each); of each job the place of its queue, where there are several; of
 -- jobs that are not as usual: place, claim number, instant, charges, checkpoint.
 local function new_handout(now)
-  return {queues = {}, places = {}, jobs = {}, of = {}, unusual = {}, claimed = now}
+  return {queues = {}, count = 0, jobs = {}, of = {}, unusual = {}, claimed = now}
 end
 
-local function hand_out(out, job)
-  local queue, jobs = job.queue, out.jobs
-  local place = out.places[queue]
+-- Name a queue; return its place.
+local function hand_queue(out, queue)
+  local queues = out.queues
+  queues[#queues + 1] = queue.name
+  queues[#queues + 1] = tag_of(queue)
+  return #queues / 2 - 1
+end
+
+-- What is not usual of a job: it was claimed before, it was charged, it has a checkpoint.
+local function hand_unusual(out, queue, short, place, attempt, more)
+  local unusual, count = out.unusual, #out.unusual
+  unusual[count + 1] = place
+  unusual[count + 2] = attempt.n
+  unusual[count + 3] = attempt.claimed
+  unusual[count + 4] = more.charges or ''
+  unusual[count + 5] = more.note and redis.call('HGET', key_of(queue, 'note', short), 'checkpoint') or ''
+end
+
+-- A job that was claimed by an earlier call.
+local function hand_taken(out, job)
+  local queue = job.queue
+  local place = out[queue]
   if not place then
-    out.queues[#out.queues + 1] = queue.name
-    out.queues[#out.queues + 1] = tag_of(queue)
-    place = #out.queues / 2 - 1
-    out.places[queue] = place
+    place = hand_queue(out, queue)
+    out[queue] = place
   end
-  local count = #jobs
-  jobs[count + 1] = job.short
-  jobs[count + 2] = job.stored or ''
-  out.of[count / 2 + 1] = place
-  local more = job.more
-  local charges = more and more.charges or ''
-  local checkpoint = more and more.note
-    and redis.call('HGET', key_of(queue, 'note', job.short), 'checkpoint') or ''
-  if job.n > 1 or job.claimed ~= out.claimed or charges ~= '' or checkpoint ~= '' then
-    local unusual = out.unusual
-    unusual[#unusual + 1] = count / 2
-    unusual[#unusual + 1] = job.n
-    unusual[#unusual + 1] = job.claimed
-    unusual[#unusual + 1] = charges
-    unusual[#unusual + 1] = checkpoint
-  end
+  local at_job = out.count
+  out.count = at_job + 1
+  out.of[at_job + 1] = place
+  out.jobs[2 * at_job + 1] = job.short
+  out.jobs[2 * at_job + 2] = job.stored or ''
+  hand_unusual(out, queue, job.short, at_job, attempt_of(job.run), job.more)
 end
 
 local function handed_out(out)
@@ -210,73 +244,71 @@ end
 
 local NOTHING = {{}, 0, {}, {}, {}}
 
--- What an earlier call with this lease and fence took and still runs.
+-- Note what a claim took: of each queue its tag, how many in two bytes, ids without tags.
+local function remember(batches, fence)
+  local parts = {}
+  for place, batch in ipairs(batches) do
+    local jobs = #batch.shorts
+    parts[place] = tag_of(batch.queue) .. string.char(math.floor(jobs / 256), jobs % 256)
+      .. table.concat(batch.shorts)
+  end
+  redis.call('SET', root .. ':claim:' .. fence, table.concat(parts), 'EX', REPEAT_S)
+end
+
+-- What an earlier call with this lease and fence took and still runs; nil where there is nothing.
 local function taken_before(lease, fence)
+  local text = redis.call('GET', root .. ':claim:' .. fence) or ''
   local out
-  local ids = redis.call('GET', root .. ':claim:' .. fence)
-  for place = 1, ids and #ids or 0, 16 do
-    local job = load(string.sub(ids, place, place + 15))
-    if job and job.run and fence_of(job.run) == fence and lease_of(job.run) == lease.id then
-      local attempt = attempt_of(job.run)
-      job.n, job.claimed = attempt.n, attempt.claimed
-      out = out or new_handout(job.claimed)
-      hand_out(out, job)
+  local from = 1
+  while from <= #text do
+    local tag, high, low = string.sub(text, from, from + 1), string.byte(text, from + 2, from + 3)
+    from = from + 4
+    for _ = 1, high * 256 + low do
+      local short = string.sub(text, from, from + 13)
+      local job = load(string.sub(short, 1, 8) .. tag .. string.sub(short, 9))
+      if job and job.run and fence_of(job.run) == fence and lease_of(job.run) == lease.id then
+        out = out or new_handout(0)
+        hand_taken(out, job)
+      end
+      from = from + 14
     end
   end
   return out
 end
 
--- Run the chosen jobs of one queue.
-local function run(queue, jobs, lease, fence, now)
-  local shorts = {}
-  for place, job in ipairs(jobs) do
-    shorts[place] = job.short
-  end
+-- Run the chosen jobs of one queue, and hand them out.
+local function run(batch, lease, fence, now, out)
+  local queue, shorts, ranks, places = batch.queue, batch.shorts, batch.ranks, batch.places
   local specs = redis.call('HMGET', queue.spec, unpack(shorts))
-  local mores = redis.call('EXISTS', queue.more) == 1 and redis.call('HMGET', queue.more, unpack(shorts)) or {}
-  local runs = {}
+  local mores = redis.call('EXISTS', queue.more) == 1 and redis.call('HMGET', queue.more, unpack(shorts))
+  local of, at_queue, jobs = out.of, hand_queue(out, queue), out.jobs
   local start = fence .. lease.id
   local rest = ';' .. int(now) .. ';' .. lease.pid .. ';' .. lease.worker
-  local usual = '1;' .. rest
-  for place, job in ipairs(jobs) do
-    local stored = specs[place]
-    job.stored, job.n, job.claimed = stored, 1, now
-    local tail = usual
-    if mores[place] then
-      job.more = cjson.decode(mores[place])
-      job.n = (job.more.n or 0) + 1
+  local usual = '.1;' .. rest
+  local runs = {}
+  for place = 1, #shorts do
+    local short, stored, tail, at_job = shorts[place], specs[place] or '', usual, places[place]
+    local changed = mores and mores[place]
+    if changed or string.byte(stored) ~= 46 then
+      local more = changed and cjson.decode(changed) or {}
+      local n, ttl = (more.n or 0) + 1, string.match(stored, '^%d+') or ''
+      tail = (ttl == '' and '.' or '!') .. n .. ';' .. ttl .. rest
+      if n > 1 then
+        more.n = n
+        keep_more(queue, short, more)
+      end
+      if changed then
+        hand_unusual(out, queue, short, at_job - 1, {n = n, claimed = now}, more)
+      end
     end
-    if mores[place] or not stored or string.byte(stored) ~= 46 then
-      tail = job.n .. ';' .. (stored and string.match(stored, '^%d+') or '') .. rest
-    end
-    runs[2 * place - 1] = job.short
-    runs[2 * place] = start .. job.rank .. tail
-    if job.n > 1 then
-      job.more.n = job.n
-      keep_more(queue, job.short, job.more)
-    end
+    runs[2 * place - 1] = short
+    runs[2 * place] = start .. ranks[place] .. tail
+    of[at_job] = at_queue
+    jobs[2 * at_job - 1] = short
+    jobs[2 * at_job] = stored
   end
   redis.call('HSET', queue.run, unpack(runs))
-  moved(queue, 'queued', 'running', #jobs)
-end
-
-local function run_all(chosen, lease, fence, now)
-  local by_queue, ids = {}, {}
-  for place, job in ipairs(chosen) do
-    local queue = job.queue
-    local jobs = by_queue[queue]
-    if not jobs then
-      jobs = {}
-      by_queue[queue] = jobs
-    end
-    jobs[#jobs + 1] = job
-    ids[place] = full_id(queue, job.short)
-  end
-  for queue, jobs in pairs(by_queue) do
-    run(queue, jobs, lease, fence, now)
-  end
-  redis.call('HINCRBY', lease_key(lease.id), 'running', #chosen)
-  redis.call('SET', root .. ':claim:' .. fence, table.concat(ids), 'EX', REPEAT_S)
+  moved(queue, 'queued', 'running', #shorts)
 end
 
 -- How many jobs of a queue wait for their time, what this script has moved counted in.
@@ -343,8 +375,8 @@ local function claim(request)
     end
   end
   promote(timed, 500, now)
-  local chosen = choose(giving, request.limit, now)
-  if #chosen == 0 then
+  local count, batches = choose(giving, request.limit, now)
+  if count == 0 then
     if request.token ~= '' then
       sleep(request)
     end
@@ -353,10 +385,14 @@ local function claim(request)
   if request.token ~= '' then
     take_token(request.token)
   end
-  run_all(chosen, lease, request.fence, now)
   local out = new_handout(now)
-  for _, job in ipairs(chosen) do
-    hand_out(out, job)
+  for place = 1, 2 * count do
+    out.jobs[place] = false -- in order from the start, or Lua would make a hash of it
   end
+  for _, batch in ipairs(batches) do
+    run(batch, lease, request.fence, now, out)
+  end
+  redis.call('HINCRBY', lease_key(lease.id), 'running', count)
+  remember(batches, request.fence)
   return {1, '', handed_out(out)}
 end

@@ -77,7 +77,8 @@ local function plain_section()
   local kind = {head = arg(), priority = number(), need = arg(), expires = arg()}
   local shorts, jsons = {}, {}
   for place = 1, number() do
-    shorts[place], jsons[place] = arg(), arg()
+    shorts[place], jsons[place] = ARGV[at + 1], ARGV[at + 2]
+    at = at + 2
   end
   local found = find_known(queue, shorts)
   if not found then

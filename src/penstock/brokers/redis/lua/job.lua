@@ -86,7 +86,8 @@ local function due_of(job)
 end
 
 -- A running job: fence (16), lease (16), entry of its ready set without the job (7), and the tail that
--- a final job keeps: claim number, result ttl, instant of the claim, pid, worker.
+-- a final job keeps: '!' where the result has a time to live, else '.'; then claim number, that time,
+-- instant of the claim, pid, worker.
 local function fence_of(run)
   return string.sub(run, 1, 16)
 end
@@ -96,7 +97,7 @@ local function lease_of(run)
 end
 
 local function attempt_of(run)
-  local n, ttl, claimed, pid, worker = string.match(run, '^(%d+);(%d*);(%d+);(%d+);(.*)$', 40)
+  local n, ttl, claimed, pid, worker = string.match(run, '^.(%d+);(%d*);(%d+);(%d+);(.*)$', 40)
   return {
     ttl = tonumber(ttl), arrival = number_at(run, 34), claimed = tonumber(claimed),
     n = tonumber(n), pid = tonumber(pid), worker = worker,

@@ -1,13 +1,14 @@
 -- pages: an ordered set of byte strings, at about 25 bytes an entry beside its own.
 --
 -- One large sorted set costs some 110 bytes for each entry. Here the entries stand in order in pages,
--- sorted sets that are small enough for the compact encoding (zset-max-listpack-entries 128). The
+-- sorted sets that are small enough for the compact encoding (zset-max-listpack-entries 128). An
+-- insertion looks through half a page: 64 entries take half the time of 128, and 4 bytes more a job. The
 -- index names the pages: each by a string that is not behind any of its entries, and behind all
 -- entries of the page before; the first may be ''. Both are ordered by bytes, all scores are 0.
 --
 -- Invariant: a name stands in the index as long as its page has entries.
 
-local PAGE_MAX = 128
+local PAGE_MAX = 64
 
 local function page_key(index, name)
   return index .. ':' .. name

@@ -109,8 +109,7 @@ for place, job in ipairs(taken) do
   local attempt = attempt_of(job.run)
   job.stored = redis.call('HGET', job.queue.spec, job.short)
   job.more = more_of(job.queue, job.short)
-  job.n, job.claimed = attempt.n, attempt.claimed
-  hand_out(out, job)
+  hand_taken(out, job)
   before[2 * place - 1] = attempt.worker
   before[2 * place] = attempt.pid
 end

@@ -14,7 +14,7 @@ local now = wall_ms()
 local answers = {}
 
 local function keep_last_attempt(job, tail, blob)
-  local n, _, claimed, claimer, worker = string.match(tail, '^(%d+);(%d*);(%d+);(%d+);(.*)$')
+  local n, _, claimed, claimer, worker = string.match(tail, '^.(%d+);(%d*);(%d+);(%d+);(.*)$')
   if not n then
     return
   end

@@ -11,11 +11,11 @@
 --     blocked --unblock--> scheduled
 --     blocked --parent_failed--> cancelled
 --
--- ARGV: completions in groups, one for each queue: how many, then of each: tag, how many, then of each
--- job, by rising ids: id without its tag and fence as one word; '1' or '0' for a result, then what is
--- kept. Then all others: how many, and of each: kind, id, fence, and what the kind needs. Answer: of
--- each group one text, a letter for each job: a (applied), d (applied, result dropped), s (stale);
--- then one word for each other.
+-- ARGV: completions in groups, one for each queue and fence: how many, then of each: tag, fence, how
+-- many, then of each job, by rising ids: id without its tag, what is kept. Then all others: how many,
+-- and of each: kind, id, fence, and what the kind needs. Answer: of each group '' where all are applied,
+-- else a letter for each job: a (applied), d (applied, result dropped), s (stale); then one word for
+-- each other.
 -- cost: completions of one queue are a dozen commands whatever their number; others some each.
 
 -- Bytes of a result that is kept even while memory is full: settling must go on, and small results
@@ -32,19 +32,10 @@ local function is_full()
   return limit and limit > 0 and tonumber(string.match(info, '\nused_memory:(%d+)')) >= limit
 end
 
-local IS_FULL
-
--- What is kept of a completion, and its letter: a large result is dropped where there is no room.
-local function kept(body)
-  if #body > RESULT_KEPT_BYTES and string.byte(body) == 49 then
-    if IS_FULL == nil then
-      IS_FULL = is_full()
-    end
-    if IS_FULL then
-      return '0' .. without_result(string.sub(body, 2)), 'd'
-    end
-  end
-  return body, 'a'
+-- Whether what is kept of a completion holds a result.
+local function has_result(body)
+  local size, text = string.match(body, '^%d*;[^;]*;[01];(%d+);()')
+  return #body - text + 1 > tonumber(size)
 end
 
 -- Cancels that were requested and came too late.
@@ -61,17 +52,15 @@ local function forget_cancels(queue, key, shorts)
   redis.call('HDEL', key .. ':cancels', unpack(ids))
 end
 
--- What follows from completions beside the jobs themselves: leases, cancels, children.
-local function after_completions(queue, gone, leases, now)
+-- What follows from completions under one lease beside the jobs themselves.
+local function after_completions(queue, gone, lease, now)
   if redis.call('EXISTS', queue.deadline) == 1 then
     redis.call('ZREM', queue.deadline, unpack(gone))
   end
-  for lease, shorts in pairs(leases) do
-    local key = lease_key(lease)
-    redis.call('HINCRBY', key, 'running', -#shorts)
-    if redis.call('EXISTS', key .. ':cancels') == 1 then
-      forget_cancels(queue, key, shorts)
-    end
+  local key = lease_key(lease)
+  redis.call('HINCRBY', key, 'running', -#gone)
+  if redis.call('EXISTS', key .. ':cancels') == 1 then
+    forget_cancels(queue, key, gone)
   end
   moved(queue, 'running', 'completed', #gone)
   if redis.call('EXISTS', queue.has_kids) == 1 then
@@ -81,46 +70,63 @@ local function after_completions(queue, gone, leases, now)
   end
 end
 
--- Completions of one queue, all at once. `holds` are ids with their fences, `bodies` what is kept.
-local function complete(queue, holds, bodies, now)
-  local shorts, letters = {}, {}
-  for place, hold in ipairs(holds) do
-    shorts[place] = string.sub(hold, 1, 14)
+-- What is kept of a group, large results dropped where there is no room; the places of those.
+local function kept_bodies(bodies)
+  local dropped = {}
+  local full
+  for place, body in ipairs(bodies) do
+    if #body > RESULT_KEPT_BYTES and has_result(body) then
+      if full == nil then
+        full = is_full()
+      end
+      if full then
+        bodies[place], dropped[place] = without_result(body), true
+      end
+    end
   end
+  return dropped
+end
+
+local function letters_of(shorts, applied, dropped)
+  local letters = {}
+  for place = 1, #shorts do
+    letters[place] = not applied[place] and 's' or dropped[place] and 'd' or 'a'
+  end
+  return table.concat(letters)
+end
+
+-- Completions of one queue and one fence, which one claim gave under one lease: all at once.
+local function complete(queue, fence, shorts, bodies, now)
+  local dropped = kept_bodies(bodies)
   local runs = redis.call('HMGET', queue.run, unpack(shorts))
   local start, instant = 'c' .. int(now) .. ';;', bytes_of(now)
-  local done, final, gone, drops, leases = {}, {}, {}, {}, {}
-  for place, hold in ipairs(holds) do
-    local held = runs[place]
-    letters[place] = 's'
-    if held and fence_of(held) == string.sub(hold, 15) then -- Guard: fence of a completion
-      local short, body = shorts[place]
-      body, letters[place] = kept(bodies[place])
-      local count = #gone + 1
+  local done, final, gone, drops, applied, count, lease = {}, {}, {}, {}, {}, 0, nil
+  for place = 1, #shorts do
+    local short, held = shorts[place], runs[place]
+    if held and fence_of(held) == fence then -- Guard: fence of a completion
+      count = count + 1
+      applied[place] = true
+      lease = lease or lease_of(held)
       gone[count] = short
-      done[2 * count - 1] = short
-      done[2 * count] = start .. string.sub(held, 40) .. '\n' .. string.sub(body, 2)
       final[count] = instant .. short
-      local lease = lease_of(held)
-      leases[lease] = leases[lease] or {}
-      leases[lease][#leases[lease] + 1] = short
-      local ttl = string.match(held, '^%d+;(%d+);', 40)
-      if ttl and string.byte(body) == 49 then
-        drops[#drops + 1] = now + tonumber(ttl)
+      done[2 * count - 1] = short
+      done[2 * count] = start .. string.sub(held, 40) .. '\n' .. bodies[place]
+      if string.byte(held, 40) == 33 and has_result(bodies[place]) then
+        drops[#drops + 1] = now + tonumber(string.match(held, '^.%d+;(%d+);', 40))
         drops[#drops + 1] = short
       end
     end
   end
-  if #gone > 0 then
+  if count > 0 then
     redis.call('HSET', queue.done, unpack(done))
     redis.call('HDEL', queue.run, unpack(gone))
     put(key_of(queue, 'final', 'completed'), final)
     if #drops > 0 then
       redis.call('ZADD', queue.result, unpack(drops))
     end
-    after_completions(queue, gone, leases, now)
+    after_completions(queue, gone, lease, now)
   end
-  return table.concat(letters)
+  return count == #shorts and not next(dropped) and '' or letters_of(shorts, applied, dropped)
 end
 
 local function keep_attempt(job, attempt, now, item)
@@ -173,21 +179,21 @@ local function settle_one(item, now)
 end
 
 local function read_completions()
-  local tag, holds, bodies = arg(), {}, {}
+  local group = {tag = arg(), fence = arg(), shorts = {}, bodies = {}}
   for place = 1, number() do
-    holds[place], bodies[place] = arg(), arg()
+    group.shorts[place], group.bodies[place] = ARGV[at + 1], ARGV[at + 2]
+    at = at + 2
   end
-  return tag, holds, bodies
+  return group
 end
 
 local function settle()
   local now = wall_ms()
   local answers, groups = {}, {}
   for place = 1, number() do
-    groups[place] = {read_completions()}
+    groups[place] = read_completions()
   end
-  local others = number()
-  for place = 1, others do
+  for place = 1, number() do
     local item = {
       kind = arg(), id = arg(), fence = arg(), pid = arg(), outcome = arg(), message = arg(),
       reason = arg(), delay = number(), charges = arg(), need = arg(),
@@ -195,9 +201,9 @@ local function settle()
     answers[#groups + place] = settle_one(item, now)
   end
   for place, group in ipairs(groups) do
-    local queue = queue_tagged(group[1])
-    answers[place] = queue and complete(queue, group[2], group[3], now)
-      or string.rep('s', #group[2])
+    local queue, shorts = queue_tagged(group.tag), group.shorts
+    answers[place] = queue and complete(queue, group.fence, shorts, group.bodies, now)
+      or string.rep('s', #shorts)
   end
   return answers
 end
