@@ -85,7 +85,11 @@ class RedisBroker:
             Unavailable: the server cannot be reached.
         """
         server = Server(url, answer_timeout_s=answer_timeout_s)
-        facts = check_settings(server, durability or r.Durability.LOCAL)
+        try:
+            facts = check_settings(server, durability or r.Durability.LOCAL)
+        except BaseException:
+            server.close()
+            raise
         return cls(server, facts, payload_bytes_max, root=root, clock=clock)
 
     def loop_face(self) -> AsyncBroker:

@@ -15,8 +15,8 @@ from penstock.broker.stored import NO_SPEC, read_charges, read_spec
 from penstock.core.ids import Fence, LeaseId
 from penstock.core.job import Claimed
 
-from .server import Word
 from .stored import json_of, to_raw, whole_id
+from .wire import Word
 
 #: Fields of a job that is not as usual: place, number, instant, charges, checkpoint.
 _FIELDS: Final = 5

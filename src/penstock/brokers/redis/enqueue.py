@@ -15,8 +15,8 @@ from penstock.core.job import JobSpec
 from penstock.core.lifecycle import State
 from penstock.errors import DuplicateKey, JobNotFound, PayloadTooLarge
 
-from .server import Word
 from .stored import full_head_of, head_of, job_id_of, to_raw, to_short
+from .wire import Word
 
 
 class Words(NamedTuple):

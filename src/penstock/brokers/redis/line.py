@@ -11,17 +11,13 @@ import asyncio
 import os
 import socket
 from collections import deque
-from typing import Any, Final, NamedTuple, cast
-
-import hiredis
+from typing import Any, Final, NamedTuple
 
 from . import faults
-from .server import Word
+from .wire import Replies, Word, packed, taken_over
 
 #: Bytes of one read from the socket.
 _READ_BYTES: Final = 262_144
-#: What the parser returns where an answer is not there yet.
-_NOT_YET: Final = object()
 
 
 class _Waiting(NamedTuple):
@@ -50,19 +46,19 @@ class Line:
     """
 
     def __init__(self, sock: socket.socket, where: str, timeout_s: float) -> None:
-        self._sock = sock
+        self._sock = taken_over(sock)
         self._where = where
         self._timeout_s = timeout_s
         self._loop = asyncio.get_running_loop()
         self._pid = os.getpid()
-        self._reader = hiredis.Reader(replyError=faults.Reply, notEnoughData=_NOT_YET)
+        self._replies = Replies()
         self._waiting: deque[_Waiting] = deque()
         self._unsent = bytearray()
         self._asked_bytes = self._sent_bytes = 0
         self._alarm: asyncio.TimerHandle | None = None
         self.is_open = True
-        sock.setblocking(False)  # noqa: FBT003 - its signature knows no name
-        self._loop.add_reader(sock, self._readable)
+        self._sock.setblocking(False)  # noqa: FBT003 - its signature knows no name
+        self._loop.add_reader(self._sock, self._readable)
 
     def __del__(self) -> None:
         # A loop that has ended takes its callbacks with it; the descriptor is ours to close.
@@ -77,35 +73,34 @@ class Line:
         """
         if not self.is_open:
             raise faults.not_reached(ConnectionResetError("the connection broke"), self._where)
-        # Its stub knows commands of one word only.
-        packed = hiredis.pack_command(cast("Any", words))
+        command = packed(words)
         answer = self._loop.create_future()
-        self._asked_bytes += len(packed)
+        self._asked_bytes += len(command)
         until = self._loop.time() + self._timeout_s
         self._waiting.append(_Waiting(answer, writes, self._asked_bytes, until))
         if self._alarm is None:
             self._alarm = self._loop.call_at(until, self._look_at_clock)
         if self._unsent:
-            self._unsent += packed
+            self._unsent += command
         else:
-            self._send(packed)
+            self._send(command)
         return answer
 
     def close(self) -> None:
         """Hang up. Whoever waits is told that the line broke."""
         self._break(ConnectionResetError("the connection was closed here"))
 
-    def _send(self, packed: bytes | bytearray) -> None:
+    def _send(self, data: bytes | bytearray) -> None:
         try:
-            sent = self._sock.send(packed)
+            sent = self._sock.send(data)
         except BlockingIOError:
             sent = 0
         except OSError as error:
             self._break(error)
             return
         self._sent_bytes += sent
-        if sent < len(packed):
-            self._unsent = bytearray(memoryview(packed)[sent:])
+        if sent < len(data):
+            self._unsent = bytearray(memoryview(data)[sent:])
             self._loop.add_writer(self._sock, self._writable)
 
     def _writable(self) -> None:
@@ -125,11 +120,12 @@ class Line:
             self._break(ConnectionResetError("the server closed the connection"))
             return
         try:
-            self._reader.feed(data)
-            while (reply := self._reader.gets()) is not _NOT_YET:
-                self._answered(reply)
-        except (hiredis.ProtocolError, IndexError) as error:
-            self._break(ConnectionError(f"what came is no answer: {error}"))
+            replies = self._replies.feed(data)
+        except ConnectionError as error:
+            self._break(error)
+            return
+        for reply in replies:
+            self._answered(reply)
 
     def _answered(self, reply: Any) -> None:
         answer = self._waiting.popleft().answer

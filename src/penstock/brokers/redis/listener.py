@@ -11,11 +11,11 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from redis import exceptions as e
-
 from penstock.errors import BrokerError, Unavailable, WrongContext
 
-from .server import Server, Wire
+from . import faults
+from .server import Server
+from .wire import Wire
 
 #: Seconds between two tries to subscribe again: short, since wake-ups are missed meanwhile.
 _RETRY_MIN_S: Final = 0.1
@@ -43,13 +43,12 @@ class RedisListener:
         self._pid = os.getpid()
         self._lock = threading.Lock()
         self._closed = threading.Event()
-        connection = self._subscribe()
+        self._wire: Wire | None = None
+        wire = self._subscribe()
         self._bell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._epoll = select.epoll()
         self._epoll.register(self._bell, select.EPOLLIN)
-        self._watched = -1
-        self._connection: Wire | None = None
-        self._watch(connection)
+        self._watch(wire)
 
     def fileno(self) -> int:
         """Return the descriptor that turns readable, -1 once closed."""
@@ -67,15 +66,13 @@ class RedisListener:
             if self._closed.is_set():
                 return False
             woken = self._take_bell()
-            connection = self._connection
-            if connection is None:
+            if self._wire is None:
                 return woken
             try:
-                while connection.can_read(0):
-                    answer = connection.read_response(disconnect_on_error=False)
-                    woken = answer[0] == b"message" or woken
-            except (e.RedisError, OSError):
-                self._unwatch(connection)
+                arrived = self._wire.arrived()
+                return woken or any(answer[0] == b"message" for answer in arrived)
+            except OSError:
+                self._unwatch()
                 threading.Thread(target=self._return, name="penstock-listen", daemon=True).start()
             return woken
 
@@ -94,22 +91,16 @@ class RedisListener:
         if self._closed.is_set():
             return
         self._closed.set()
-        if self._pid != os.getpid():
+        if self._pid == os.getpid():
+            with self._lock:
+                self._unwatch()
+        elif self._wire is not None:
             # The epoll itself is the parent's too: nothing may be unregistered here.
-            self._connection = None
-            self._close_descriptors()
-            return
-        with self._lock:
-            if self._connection is not None:
-                self._unwatch(self._connection)
-            self._close_descriptors()
-        self._forget(self.token)
-
-    def _close_descriptors(self) -> None:
+            self._wire.close()
         self._epoll.close()
-        for descriptor in (self._bell, self._watched):
-            if descriptor >= 0:
-                os.close(descriptor)
+        os.close(self._bell)
+        if self._pid == os.getpid():
+            self._forget(self.token)
 
     def _take_bell(self) -> bool:
         try:
@@ -118,22 +109,22 @@ class RedisListener:
             return False
 
     def _subscribe(self) -> Wire:
-        connection = self._server.connection()
+        wire = Wire(self._server.connect())
         try:
-            connection.send_command("SUBSCRIBE", self._channel)
-            connection.read_response()
-        except (e.RedisError, OSError) as error:
-            self._server.give_back(connection)
+            wire.send("SUBSCRIBE", self._channel)
+            wire.receive()
+        except (faults.Reply, OSError) as error:
+            wire.close()
             where = self._server.where
             raise Unavailable(f"{where}: no channel to be woken at: {error}") from error
-        return connection
+        return wire
 
     def _return(self) -> None:
         """Subscribe again as soon as the server answers, then wake the sleeper."""
         longest_s = _RETRY_MIN_S
         while not self._closed.is_set():
             try:
-                connection = self._subscribe()
+                wire = self._subscribe()
             except WrongContext:
                 return
             except BrokerError:
@@ -142,23 +133,20 @@ class RedisListener:
                 continue
             with self._lock:
                 if self._closed.is_set():
-                    self._server.give_back(connection)
+                    wire.close()
                     return
-                self._watch(connection)
+                self._watch(wire)
                 os.eventfd_write(self._bell, 1)
             return
 
-    def _watch(self, connection: Wire) -> None:
-        # A duplicate, since redis-py closes its own at an error, and what is closed cannot be
-        # taken out of an epoll again: with a copy in a forked child it would be readable for ever.
-        sock = connection._sock  # noqa: SLF001 - no other way
-        self._watched = os.dup(sock.fileno())
-        self._epoll.register(self._watched, select.EPOLLIN)
-        self._connection = connection
+    def _watch(self, wire: Wire) -> None:
+        self._epoll.register(wire.sock, select.EPOLLIN)
+        self._wire = wire
 
-    def _unwatch(self, connection: Wire) -> None:
-        self._epoll.unregister(self._watched)
-        os.close(self._watched)
-        self._watched = -1
-        self._connection = None
-        self._server.give_back(connection)
+    def _unwatch(self) -> None:
+        if self._wire is not None:
+            # What is closed cannot be taken out of an epoll again: with a copy of the socket in a
+            # forked child it would be readable for ever.
+            self._epoll.unregister(self._wire.sock)
+            self._wire.close()
+            self._wire = None

@@ -15,8 +15,9 @@ from penstock.core.settlement import Applied, Settlement
 
 from . import faults
 from .line import Line
-from .server import Server, Word
+from .server import Server
 from .verbs import Question, Verbs
+from .wire import Word
 
 if TYPE_CHECKING:
     from .broker import RedisBroker
@@ -220,7 +221,7 @@ class RedisLoopBroker:
         return await asyncio.shield(self._dialling)
 
     async def _dial(self) -> Line:
-        sock = await asyncio.to_thread(self._server.connected_socket)
+        sock = await asyncio.to_thread(self._server.connect)
         return Line(sock, self._server.where, self._server.answer_timeout_s)
 
     def _was_dialled(self, dialling: asyncio.Task[Line]) -> None:

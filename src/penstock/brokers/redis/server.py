@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final, Protocol, cast
+from typing import TYPE_CHECKING, Any, Final
 
 from redis import ConnectionPool
 from redis import exceptions as e
@@ -16,6 +15,7 @@ from penstock.broker.urls import masked
 from penstock.errors import BadSetting, WrongContext
 
 from . import faults
+from .wire import Wire, Word
 
 if TYPE_CHECKING:
     from .verbs import Question
@@ -23,31 +23,6 @@ if TYPE_CHECKING:
 #: Seconds to reach the server, and for each answer: a producer learns within 1 s that it is gone.
 CONNECT_TIMEOUT_S: Final = 0.3
 ANSWER_TIMEOUT_S: Final = 0.5
-
-Word = str | bytes | int
-"""What a command is made of."""
-
-
-class Wire(Protocol):
-    """One connection of redis-py, whose own methods have no types."""
-
-    _sock: Any
-
-    def send_command(self, *words: Word) -> None:
-        """Send one command."""
-        ...
-
-    def read_response(self, *, disconnect_on_error: bool = True) -> Any:
-        """Return the answer to it. Any: the command decides."""
-        ...
-
-    def can_read(self, timeout: float = 0) -> bool:
-        """Return whether an answer is there."""
-        ...
-
-    def disconnect(self) -> None:
-        """Close it; the next command opens it again."""
-        ...
 
 
 class Server:
@@ -73,14 +48,15 @@ class Server:
         self._is_closed = False
         # Half the wait for the answer: the server looks only ten times a second who waits too long.
         self._wait_ms = int(answer_timeout_s * 500)
-        self._url = url
-        self._pool = self._new_pool()
+        self._greeter = self._new_greeter(url)
+        self._idle: list[Wire] = []
         self._pid = os.getpid()
 
-    def _new_pool(self) -> ConnectionPool:
+    def _new_greeter(self, url: str) -> ConnectionPool:
+        """Return what reads the URL, connects, and greets: a pool of which nothing is kept."""
         try:
             return ConnectionPool.from_url(
-                self._url,
+                url,
                 socket_connect_timeout=CONNECT_TIMEOUT_S,
                 socket_timeout=self.answer_timeout_s,
                 retry=Retry(NoBackoff(), 0),
@@ -107,66 +83,56 @@ class Server:
                 and no replica told in time that it has it.
         """
         script, writes = question.script, question.writes
-        connection = self.connection()
+        wire = self._take()
         try:
             try:
                 words = ("EVALSHA", script.sha, 1, root, *question.words)
-                answer = self._ask(connection, words, writes=writes)
-            except e.NoScriptError:
+                answer = self._ask(wire, words, writes=writes)
+            except faults.Reply as reply:
+                if not reply.is_no_script:
+                    raise
                 words = ("EVAL", script.text, 1, root, *question.words)
-                answer = self._ask(connection, words, writes=writes)
+                answer = self._ask(wire, words, writes=writes)
             # A repeat that writes nothing waits too: for all that the server wrote before.
             wait = ("WAIT", 1, self._wait_ms)
-            if question.is_copied and self._ask(connection, wait, writes=True) < 1:
+            if question.is_copied and self._ask(wire, wait, writes=True) < 1:
+                self._give_back(wire)
                 raise faults.not_replicated(self.where)
-            return answer
-        except faults.REPLIES as error:
-            raise faults.refused(error, self.where) from error
-        finally:
-            self._pool.release(cast("Any", connection))
+        except faults.Reply as reply:
+            self._give_back(wire)
+            raise faults.refused(reply, self.where) from reply
+        self._give_back(wire)
+        return answer
 
     def ask(self, *words: Word) -> Any:
         """Make one command that writes nothing, and return its answer."""
-        connection = self.connection()
+        wire = self._take()
         try:
-            return self._ask(connection, words, writes=False)
-        except faults.REPLIES as error:
-            raise faults.refused(error, self.where) from error
-        finally:
-            self._pool.release(cast("Any", connection))
+            answer = self._ask(wire, words, writes=False)
+        except faults.Reply as reply:
+            self._give_back(wire)
+            raise faults.refused(reply, self.where) from reply
+        self._give_back(wire)
+        return answer
 
-    def connection(self) -> Wire:
-        """Return a connection that nobody else uses; to be given back.
-
-        Raises:
-            Unavailable: the server cannot be reached.
-            WrongContext: the broker was closed.
-        """
-        self.check_open()
-        if self._pid != os.getpid():
-            # Race: redis-py's pool takes a lock here that another thread of the parent may have
-            # held when it forked, and nobody would ever give it back.
-            self._pool = self._new_pool()
-            self._pid = os.getpid()
-        try:
-            return cast("Wire", self._pool.get_connection())
-        except faults.REPLIES as error:
-            raise faults.refused(error, self.where) from error
-        except (e.RedisError, OSError) as error:
-            raise faults.not_reached(error, self.where) from error
-
-    def connected_socket(self) -> socket.socket:
+    def connect(self) -> socket.socket:
         """Return a connected and greeted socket, to be closed by the caller.
 
         Raises:
             Unavailable: the server cannot be reached.
             WrongContext: the broker was closed.
         """
-        connection = self.connection()
-        sock, connection._sock = connection._sock, None  # noqa: SLF001 - no other way
-        self.give_back(connection)
-        taken: socket.socket = sock
-        return taken
+        self.check_open()
+        connection: Any = self._greeter.make_connection()
+        try:
+            connection.connect()
+        except faults.REPLIES as error:
+            raise faults.refused(error, self.where) from error
+        except (e.RedisError, OSError) as error:
+            raise faults.not_reached(error, self.where) from error
+        sock: socket.socket = connection._sock  # noqa: SLF001 - no other way
+        connection._sock = None  # noqa: SLF001 - else it is closed with the connection
+        return sock
 
     def check_open(self) -> None:
         """Refuse calls on a closed broker.
@@ -177,31 +143,50 @@ class Server:
         if self._is_closed:
             raise WrongContext(f"the broker on {self.where} is closed: open a new one")
 
-    def give_back(self, connection: Wire) -> None:
-        """Take a connection back that somebody used for himself."""
-        connection.disconnect()
-        self._pool.release(cast("Any", connection))
-
     def close(self) -> None:
         """Close all connections. Later calls raise `WrongContext`."""
         self._is_closed = True
-        if self._pid == os.getpid():
-            self._pool.disconnect()
+        while self._idle:
+            self._idle.pop().close()
 
-    def _ask(self, connection: Wire, words: Sequence[Word], *, writes: bool) -> Any:
+    def _take(self) -> Wire:
+        """Return a connection that nobody else uses."""
+        self.check_open()
+        if self._pid != os.getpid():
+            # These are the parent's; closing them here leaves its own ends alone.
+            self._idle = []
+            self._pid = os.getpid()
+        while self._idle:
+            # Race: another thread may have taken the last one meanwhile.
+            try:
+                wire = self._idle.pop()
+            except IndexError:
+                break
+            if wire.is_usable():
+                return wire
+            wire.close()
+        return Wire(self.connect())
+
+    def _give_back(self, wire: Wire) -> None:
+        if self._is_closed:
+            wire.close()
+        else:
+            self._idle.append(wire)
+
+    def _ask(self, wire: Wire, words: tuple[Word, ...], *, writes: bool) -> Any:
         is_sent = False
         try:
-            connection.send_command(*words)
+            wire.send(*words)
             is_sent = True
-            return connection.read_response()
-        except faults.REPLIES:
+            return wire.receive()
+        except faults.Reply:
             raise
-        except (e.RedisError, OSError) as error:
-            connection.disconnect()
+        except OSError as error:
+            wire.close()
             # What was not sent whole, the server cannot have run.
             failed = faults.lost if writes and is_sent else faults.not_reached
             raise failed(error, self.where) from error
         except BaseException:
             # An interrupt leaves an answer behind that nobody reads.
-            connection.disconnect()
+            wire.close()
             raise

@@ -13,8 +13,8 @@ import msgspec
 from penstock.core import settlement as s
 from penstock.core.job import NO_CHARGES, Charges
 
-from .server import Word
 from .stored import blob_of, error_text, tag_of, to_raw, to_short
+from .wire import Word
 
 _Other = s.Retry | s.Snooze | s.Release | s.Bury | s.Cancel
 

@@ -21,8 +21,8 @@ from penstock.errors import UsageError
 from . import claim, enqueue, inspection, settle
 from .reclaim import reclaimed
 from .scripts import Script
-from .server import Word
 from .stored import job_id_of, to_raw
+from .wire import Word
 
 T = TypeVar("T")
 
