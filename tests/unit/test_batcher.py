@@ -14,12 +14,15 @@ from penstock.client.batcher import FLIGHTS_MAX, Batcher
 class Airport:
     """Flights that land when the test says so; records what each carried."""
 
-    def __init__(self, *, batch_max: int = 100) -> None:
+    def __init__(self, *, batch_max: int = 100, goes_at_once: bool = False) -> None:
         self.flights: list[list[int]] = []
         self.departed = asyncio.Event()
         self.landings: list[asyncio.Future[None]] = []
         self.batcher: Batcher[int, int] = Batcher(
-            self.fly, batch_max=batch_max, loop=asyncio.get_running_loop()
+            self.fly,
+            batch_max=batch_max,
+            loop=asyncio.get_running_loop(),
+            goes_at_once=goes_at_once,
         )
 
     async def fly(self, items: Sequence[int]) -> Sequence[int]:
@@ -58,6 +61,22 @@ def test_one_turn_is_one_flight() -> None:
         airport.landings[0].set_result(None)
         assert await asyncio.gather(*asked) == [-1, -2, -3]
         assert airport.flights == [[1, 2, 3]]
+
+    asyncio.run(main())
+
+
+def test_a_lone_item_goes_at_once_where_flights_are_cheap() -> None:
+    """It departs before the loop turns; who follows in that turn travels together behind it."""
+
+    async def main() -> None:
+        airport = Airport(goes_at_once=True)
+        first = asyncio.ensure_future(airport.batcher.ask(1))
+        asked = airport.ask(2, 3)
+        await airport.until(2)
+        assert airport.flights == [[1], [2, 3]]
+        for landing in airport.landings:
+            landing.set_result(None)
+        assert await asyncio.gather(first, *asked) == [-1, -2, -3]
 
     asyncio.run(main())
 

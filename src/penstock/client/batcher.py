@@ -23,6 +23,9 @@ class Batcher(Generic[Item, Answer]):
         fly: performs a batch and returns one answer per item, same order.
         batch_max: items of one flight.
         loop: the loop that everything here runs in.
+        goes_at_once: a call departs alone where nothing is under way, and who follows in the same
+            turn goes behind it: a turn of the loop less for a call that comes alone. False: all
+            calls of one turn go together, where each flight is dear, as a commit to a disk is.
     """
 
     def __init__(
@@ -31,7 +34,9 @@ class Batcher(Generic[Item, Answer]):
         *,
         batch_max: int,
         loop: asyncio.AbstractEventLoop,
+        goes_at_once: bool = False,
     ) -> None:
+        self._goes_at_once = goes_at_once
         self._fly = fly
         self._batch_max = batch_max
         self._loop = loop
@@ -47,7 +52,10 @@ class Batcher(Generic[Item, Answer]):
         """
         future: asyncio.Future[Answer] = self._loop.create_future()
         self._waiting.append((item, future))
-        self._schedule()
+        if self._goes_at_once and not self._flights and not self._is_scheduled:
+            self._depart()
+        else:
+            self._schedule()
         return await future
 
     def _schedule(self) -> None:

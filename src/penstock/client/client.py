@@ -13,13 +13,13 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from penstock.broker.requests import Accepted, CancelAnswer, Durability
+from penstock.broker.requests import Accepted, CancelAnswer, Durability, Refused
 from penstock.client import flow
 from penstock.client.builder import build, handle, handles, too_large
 from penstock.client.drive import drive, whole
 from penstock.client.job_ids import JobIds, PerProcess
 from penstock.core.units import Duration, duration_ms
-from penstock.errors import PenstockError, WrongContext
+from penstock.errors import OutcomeUnknown, PenstockError, WrongContext
 from penstock.job import Job
 from penstock.serializers.json import JsonReader
 from penstock.telemetry.events import EventSinks, JobEnqueued
@@ -133,7 +133,25 @@ class Client:
 
     def enqueue(self, call: Call[T]) -> Job[T]:
         """Enqueue one call; see `Task.enqueue`."""
-        [outcome] = self._outcomes([call], None)
+        plan = call.plan
+        tag = self._tags.get(plan.queue)
+        if tag is None:
+            [outcome] = self._outcomes([call], None)
+            return handle(self, call, outcome)
+        # The common case, written out: one call of the broker, and no flow unless it goes wrong.
+        self.check([call])
+        request = build(call, self._ids.draw_one(tag))
+        ends = time.monotonic() + flow.RETRY_WINDOW_S
+        enqueuer, durability = self.enqueuer, plan.durability
+        try:
+            answers = enqueuer.enqueue([request], durability=durability)
+        except OutcomeUnknown as unknown:
+            again = flow.send_again([request], durability, unknown, ends, time.monotonic)
+            answers = drive(again, enqueuer, self._pause)
+        [answer] = answers
+        outcome = answer.error if isinstance(answer, Refused) else answer
+        if self._event_sinks:
+            self.tell_enqueued([call], [outcome])
         return handle(self, call, outcome)
 
     async def aenqueue(self, call: Call[T]) -> Job[T]:

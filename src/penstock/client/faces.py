@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from penstock.broker.threaded import HasLoopFace, ThreadedBroker
 from penstock.client.drive import whole
@@ -25,6 +25,11 @@ if TYPE_CHECKING:
 
 class Face(Protocol):
     """The part of `AsyncBroker` that a client needs. See `Broker` for the contracts."""
+
+    @property
+    def rounds_at_once(self) -> int:
+        """How many calls the broker works on while the loop goes on."""
+        ...
 
     async def register(self, queues: Sequence[str], /) -> Mapping[str, int]:
         """Return the tag of each queue."""
@@ -54,6 +59,8 @@ class ThreadFace:
 
     Whole brokers have `broker.threaded.ThreadedBroker`.
     """
+
+    rounds_at_once: Final = 1
 
     def __init__(self, enqueuer: Enqueuer) -> None:
         self._enqueuer = enqueuer

@@ -125,14 +125,34 @@ def send(
         OutcomeUnknown: the jobs may be stored, by the first try or a later one.
         Unavailable: the first try failed and wrote nothing.
     """
-    answers: Answers
     ends = now_s() + RETRY_WINDOW_S
     try:
-        answers = yield Send(jobs, durability)
+        answers: Answers = yield Send(jobs, durability)
     except OutcomeUnknown as error:
-        unknown = error
-    else:
-        return answers
+        return (yield from send_again(jobs, durability, error, ends, now_s))
+    return answers
+
+
+def send_again(
+    jobs: Sequence[EnqueueRequest],
+    durability: Durability | None,
+    unknown: OutcomeUnknown,
+    ends: float,
+    now_s: Callable[[], float],
+) -> Flow[Answers]:
+    """Enqueue a batch whose outcome is unknown again, with the same ids.
+
+    Args:
+        jobs: as they were sent.
+        durability: as it was asked for.
+        unknown: why the outcome is unknown.
+        ends: no further try is begun after it, by `now_s`.
+        now_s: monotonic seconds.
+
+    Raises:
+        OutcomeUnknown: the jobs may be stored, by the first try or a later one.
+    """
+    answers: Answers
     for _retry in range(RETRIES_AFTER_UNKNOWN):
         if now_s() > ends:
             break

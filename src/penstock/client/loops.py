@@ -38,7 +38,10 @@ class LoopClient:
         self._client = client
         self._broker = broker
         self._enqueues: Batcher[Call[Any], Accepted | PenstockError] = Batcher(
-            self.enqueue_many, batch_max=BATCH_MAX, loop=loop
+            self.enqueue_many,
+            batch_max=BATCH_MAX,
+            loop=loop,
+            goes_at_once=broker.rounds_at_once > 1,
         )
         self._peeks: Batcher[JobId, JobStatus | None] = Batcher(
             broker.peek, batch_max=BATCH_MAX, loop=loop

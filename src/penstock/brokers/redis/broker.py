@@ -113,7 +113,7 @@ class RedisBroker:
     ) -> Sequence[r.Accepted | r.Refused]:
         """Store jobs."""
         rules.check_batch("jobs", jobs, least=1)
-        if self._verbs.known_tags([job.queue for job in jobs]) is None:
+        if not self._verbs.knows_queues_of(jobs):
             self._put(self._verbs.all_tags())
         return self._put(self._verbs.enqueue(jobs, durability))
 

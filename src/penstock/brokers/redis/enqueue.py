@@ -48,6 +48,11 @@ def words_of(
     jobs: Sequence[EnqueueRequest], tags: Mapping[str, int], payload_bytes_max: int
 ) -> Words:
     """Return the arguments of the script: jobs that differ in their payload alone go together."""
+    if len(jobs) == 1 and (kind := _kind_of(jobs[0])) is not None:
+        # The common case, written out.
+        json = write_spec(jobs[0].spec)
+        if len(json) <= payload_bytes_max:
+            return _words_of_one(jobs[0], kind, json, tags[kind[0]])
     queues = {job.queue for job in jobs}
     words: list[Word] = [len(queues)]
     for queue in queues:
@@ -79,6 +84,15 @@ def words_of(
     sections += _put_plain(words, plain, tags)
     words[count] = len(sections)
     return Words(words, sections, is_plain)
+
+
+def _words_of_one(job: EnqueueRequest, kind: _Kind, json: bytes, tag: int) -> Words:
+    queue, priority, need, expires_ms, _ = kind
+    raw_tag, head = tag.to_bytes(2), head_of(job.spec)
+    expires = "" if expires_ms is None else expires_ms
+    section: tuple[Word, ...] = ("plain", raw_tag, head, priority, need, expires)
+    words: list[Word] = [1, raw_tag, queue, 1, *section, 1, to_short(job.id), json]
+    return Words(words, [[0]], is_plain=True)
 
 
 def _kind_of(job: EnqueueRequest) -> _Kind | None:

@@ -62,7 +62,7 @@ class RedisLoopBroker:
     ) -> Sequence[r.Accepted | r.Refused]:
         """Store jobs."""
         rules.check_batch("jobs", jobs, least=1)
-        if self._verbs.known_tags([job.queue for job in jobs]) is None:
+        if not self._verbs.knows_queues_of(jobs):
             await self._put(self._verbs.all_tags())
         return await self._put(self._verbs.enqueue(jobs, durability))
 

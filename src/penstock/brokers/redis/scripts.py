@@ -14,7 +14,7 @@ from typing import Final
 SERVER_CLOCK: Final = "clock"
 
 #: What every script that reads a job, or moves one, is built on.
-_JOBS: Final = ("pages", "sleepers", "job")
+_JOBS: Final = ("pages", "sleepers", "state", "job")
 #: The same, and what a job's end does to its children.
 _ENDS: Final = (*_JOBS, "family")
 
@@ -24,7 +24,7 @@ _ENDS: Final = (*_JOBS, "family")
 _PARTS: Final[dict[str, tuple[tuple[str, ...], str, bool]]] = {
     "register": (("register",), "", True),
     "tags": ((), "return redis.call('HGETALL', root .. ':queues')", True),
-    "enqueue": ((*_JOBS, "enqueue"), "return enqueue()", False),
+    "enqueue": (("pages", "sleepers", "state", "enqueue"), "return enqueue()", False),
     "enqueue_special": ((*_ENDS, "enqueue", "special"), "return enqueue()", False),
     "claim": (
         (*_JOBS, "promote", "claim"),

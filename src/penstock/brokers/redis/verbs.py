@@ -65,6 +65,11 @@ class Verbs:
         self._bytes_max = payload_bytes_max
         self._tags: Mapping[str, int] = {}
 
+    def knows_queues_of(self, jobs: Sequence[r.EnqueueRequest]) -> bool:
+        """Return whether the tags of these jobs' queues are known here."""
+        tags = self._tags
+        return all(job.queue in tags for job in jobs)
+
     def known_tags(self, queues: Sequence[str]) -> Mapping[str, int] | None:
         """Return the tags of queues; None: not all are known here."""
         tags = self._tags

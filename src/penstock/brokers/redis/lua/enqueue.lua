@@ -17,27 +17,16 @@ local now = wall_ms()
 local special_section
 
 local function known(id)
-  local job = load(id)
-  return 'known ' .. job.state .. ' ' .. id
+  local queue, short = queue_of(id), short_of(id)
+  return 'known ' .. state_of(queue, short, more_of(queue, short)) .. ' ' .. id
 end
 
--- Which of these are there already, by place; nil: none.
-local function find_known(queue, shorts)
-  local stored = redis.call('HMGET', queue.spec, unpack(shorts))
-  local found
-  for place = 1, #shorts do
-    if stored[place] then -- Guard: same id is the same job
-      found = found or {}
-      found[place] = true
-    end
-  end
-  return found
-end
-
+-- Each spec as it is stored, behind the id that it belongs to.
 local function stored_specs(head, shorts, jsons)
   local specs, last, later = {}, nil, nil
   local rest = head == '.' and ';' or ';;'
-  for place, short in ipairs(shorts) do
+  for place = 1, #shorts do
+    local short = shorts[place]
     local made = string.sub(short, 1, 6)
     if made ~= last then
       last, later = made, head .. int(now - number_at(made, 1)) .. rest
@@ -48,9 +37,8 @@ local function stored_specs(head, shorts, jsons)
   return specs
 end
 
--- Store jobs of one queue that are ready now and differ in their arguments alone: their ids rise.
-local function store_plain(queue, kind, shorts, jsons)
-  redis.call('HSET', queue.spec, unpack(stored_specs(kind.head, shorts, jsons)))
+-- Index jobs of one queue that are ready now and whose specs are stored: their ids rise.
+local function index_plain(queue, kind, shorts)
   put(queue.ids, shorts)
   if kind.expires ~= '' then
     local late = {}
@@ -61,33 +49,29 @@ local function store_plain(queue, kind, shorts, jsons)
     redis.call('ZADD', queue.deadline, unpack(late))
   end
   local rank, entries = string.char(10 - kind.priority) .. bytes_of(now), {}
-  for place, short in ipairs(shorts) do
-    entries[place] = rank .. short
+  for place = 1, #shorts do
+    entries[place] = rank .. shorts[place]
   end
-  put(key_of(queue, 'ready', kind.need), entries)
-  redis.call('SADD', queue.needs, kind.need)
+  make_ready(queue, kind.need, entries)
   moved(queue, nil, 'queued', #shorts)
-  made_claimable(queue, kind.need, #shorts)
 end
 
--- ARGV of a plain section: tag, head of the stored spec up to the instant, priority, need, expires_ms
--- or '', how many, then of each: id without its tag, spec as JSON.
-local function plain_section()
-  local queue = queue_tagged(arg())
-  local kind = {head = arg(), priority = number(), need = arg(), expires = arg()}
-  local shorts, jsons = {}, {}
-  for place = 1, number() do
-    shorts[place], jsons[place] = ARGV[at + 1], ARGV[at + 2]
-    at = at + 2
+-- One job, whose spec is stored where there is none.
+local function store_one(queue, kind, short, json)
+  local specs = stored_specs(kind.head, {short}, {json})
+  local is_new = redis.call('HSETNX', queue.spec, short, specs[2]) == 1 -- Guard: same id is the same job
+  if not is_new then
+    return {known(full_id(queue, short))}
   end
-  local found = find_known(queue, shorts)
-  if not found then
-    store_plain(queue, kind, shorts, jsons)
-    return 1
-  end
+  index_plain(queue, kind, {short})
+  return 1
+end
+
+-- Jobs of which some are there already.
+local function store_others(queue, kind, shorts, jsons, stored)
   local answers, new, texts = {}, {}, {}
   for place, short in ipairs(shorts) do
-    if found[place] then
+    if stored[place] then
       answers[place] = known(full_id(queue, short))
     else
       answers[place] = 'queued'
@@ -96,9 +80,39 @@ local function plain_section()
     end
   end
   if #new > 0 then
-    store_plain(queue, kind, new, texts)
+    redis.call('HSET', queue.spec, unpack(stored_specs(kind.head, new, texts)))
+    index_plain(queue, kind, new)
   end
   return answers
+end
+
+local function store_many(queue, kind, shorts, jsons)
+  local stored = redis.call('HMGET', queue.spec, unpack(shorts))
+  for place = 1, #shorts do
+    if stored[place] then -- Guard: same ids are the same jobs
+      return store_others(queue, kind, shorts, jsons, stored)
+    end
+  end
+  redis.call('HSET', queue.spec, unpack(stored_specs(kind.head, shorts, jsons)))
+  index_plain(queue, kind, shorts)
+  return 1
+end
+
+-- ARGV of a plain section: tag, head of the stored spec up to the instant, priority, need, expires_ms
+-- or '', how many, then of each: id without its tag, spec as JSON.
+local function plain_section()
+  local queue = queue_tagged(arg())
+  local kind = {head = arg(), priority = number(), need = arg(), expires = arg()}
+  local count = number()
+  if count == 1 then
+    return store_one(queue, kind, arg(), arg())
+  end
+  local shorts, jsons = {}, {}
+  for place = 1, count do
+    shorts[place], jsons[place] = ARGV[at + 1], ARGV[at + 2]
+    at = at + 2
+  end
+  return store_many(queue, kind, shorts, jsons)
 end
 
 -- A server that lost its data knows no tag, while clients go on to draw ids with those that it gave.

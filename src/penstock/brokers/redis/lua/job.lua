@@ -1,21 +1,8 @@
 -- job: how a job is read, and moved from one state into another.
 --
--- State is membership: a job is in exactly one of `run`, `done`, `blocked`, `due`, or else in a ready
--- set. What stands for it in the keys of its queue is `job.short`; what others know is `job.id`.
+-- What stands for it in the keys of its queue is `job.short`; what others know is `job.id`.
 
-local STATE_OF = {c = 'completed', d = 'dead', x = 'cancelled', e = 'expired'}
 local LETTER_OF = {completed = 'c', dead = 'd', cancelled = 'x', expired = 'e'}
-
--- What of a job may change while it waits: n (claim number), need, due, arrival, expires, charges,
--- retry, cancel, note, reason. Absent: as the spec says.
-local function more_of(queue, short)
-  local stored = redis.call('HGET', queue.more, short)
-  return stored and cjson.decode(stored) or {}
-end
-
-local function keep_more(queue, short, more)
-  redis.call('HSET', queue.more, short, cjson.encode(more))
-end
 
 -- What was asked for: the head of the stored spec. '.' stands for a job without a time to live of its
 -- result, with priority 5, need `shared`, no deadline and no due time. The instant of the enqueue is
@@ -34,11 +21,6 @@ local function asked_of(id, stored)
   }
 end
 
--- Entry in a ready set: rank as core/rank.py has it, in seven bytes, then the job.
-local function ready_entry(priority, arrival, short)
-  return string.char(10 - priority) .. bytes_of(arrival) .. short
-end
-
 -- Entry among the jobs that ended so: when, then the job.
 local function final_entry(instant, short)
   return bytes_of(instant) .. short
@@ -53,21 +35,7 @@ local function load(id)
   end
   local job = {id = id, short = short, queue = queue, stored = stored, asked = asked_of(id, stored)}
   job.more = more_of(queue, short)
-  job.run = redis.call('HGET', queue.run, short)
-  if job.run then
-    job.state = 'running'
-    return job
-  end
-  job.done = redis.call('HGET', queue.done, short)
-  if job.done then
-    job.state = STATE_OF[string.sub(job.done, 1, 1)]
-  elseif redis.call('HEXISTS', queue.blocked, short) == 1 then
-    job.state = 'blocked'
-  elseif redis.call('ZSCORE', queue.due, short) then
-    job.state = job.more.retry and 'retrying' or 'scheduled'
-  else
-    job.state = 'queued'
-  end
+  job.state, job.run, job.done = state_of(queue, short, job.more)
   return job
 end
 
@@ -153,9 +121,7 @@ local function enter(job, state)
   keep_more(queue, short, job.more)
   if state == 'queued' then
     local need = need_of(job)
-    put(key_of(queue, 'ready', need), {ready_entry(job.asked.priority, arrival_of(job), short)})
-    redis.call('SADD', queue.needs, need)
-    made_claimable(queue, need, 1)
+    make_ready(queue, need, {ready_entry(job.asked.priority, arrival_of(job), short)})
   elseif state == 'blocked' then
     redis.call('HSET', queue.blocked, short, job.left)
   else

@@ -71,10 +71,8 @@ local function place(job)
     moved(queue, nil, 'scheduled', 1)
     return 'scheduled'
   end
-  put(key_of(queue, 'ready', job.need), {ready_entry(job.priority, now, short)})
-  redis.call('SADD', queue.needs, job.need)
+  make_ready(queue, job.need, {ready_entry(job.priority, now, short)})
   moved(queue, nil, 'queued', 1)
-  made_claimable(queue, job.need, 1)
   return 'queued'
 end
 
