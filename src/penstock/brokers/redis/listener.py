@@ -140,6 +140,7 @@ class RedisListener:
             return
 
     def _watch(self, wire: Wire) -> None:
+        wire.sock.setblocking(False)  # noqa: FBT003 - its signature knows no name
         self._epoll.register(wire.sock, select.EPOLLIN)
         self._wire = wire
 

@@ -61,7 +61,7 @@ def words_of(settlements: Sequence[s.Settlement], result_bytes_max: int) -> Word
     words: list[Word] = [len(groups)]
     too_large: set[int] = set()
     for (tag, fence), places in groups.items():
-        # The script puts them into an ordered index.
+        # The script puts them into an ordered index; most come in order.
         places.sort(key=lambda place: settlements[place].id)
         words += (to_raw(tag), to_raw(fence), len(places))
         for place in places:

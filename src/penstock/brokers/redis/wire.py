@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import select
 import socket
+import ssl
 from typing import Any, Final, cast
 
 import hiredis
@@ -121,18 +122,22 @@ class Wire:
         return reply
 
     def arrived(self) -> list[Any]:
-        """Return the replies that are there; never blocks.
+        """Return the replies that are there; for a socket that does not block.
 
         Raises:
             OSError: the connection broke.
         """
         found: list[Any] = []
-        while select.select((self.sock,), (), (), 0)[0]:
-            data = self.sock.recv(_READ_BYTES)
+        while True:
+            try:
+                data = self.sock.recv(_READ_BYTES)
+            except (BlockingIOError, ssl.SSLWantReadError):
+                return found
             if not data:
                 raise ConnectionResetError("the server closed the connection")
             found += self._replies.feed(data)
-        return found
+            if len(data) < _READ_BYTES and type(self.sock) is socket.socket:
+                return found
 
     def close(self) -> None:
         """Close it."""
