@@ -25,6 +25,9 @@ _OWNER: Final = msgspec.json.Decoder(Owner)
 #: Records of one call of a listing: bounds how long the server is held up.
 _PAGE: Final = 100
 _EDGE_BYTES: Final = 17
+#: States that are counted: jobs that wait for something, and those that ended without success.
+_WAITING: Final = ("blocked", "scheduled", "retrying")
+_FAILED: Final = ("dead", "cancelled", "expired")
 #: Bytes of fence, lease and rank before the tail of a running job.
 _HOLD_BYTES: Final = 39
 
@@ -152,16 +155,26 @@ def _matches(record: JobRecord, where: JobFilter) -> bool:
 
 
 def counts_of(answers: Sequence[Any]) -> list[QueueCounts]:
-    """Return the counters of every queue, by name."""
+    """Return the counters of every queue, by name.
+
+    What most jobs pass through is not counted: each job is in one state, and the hashes of all, of
+    running and of final jobs know their sizes.
+    """
     found = []
-    for name, flat, oldest in answers:
-        counters = {
-            key.decode(): int(value) for key, value in zip(flat[::2], flat[1::2], strict=True)
-        }
-        paused = bool(counters.pop("paused", 0))
-        oldest_ms = int(oldest) if oldest else None
+    for name, flat, oldest, known, running, final in answers:
+        kept = {key.decode(): int(value) for key, value in zip(flat[::2], flat[1::2], strict=True)}
+        counted = {state: kept.get(state, 0) for state in (*_WAITING, *_FAILED)}
+        waiting = sum(counted[state] for state in _WAITING)
         found.append(
-            QueueCounts(queue=name.decode(), paused=paused, oldest_queued_ms=oldest_ms, **counters)
+            QueueCounts(
+                queue=name.decode(),
+                queued=known - running - final - waiting,
+                running=running,
+                completed=final - sum(counted[state] for state in _FAILED),
+                paused=bool(kept.get("paused", 0)),
+                oldest_queued_ms=int(oldest) if oldest else None,
+                **counted,
+            )
         )
     return sorted(found, key=lambda one: one.queue)
 

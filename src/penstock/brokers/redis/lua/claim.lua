@@ -77,7 +77,7 @@ end
 local function new_walk(offer, need, chunk, now)
   local walk = {
     offer = offer, need = need, index = key_of(offer.queue, 'ready', need), chunk = chunk,
-    deadline = offer.has_deadlines and offer.queue.deadline, pages = {}, place = 0, entries = {},
+    deadline = facts_of(offer.queue).has_deadlines and offer.queue.deadline, pages = {}, place = 0, entries = {},
   }
   step(walk, now)
   return walk
@@ -110,21 +110,9 @@ end
 -- Walks are compared by two numbers: rank, then the part of the id that rises with time.
 local function weigh(walk)
   local entry = walk.entry
-  if entry then
-    walk.rank = string.byte(entry) * BAND + number_at(entry, 2)
-    walk.tie = number_at(entry, 8) % 68719476736 * 65536 + string.byte(entry, 14) * 256
-      + string.byte(entry, 15)
-  end
-end
-
-local function is_better(walk, other)
-  if walk.rank ~= other.rank then
-    return walk.rank < other.rank
-  end
-  if walk.tie ~= other.tie then
-    return walk.tie < other.tie
-  end
-  return is_before(walk.entry, other.entry)
+  walk.rank = entry and string.byte(entry) * BAND + number_at(entry, 2)
+  walk.tie = entry and number_at(entry, 8) % 68719476736 * 65536 + string.byte(entry, 14) * 256
+    + string.byte(entry, 15)
 end
 
 -- The walks along the offered sets that have something to give.
@@ -135,7 +123,6 @@ local function walks_along(offers, limit, now)
   end
   local chunk = math.max(math.ceil(limit / math.max(sets, 1)), 4)
   for _, offer in ipairs(offers) do
-    offer.has_deadlines = redis.call('EXISTS', offer.queue.deadline) == 1
     for _, need in ipairs(offer.needs) do
       local walk = new_walk(offer, need, chunk, now)
       if walk.entry then
@@ -146,12 +133,19 @@ local function walks_along(offers, limit, now)
   return walks
 end
 
+-- The walk whose entry is best. Written out: it looks at every walk for every job.
 local function best_of(walks)
-  local best
-  for _, walk in ipairs(walks) do
-    if walk.entry and walk.offer.left > 0 then -- Guard: the offer's own limit
-      if not best or is_better(walk, best) then
-        best = walk
+  local best, best_rank, best_tie
+  for place = 1, #walks do
+    local walk = walks[place]
+    local rank, tie = walk.rank, walk.tie
+    if rank and walk.offer.left > 0 then -- Guard: the offer's own limit
+      local is_better = not best or rank < best_rank
+      if not is_better and rank == best_rank then
+        is_better = tie < best_tie or (tie == best_tie and is_before(walk.entry, best.entry))
+      end
+      if is_better then
+        best, best_rank, best_tie = walk, rank, tie
       end
     end
   end
@@ -280,7 +274,7 @@ end
 local function run(batch, lease, fence, now, out)
   local queue, shorts, ranks, places = batch.queue, batch.shorts, batch.ranks, batch.places
   local specs = redis.call('HMGET', queue.spec, unpack(shorts))
-  local mores = redis.call('EXISTS', queue.more) == 1 and redis.call('HMGET', queue.more, unpack(shorts))
+  local mores = facts_of(queue).has_more and redis.call('HMGET', queue.more, unpack(shorts))
   local of, at_queue, jobs = out.of, hand_queue(out, queue), out.jobs
   local start = fence .. lease.id
   local rest = ';' .. int(now) .. ';' .. lease.pid .. ';' .. lease.worker
@@ -308,13 +302,6 @@ local function run(batch, lease, fence, now, out)
     jobs[2 * at_job] = stored
   end
   redis.call('HSET', queue.run, unpack(runs))
-  moved(queue, 'queued', 'running', #shorts)
-end
-
--- How many jobs of a queue wait for their time, what this script has moved counted in.
-local function waiting_for_time(queue, counted)
-  local delta = queue.delta
-  return (counted[2] or 0) + (counted[3] or 0) + (delta.scheduled or 0) + (delta.retrying or 0)
 end
 
 local function next_due_in(timed, now)
@@ -364,11 +351,11 @@ local function claim(request)
   local timed, giving = {}, {}
   for _, offer in ipairs(request.offers) do
     local queue = offer.queue
-    local counted = redis.call('HMGET', queue.count, 'paused', 'scheduled', 'retrying')
-    if waiting_for_time(queue, counted) > 0 then
+    local facts, delta = facts_of(queue), queue.delta
+    if facts.timed + (delta.scheduled or 0) + (delta.retrying or 0) > 0 then
       timed[#timed + 1] = queue
     end
-    local gives = not counted[1] -- Guard: paused queues give nothing
+    local gives = not facts.is_paused -- Guard: paused queues give nothing
     local is_leased = is_for(lease, queue.name) -- Guard: the lease is for this queue
     if gives and is_leased then
       giving[#giving + 1] = offer
@@ -385,6 +372,11 @@ local function claim(request)
   if request.token ~= '' then
     take_token(request.token)
   end
+  local several = {}
+  for place, batch in ipairs(batches) do
+    several[place] = batch.queue
+  end
+  learn_queues(several)
   local out = new_handout(now)
   for place = 1, 2 * count do
     out.jobs[place] = false -- in order from the start, or Lua would make a hash of it

@@ -47,13 +47,13 @@ local function index_plain(queue, kind, shorts)
       late[2 * place] = short
     end
     redis.call('ZADD', queue.deadline, unpack(late))
+    mark(queue, 'has_deadlines')
   end
   local rank, entries = string.char(10 - kind.priority) .. bytes_of(now), {}
   for place = 1, #shorts do
     entries[place] = rank .. shorts[place]
   end
   make_ready(queue, kind.need, entries)
-  moved(queue, nil, 'queued', #shorts)
 end
 
 -- One job, whose spec is stored where there is none.
@@ -121,9 +121,8 @@ local function check_tags()
     local tag, name = arg(), arg()
     local known_as = queue_tagged(tag)
     if not known_as and redis.call('HEXISTS', root .. ':queues', name) == 0 then
-      local high, low = string.byte(tag, 1, 2)
-      redis.call('HSET', root .. ':queues', name, high * 256 + low)
-      redis.call('HSET', root .. ':tags', high * 256 + low, name)
+      redis.call('HSET', root .. ':queues', name, number_of_tag(tag))
+      redis.call('HSET', root .. ':tags', number_of_tag(tag), name)
       names[tag] = name
     elseif not known_as or known_as.name ~= name then
       return false

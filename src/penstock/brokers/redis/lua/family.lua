@@ -69,7 +69,7 @@ local function end_one(job, state, reason, now, blob)
   local queue, short = job.queue, job.short
   local tail = job.run and string.sub(job.run, 40) or ''
   leave(job)
-  moved(queue, nil, state, 1)
+  moved(queue, state, 1)
   if next(job.more) then
     job.more.cancel = nil
     job.more.retry = nil

@@ -103,7 +103,10 @@ local function counts()
   for _, name in ipairs(redis.call('HKEYS', root .. ':queues')) do
     local queue = queue_named(name)
     local oldest = oldest_of(queue)
-    answers[#answers + 1] = {name, redis.call('HGETALL', queue.count), oldest and int(now - oldest) or ''}
+    answers[#answers + 1] = {
+      name, redis.call('HGETALL', queue.count), oldest and int(now - oldest) or '',
+      redis.call('HLEN', queue.spec), redis.call('HLEN', queue.run), redis.call('HLEN', queue.done),
+    }
   end
   return answers
 end

@@ -91,7 +91,7 @@ end
 -- Take a job out of the indexes of its state; `enter` or `finish` must follow.
 local function leave(job)
   local queue, short = job.queue, job.short
-  moved(queue, job.state, nil, 1)
+  moved(queue, job.state, -1)
   if job.state == 'queued' then
     local entry = ready_entry(job.asked.priority, arrival_of(job), short)
     take_out(key_of(queue, 'ready', need_of(job)), entry)
@@ -116,7 +116,7 @@ end
 local function enter(job, state)
   local queue, short = job.queue, job.short
   job.state = state
-  moved(queue, nil, state, 1)
+  moved(queue, state, 1)
   job.more.retry = state == 'retrying' or nil
   keep_more(queue, short, job.more)
   if state == 'queued' then

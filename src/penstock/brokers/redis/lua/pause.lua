@@ -14,8 +14,8 @@ if is_pause then
   return 1
 end
 redis.call('HDEL', queue.count, 'paused')
--- Of one ready set there are as many at most as are queued at all: more than enough are woken.
-local queued = tonumber(redis.call('HGET', queue.count, 'queued') or 0)
+-- Of one ready set there are as many at most as the queue has at all: more than enough are woken.
+local queued = redis.call('HLEN', queue.spec)
 for _, need in ipairs(redis.call('SMEMBERS', queue.needs)) do
   if redis.call('EXISTS', key_of(queue, 'ready', need)) == 1 then
     made_claimable(queue, need, queued)

@@ -14,9 +14,19 @@
 local now, limit = wall_ms(), number()
 local dropped = 0
 
+-- How many jobs have ended so.
+local function ended(queue, state)
+  local function count(other)
+    return tonumber(redis.call('HGET', queue.count, other) or 0) + (queue.delta[other] or 0)
+  end
+  if state ~= 'completed' then
+    return count(state)
+  end
+  return redis.call('HLEN', queue.done) - count('dead') - count('cancelled') - count('expired')
+end
+
 local function prune_jobs(queue, rule)
-  local kept = redis.call('HGET', queue.count, rule.state) or 0
-  local spare = tonumber(kept) + (queue.delta[rule.state] or 0) - rule.count
+  local spare = ended(queue, rule.state) - rule.count
   local old = {}
   for _, entry in ipairs(first_entries(key_of(queue, 'final', rule.state), limit - dropped)) do
     local too_old = now - number_at(entry, 1) >= rule.age -- Guard: age
@@ -75,6 +85,21 @@ local rules = {}
 for place = 1, number() do
   rules[place] = {state = arg(), age = number(), count = number()}
 end
+
+-- Forget marks that nothing stands for any more.
+local function prune_marks(queue)
+  local facts = facts_of(queue)
+  if facts.has_deadlines and redis.call('EXISTS', queue.deadline) == 0 then
+    redis.call('HDEL', queue.count, 'has_deadlines')
+  end
+  if facts.has_more and redis.call('EXISTS', queue.more) == 0 then
+    redis.call('HDEL', queue.count, 'has_more')
+  end
+  if facts.has_kids and redis.call('EXISTS', queue.has_kids) == 0 then
+    redis.call('HDEL', queue.count, 'has_kids')
+  end
+end
+
 while at < #ARGV do
   local queue = queue_named(arg())
   for _, rule in ipairs(rules) do
@@ -85,6 +110,7 @@ while at < #ARGV do
   if dropped < limit then
     prune_results(queue)
   end
+  prune_marks(queue)
 end
 prune_keys()
 prune_leases()

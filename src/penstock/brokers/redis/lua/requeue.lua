@@ -38,6 +38,7 @@ local function revive_one(job, held)
   if job.asked.expires_ms then
     more.expires = now + job.asked.expires_ms
     redis.call('ZADD', job.queue.deadline, more.expires, job.short)
+    mark(job.queue, 'has_deadlines')
   end
   job.left = held
   if held == 0 then

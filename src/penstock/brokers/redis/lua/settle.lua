@@ -39,34 +39,38 @@ local function has_result(body)
 end
 
 -- Cancels that were requested and came too late.
-local function forget_cancels(queue, key, shorts)
+local function forget_cancels(key, group)
   local ids = {}
-  for place, short in ipairs(shorts) do
-    ids[place] = full_id(queue, short)
-    local more = more_of(queue, short)
+  for place, short in ipairs(group.gone) do
+    ids[place] = full_id(group.queue, short)
+    local more = more_of(group.queue, short)
     if more.cancel then
       more.cancel = nil
-      keep_more(queue, short, more)
+      keep_more(group.queue, short, more)
     end
   end
   redis.call('HDEL', key .. ':cancels', unpack(ids))
 end
 
--- What follows from completions under one lease beside the jobs themselves.
-local function after_completions(queue, gone, lease, now)
-  if redis.call('EXISTS', queue.deadline) == 1 then
-    redis.call('ZREM', queue.deadline, unpack(gone))
-  end
-  local key = lease_key(lease)
-  redis.call('HINCRBY', key, 'running', -#gone)
-  if redis.call('EXISTS', key .. ':cancels') == 1 then
-    forget_cancels(queue, key, gone)
-  end
-  moved(queue, 'running', 'completed', #gone)
-  if redis.call('EXISTS', queue.has_kids) == 1 then
-    for _, short in ipairs(gone) do
-      tell_kids(queue, short, 'completed', now)
+-- What follows for the leases from all completions under them.
+local function tell_leases(groups)
+  local by_lease = {}
+  for _, group in ipairs(groups) do
+    if group.lease then
+      by_lease[group.lease] = by_lease[group.lease] or {}
+      table.insert(by_lease[group.lease], group)
     end
+  end
+  for lease, under in pairs(by_lease) do
+    local key, jobs = lease_key(lease), 0
+    local has_cancels = redis.call('EXISTS', key .. ':cancels') == 1
+    for _, group in ipairs(under) do
+      jobs = jobs + #group.gone
+      if has_cancels then
+        forget_cancels(key, group)
+      end
+    end
+    redis.call('HINCRBY', key, 'running', -jobs)
   end
 end
 
@@ -96,17 +100,18 @@ local function letters_of(shorts, applied, dropped)
 end
 
 -- Completions of one queue and one fence, which one claim gave under one lease: all at once.
-local function complete(queue, fence, shorts, bodies, now)
+local function complete(group, now)
+  local queue, fence, shorts, bodies = group.queue, group.fence, group.shorts, group.bodies
   local dropped = kept_bodies(bodies)
   local runs = redis.call('HMGET', queue.run, unpack(shorts))
   local start, instant = 'c' .. int(now) .. ';;', bytes_of(now)
-  local done, final, gone, drops, applied, count, lease = {}, {}, {}, {}, {}, 0, nil
+  local done, final, gone, drops, applied, count = {}, {}, {}, {}, {}, 0
   for place = 1, #shorts do
     local short, held = shorts[place], runs[place]
     if held and fence_of(held) == fence then -- Guard: fence of a completion
       count = count + 1
       applied[place] = true
-      lease = lease or lease_of(held)
+      group.lease = group.lease or lease_of(held)
       gone[count] = short
       final[count] = instant .. short
       done[2 * count - 1] = short
@@ -117,6 +122,7 @@ local function complete(queue, fence, shorts, bodies, now)
       end
     end
   end
+  group.gone = gone
   if count > 0 then
     redis.call('HSET', queue.done, unpack(done))
     redis.call('HDEL', queue.run, unpack(gone))
@@ -124,7 +130,14 @@ local function complete(queue, fence, shorts, bodies, now)
     if #drops > 0 then
       redis.call('ZADD', queue.result, unpack(drops))
     end
-    after_completions(queue, gone, lease, now)
+    if facts_of(queue).has_deadlines then
+      redis.call('ZREM', queue.deadline, unpack(gone))
+    end
+    if facts_of(queue).has_kids then
+      for _, short in ipairs(gone) do
+        tell_kids(queue, short, 'completed', now)
+      end
+    end
   end
   return count == #shorts and not next(dropped) and '' or letters_of(shorts, applied, dropped)
 end
@@ -190,9 +203,12 @@ end
 local function settle()
   local now = wall_ms()
   local answers, groups = {}, {}
+  local tags = {}
   for place = 1, number() do
     groups[place] = read_completions()
+    tags[place] = groups[place].tag
   end
+  learn_tags(tags)
   for place = 1, number() do
     local item = {
       kind = arg(), id = arg(), fence = arg(), pid = arg(), outcome = arg(), message = arg(),
@@ -201,9 +217,9 @@ local function settle()
     answers[#groups + place] = settle_one(item, now)
   end
   for place, group in ipairs(groups) do
-    local queue, shorts = queue_tagged(group.tag), group.shorts
-    answers[place] = queue and complete(queue, group.fence, shorts, group.bodies, now)
-      or string.rep('s', #shorts)
+    group.queue = queue_tagged(group.tag)
+    answers[place] = group.queue and complete(group, now) or string.rep('s', #group.shorts)
   end
+  tell_leases(groups)
   return answers
 end

@@ -44,6 +44,7 @@ local function hold_edges(job)
     local ignores = string.sub(job.parents, place + 16, place + 16)
     redis.call('HSET', key_of(owner, 'kids', short), job.id, ignores)
     redis.call('SADD', owner.has_kids, short)
+    mark(owner, 'has_kids')
   end
   if #job.parents > 0 then
     redis.call('HSET', job.queue.parents, job.short, job.parents)
@@ -58,21 +59,20 @@ local function place(job)
     redis.call('HSET', queue.done, short, 'x' .. int(now) .. ';parent_failed;\n')
     put(key_of(queue, 'final', 'cancelled'), {final_entry(now, short)})
     redis.call('ZREM', queue.deadline, short)
-    moved(queue, nil, 'cancelled', 1)
+    moved(queue, 'cancelled', 1)
     return 'cancelled'
   end
   if held > 0 then -- Guard: unfinished parents
     redis.call('HSET', queue.blocked, short, held)
-    moved(queue, nil, 'blocked', 1)
+    moved(queue, 'blocked', 1)
     return 'blocked'
   end
   if job.due and job.due > now then -- Guard: not before it is due
     redis.call('ZADD', queue.due, job.due, short)
-    moved(queue, nil, 'scheduled', 1)
+    moved(queue, 'scheduled', 1)
     return 'scheduled'
   end
   make_ready(queue, job.need, {ready_entry(job.priority, now, short)})
-  moved(queue, nil, 'queued', 1)
   return 'queued'
 end
 
@@ -98,6 +98,7 @@ local function store_special(job)
   put(queue.ids, {job.short})
   if job.expires_ms then
     redis.call('ZADD', queue.deadline, now + job.expires_ms, job.short)
+    mark(queue, 'has_deadlines')
   end
   hold_edges(job)
   local state = place(job)

@@ -14,6 +14,7 @@ end
 
 local function keep_more(queue, short, more)
   redis.call('HSET', queue.more, short, cjson.encode(more))
+  mark(queue, 'has_more')
 end
 
 -- State of a job that is known, and what stands in `run` or `done`.
