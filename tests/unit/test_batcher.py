@@ -14,7 +14,7 @@ from penstock.client.batcher import FLIGHTS_MAX, Batcher
 class Airport:
     """Flights that land when the test says so; records what each carried."""
 
-    def __init__(self, *, batch_max: int = 100, goes_at_once: bool = False) -> None:
+    def __init__(self, *, batch_max: int = 100, has_cheap_flights: bool = False) -> None:
         self.flights: list[list[int]] = []
         self.departed = asyncio.Event()
         self.landings: list[asyncio.Future[None]] = []
@@ -22,7 +22,7 @@ class Airport:
             self.fly,
             batch_max=batch_max,
             loop=asyncio.get_running_loop(),
-            goes_at_once=goes_at_once,
+            has_cheap_flights=has_cheap_flights,
         )
 
     async def fly(self, items: Sequence[int]) -> Sequence[int]:
@@ -65,11 +65,11 @@ def test_one_turn_is_one_flight() -> None:
     asyncio.run(main())
 
 
-def test_a_lone_item_goes_at_once_where_flights_are_cheap() -> None:
+def test_a_lone_item_has_cheap_flights_where_flights_are_cheap() -> None:
     """It departs before the loop turns; who follows in that turn travels together behind it."""
 
     async def main() -> None:
-        airport = Airport(goes_at_once=True)
+        airport = Airport(has_cheap_flights=True)
         first = asyncio.ensure_future(airport.batcher.ask(1))
         asked = airport.ask(2, 3)
         await airport.until(2)
@@ -79,6 +79,28 @@ def test_a_lone_item_goes_at_once_where_flights_are_cheap() -> None:
         assert await asyncio.gather(first, *asked) == [-1, -2, -3]
 
     asyncio.run(main())
+
+
+def test_many_items_are_shared_out_where_flights_are_cheap() -> None:
+    """Forty callers that ask again leave in two flights of twenty; where flights are dear in one."""
+
+    async def caller(airport: Airport, number: int) -> None:
+        for turn_number in range(2):
+            await airport.batcher.ask(100 * turn_number + number)
+
+    async def main(*, cheap: bool) -> list[int]:
+        airport = Airport(has_cheap_flights=cheap)
+        callers = [asyncio.create_task(caller(airport, number)) for number in range(40)]
+        landed = 0
+        while not all(one.done() for one in callers):
+            await turn()
+            for landing in airport.landings[landed:]:
+                landing.set_result(None)
+            landed = len(airport.landings)
+        return [len(flight) for flight in airport.flights]
+
+    assert asyncio.run(main(cheap=False)) == [40, 40]
+    assert asyncio.run(main(cheap=True)) == [1, 39, 20, 20]
 
 
 def test_items_gather_while_all_flights_are_out() -> None:

@@ -12,6 +12,8 @@ Answer = TypeVar("Answer")
 #: Round trips of one kind under way at once; beyond it calls gather for the next one. Two keep a
 #: broker busy while the first answer travels; more would only make batches smaller.
 FLIGHTS_MAX: Final = 2
+#: Calls from which on they are shared out: fewer cost the broker more as two calls than they gain.
+_SHARED_OUT_MIN: Final = 32
 
 
 class Batcher(Generic[Item, Answer]):
@@ -23,9 +25,11 @@ class Batcher(Generic[Item, Answer]):
         fly: performs a batch and returns one answer per item, same order.
         batch_max: items of one flight.
         loop: the loop that everything here runs in.
-        goes_at_once: a call departs alone where nothing is under way, and who follows in the same
-            turn goes behind it: a turn of the loop less for a call that comes alone. False: all
-            calls of one turn go together, where each flight is dear, as a commit to a disk is.
+        has_cheap_flights: a call departs alone where nothing is under way, and who follows in the
+            same turn goes behind it, a turn of the loop less for a call that comes alone; and many
+            are shared out over the free flights, so that the broker works on one half while the
+            loop takes in the other. False: all calls of one turn go together, where a flight is
+            dear, as a commit to a disk is.
     """
 
     def __init__(
@@ -34,9 +38,9 @@ class Batcher(Generic[Item, Answer]):
         *,
         batch_max: int,
         loop: asyncio.AbstractEventLoop,
-        goes_at_once: bool = False,
+        has_cheap_flights: bool = False,
     ) -> None:
-        self._goes_at_once = goes_at_once
+        self._has_cheap_flights = has_cheap_flights
         self._fly = fly
         self._batch_max = batch_max
         self._loop = loop
@@ -52,7 +56,7 @@ class Batcher(Generic[Item, Answer]):
         """
         future: asyncio.Future[Answer] = self._loop.create_future()
         self._waiting.append((item, future))
-        if self._goes_at_once and not self._flights and not self._is_scheduled:
+        if self._has_cheap_flights and not self._flights and not self._is_scheduled:
             self._depart()
         else:
             self._schedule()
@@ -67,12 +71,20 @@ class Batcher(Generic[Item, Answer]):
     def _depart(self) -> None:
         self._is_scheduled = False
         wanted = [entry for entry in self._waiting if not entry[1].done()]
-        batch, self._waiting = wanted[: self._batch_max], wanted[self._batch_max :]
+        size = self._size(len(wanted))
+        batch, self._waiting = wanted[:size], wanted[size:]
         if batch:
             flight = self._loop.create_task(self._travel(batch))
             self._flights.add(flight)
             flight.add_done_callback(self._arrive)
         self._schedule()
+
+    def _size(self, waiting: int) -> int:
+        """Return how many of those that wait travel in the next flight."""
+        free = FLIGHTS_MAX - len(self._flights)
+        if self._has_cheap_flights and free > 1 and waiting >= _SHARED_OUT_MIN:
+            return min(self._batch_max, -(-waiting // free))
+        return self._batch_max
 
     def _arrive(self, flight: asyncio.Task[None]) -> None:
         self._flights.discard(flight)

@@ -41,7 +41,7 @@ class LoopClient:
             self.enqueue_many,
             batch_max=BATCH_MAX,
             loop=loop,
-            goes_at_once=broker.rounds_at_once > 1,
+            has_cheap_flights=broker.rounds_at_once > 1,
         )
         self._peeks: Batcher[JobId, JobStatus | None] = Batcher(
             broker.peek, batch_max=BATCH_MAX, loop=loop
