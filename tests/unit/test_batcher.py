@@ -82,7 +82,7 @@ def test_a_lone_item_has_cheap_flights_where_flights_are_cheap() -> None:
 
 
 def test_many_items_are_shared_out_where_flights_are_cheap() -> None:
-    """Forty callers that ask again leave in two flights of twenty; where flights are dear in one."""
+    """Forty callers that ask again leave in two flights of twenty; dear flights stay whole."""
 
     async def caller(airport: Airport, number: int) -> None:
         for turn_number in range(2):

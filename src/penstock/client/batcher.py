@@ -25,11 +25,10 @@ class Batcher(Generic[Item, Answer]):
         fly: performs a batch and returns one answer per item, same order.
         batch_max: items of one flight.
         loop: the loop that everything here runs in.
-        has_cheap_flights: a call departs alone where nothing is under way, and who follows in the
-            same turn goes behind it, a turn of the loop less for a call that comes alone; and many
-            are shared out over the free flights, so that the broker works on one half while the
-            loop takes in the other. False: all calls of one turn go together, where a flight is
-            dear, as a commit to a disk is.
+        has_cheap_flights: a call that comes alone flies itself, without a task or a turn of the
+            loop; many are shared out over the free flights, so that the broker works on one half
+            while the loop takes in the other. False: all calls of one turn go together, where a
+            flight is dear, as a commit to a disk is.
     """
 
     def __init__(
@@ -47,6 +46,7 @@ class Batcher(Generic[Item, Answer]):
         self._waiting: list[tuple[Item, asyncio.Future[Answer]]] = []
         self._is_scheduled = False
         self._flights: set[asyncio.Task[None]] = set()
+        self._lone = self._last_size = 0
 
     async def ask(self, item: Item) -> Answer:
         """Return the answer to one item.
@@ -54,16 +54,34 @@ class Batcher(Generic[Item, Answer]):
         A caller cancelled before departure is left out; one cancelled later leaves the others
         alone, and what was asked for may have been done.
         """
+        if self._has_cheap_flights and self._is_quiet():
+            return await self._fly_alone(item)
         future: asyncio.Future[Answer] = self._loop.create_future()
         self._waiting.append((item, future))
-        if self._has_cheap_flights and not self._flights and not self._is_scheduled:
-            self._depart()
-        else:
-            self._schedule()
+        self._schedule()
         return await future
 
+    def _is_quiet(self) -> bool:
+        """Return whether calls come one by one: nothing is out, and one was in the last flight."""
+        return not self._out and not self._is_scheduled and self._last_size <= 1
+
+    async def _fly_alone(self, item: Item) -> Answer:
+        self._lone += 1
+        self._last_size = 1
+        try:
+            [answer] = await self._fly([item])
+        finally:
+            self._lone -= 1
+            self._schedule()
+        return answer
+
+    @property
+    def _out(self) -> int:
+        """How many flights are under way."""
+        return len(self._flights) + self._lone
+
     def _schedule(self) -> None:
-        if self._waiting and not self._is_scheduled and len(self._flights) < FLIGHTS_MAX:
+        if self._waiting and not self._is_scheduled and self._out < FLIGHTS_MAX:
             self._is_scheduled = True
             # The callback runs after all that is ready in this turn has had its say.
             self._loop.call_soon(self._depart)
@@ -74,6 +92,7 @@ class Batcher(Generic[Item, Answer]):
         size = self._size(len(wanted))
         batch, self._waiting = wanted[:size], wanted[size:]
         if batch:
+            self._last_size = len(batch)
             flight = self._loop.create_task(self._travel(batch))
             self._flights.add(flight)
             flight.add_done_callback(self._arrive)
@@ -81,7 +100,7 @@ class Batcher(Generic[Item, Answer]):
 
     def _size(self, waiting: int) -> int:
         """Return how many of those that wait travel in the next flight."""
-        free = FLIGHTS_MAX - len(self._flights)
+        free = FLIGHTS_MAX - self._out
         if self._has_cheap_flights and free > 1 and waiting >= _SHARED_OUT_MIN:
             return min(self._batch_max, -(-waiting // free))
         return self._batch_max
