@@ -14,12 +14,15 @@ Answer = TypeVar("Answer")
 FLIGHTS_MAX: Final = 2
 #: Calls from which on they are shared out: fewer cost the broker more as two calls than they gain.
 _SHARED_OUT_MIN: Final = 32
+#: Fewer than one in so many of the last flight are few.
+_FEW_PART: Final = 4
 
 
 class Batcher(Generic[Item, Answer]):
     """Gathers the calls of one turn of the loop into one flight.
 
-    Invariant: while anything waits, a departure is scheduled or `FLIGHTS_MAX` flights are out.
+    Invariant: while anything waits, a departure is scheduled or a flight is out; where flights are
+    dear, or many wait, as many as there may be are out.
 
     Args:
         fly: performs a batch and returns one answer per item, same order.
@@ -81,7 +84,7 @@ class Batcher(Generic[Item, Answer]):
         return len(self._flights) + self._lone
 
     def _schedule(self) -> None:
-        if self._waiting and not self._is_scheduled and self._out < FLIGHTS_MAX:
+        if self._waiting and not self._is_scheduled and self._out < self._flights_max():
             self._is_scheduled = True
             # The callback runs after all that is ready in this turn has had its say.
             self._loop.call_soon(self._depart)
@@ -97,6 +100,13 @@ class Batcher(Generic[Item, Answer]):
             self._flights.add(flight)
             flight.add_done_callback(self._arrive)
         self._schedule()
+
+    def _flights_max(self) -> int:
+        """Return how many flights there may be for those that wait now."""
+        # After a large flight a few do not leave beside one that is out: what it carried will ask
+        # again as it lands, and small flights would go on between the large ones for ever.
+        few = self._has_cheap_flights and len(self._waiting) * _FEW_PART < self._last_size
+        return 1 if few else FLIGHTS_MAX
 
     def _size(self, waiting: int) -> int:
         """Return how many of those that wait travel in the next flight."""
