@@ -9,16 +9,19 @@ from benchmarks.entries.sqlite import counted
 
 #: What a contestant with its defaults takes part in.
 DEFAULTS = frozenset({"drain"})
+#: What Penstock counts as completed: changes of the counters, folded and not yet folded.
+COMPLETED = """
+SELECT coalesce(sum(jobs), 0)
+FROM (SELECT * FROM penstock.counter UNION ALL SELECT * FROM penstock.count_change) AS counted
+WHERE state = 'completed'
+"""
 
 
 def everybody() -> list[Contestant]:
     """Return everybody who is measured on PostgreSQL, Penstock first."""
     penstock = Contestant(
-        "penstock", "tuned", "penstock_server",
-        ("penstock", "worker", "penstock_server:app"),
-        # To be filled in when the layout on PostgreSQL is decided.
-        counted("SELECT coalesce(sum(jobs), 0) FROM counter WHERE state = 'completed'"),
-        None, 10_000,
+        "penstock", "fsync", "penstock_server",
+        ("penstock", "worker", "penstock_server:app"), counted(COMPLETED), None, 10_000,
     )  # fmt: skip
     module = ("procrastinate", "--app", "procrastinate_postgres.app", "worker")
     procrastinate = Contestant(
@@ -35,6 +38,7 @@ def everybody() -> list[Contestant]:
     )  # fmt: skip
     return [
         penstock,
+        replace(penstock, variant="local"),
         procrastinate,
         replace(procrastinate, variant="default", worker=module, measures=DEFAULTS),
         pgqueuer,

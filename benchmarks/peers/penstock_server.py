@@ -1,4 +1,4 @@
-"""Penstock on a server: `redis://` or `postgresql://`, durability local.
+"""Penstock on a server: `redis://` or `postgresql://`; durability local but in variant `fsync`.
 
 Worker: `penstock worker penstock_server:app`, one runner, default settings but for the log level.
 The variants `thread` and `isolated` are the same no-op as a plain function, in a thread of the
@@ -14,7 +14,8 @@ from contract import QUEUES, URL, VARIANT, Argument, note_start, queue_of
 
 from penstock import App
 
-app = App(URL, settings={"durability": "local", "queues": QUEUES})
+DURABILITY = "fsync" if VARIANT == "fsync" else "local"
+app = App(URL, settings={"durability": DURABILITY, "queues": QUEUES})
 
 
 async def in_loop(argument: Argument) -> Any:

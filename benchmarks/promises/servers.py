@@ -107,7 +107,9 @@ REDIS_BARS = (
     Bar("modes_per_s", "at least", 5, THREAD, celery_thread, "Celery's threads"),
     Bar("modes_per_s", "at least", 2, ISOLATED, celery_prefork, "Celery prefork"),
 )
+#: The class in which the peers are, which have no other.
+FSYNC = ("penstock", "fsync")
 POSTGRES_BARS = (
-    Bar("drain_per_s", "at least", 5, rivals=procrastinate, whom="procrastinate"),
-    Bar("drain_per_s", "at least", 1, rivals=pgqueuer, whom="pgqueuer"),
+    Bar("drain_per_s", "at least", 5, FSYNC, procrastinate, "procrastinate"),
+    Bar("drain_per_s", "at least", 1, FSYNC, pgqueuer, "pgqueuer"),
 )

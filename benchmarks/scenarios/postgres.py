@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 ENQUEUEING = {
     "enqueue": ("enqueue_per_s", 1_000),
     "aenqueue": ("aenqueue_per_s", 1_000),
+    "gather": ("gather_per_s", 5_000),
     "bulk": ("bulk_per_s", 10_000),
 }
 
@@ -39,7 +40,7 @@ def prepared(one: Contestant) -> Iterator[PostgresServer]:
 
 
 def enqueue(one: Contestant) -> dict[str, float]:
-    """Jobs per second into an idle server: plain calls, awaited calls, bulk."""
+    """Jobs per second into an idle server: plain calls, awaited calls one by one, 100, bulk."""
     found = {}
     for action, (figure, jobs) in ENQUEUEING.items():
         with prepared(one) as place:
@@ -77,8 +78,9 @@ SCENARIO = Scenario(
     title="Penstock on PostgreSQL beside its peers",
     notes=(
         "One worker process each; `tuned` as far as its options go, `default` as it comes. "
-        "pgqueuer stores no result of a job: its log row of the finished job stands in. Server: "
-        "fsync and synchronous_commit on, 256 MB of shared buffers."
+        "procrastinate and pgqueuer store no result of a job: its row or log row stands in. Server: "
+        "fsync and synchronous_commit on, 256 MB of shared buffers; peers and Penstock `fsync` wait "
+        "for the disk in each commit that accepts or ends jobs, Penstock `local` does not."
     ),
     everybody=postgres.everybody,
     measures={
