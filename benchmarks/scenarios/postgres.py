@@ -78,9 +78,9 @@ SCENARIO = Scenario(
     title="Penstock on PostgreSQL beside its peers",
     notes=(
         "One worker process each; `tuned` as far as its options go, `default` as it comes. "
-        "procrastinate and pgqueuer store no result of a job: its row or log row stands in. Server: "
-        "fsync and synchronous_commit on, 256 MB of shared buffers; peers and Penstock `fsync` wait "
-        "for the disk in each commit that accepts or ends jobs, Penstock `local` does not."
+        "procrastinate and pgqueuer store no result of a job: its row or log row stands in. "
+        "Server: fsync and synchronous_commit on, 256 MB of shared buffers; peers and Penstock "
+        "`fsync` wait for the disk in each commit that accepts or ends jobs, `local` does not."
     ),
     everybody=postgres.everybody,
     measures={

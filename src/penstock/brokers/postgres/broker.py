@@ -23,9 +23,9 @@ from .address import read_address
 from .cancel import cancel
 from .claim import claim, fall_asleep
 from .connection import Connection
-from .database import Database
+from .database import Database, Flight, Work
 from .delete import delete
-from .enqueue import Entry, enqueue, make_entry
+from .enqueue import Entry, enqueue, make_entry, wake_for
 from .expire import expire
 from .facts import read_facts
 from .lease import close_leases, extend, open_lease
@@ -37,7 +37,7 @@ from .reclaim import reclaim
 from .register import known_queues, register
 from .requeue import requeue
 from .schema import prepare
-from .settle import settle
+from .settle import is_in_one_flight, settle
 from .sleeper import forget_dead_sleepers, forget_sleeper, hint_sleepers, wake_sleepers
 from .transaction import ReadySet, Transaction
 from .wakeup import NotifyListener
@@ -48,6 +48,9 @@ Answer = TypeVar("Answer")
 ANSWER_TIMEOUT_S: Final = 5.0
 #: Seconds; who enqueues is often answering somebody himself.
 PRODUCER_TIMEOUT_S: Final = 1.0
+#: A crash of the server may take a claim: the job is claimed again (ADR-0017).
+_CLAIM: Final = Flight(r.Durability.LOCAL, is_whole=True)
+_WAKE: Final = Flight(r.Durability.LOCAL, is_whole=True, sets_commit=True)
 
 
 class PostgresBroker:
@@ -130,9 +133,9 @@ class PostgresBroker:
         """Store jobs, as durably as asked."""
         given = rules.check_durability(durability, self._facts)
         entries = self._entries(jobs)
-        return self._send(
-            lambda tx: enqueue(tx, entries, given), durability=given, is_producer=True
-        )
+        are_plain = all(entry.is_plain for entry in entries)
+        flight = Flight(given, is_whole=are_plain, sets_commit=are_plain, follow=wake_for(entries))
+        return self._send(lambda tx: enqueue(tx, entries, given), flight, is_producer=True)
 
     def enqueue_in(
         self, connection: psycopg.Connection[Any], jobs: Sequence[r.EnqueueRequest], /
@@ -178,17 +181,16 @@ class PostgresBroker:
         """Take the best jobs of the offered sets."""
         rules.check_claim(request)
         tags = self._tags_of([offer.queue for offer in request.offers])
-        return self._claimed(self._send(lambda tx: claim(tx, request, tags)), request, tags)
+        jobs = self._send(lambda tx: claim(tx, request, tags), _CLAIM)
+        return self._claimed(jobs, request, tags)
 
     def settle(self, settlements: Sequence[Settlement], /) -> Sequence[Applied]:
         """Apply decisions to running jobs, each guarded by its fence."""
         rules.check_settlements(settlements)
         if not settlements:
             return []
-        return self._write(
-            lambda tx: settle(tx, settlements, self._payload_bytes_max),
-            durability=self._facts.durability,
-        )
+        flight = Flight(self._facts.durability, is_whole=is_in_one_flight(settlements))
+        return self._send(lambda tx: settle(tx, settlements, self._payload_bytes_max), flight)
 
     def cycle(
         self, settlements: Sequence[Settlement], request: r.ClaimRequest, /
@@ -203,9 +205,10 @@ class PostgresBroker:
         def both(tx: Transaction) -> Callable[[], tuple[Sequence[Applied], Sequence[Claimed]]]:
             applied = settle(tx, settlements, self._payload_bytes_max)
             claimed = claim(tx, request, tags)
-            return lambda: (applied, claimed())
+            return lambda: (applied(), claimed())
 
-        applied, jobs = self._send(both, durability=self._facts.durability)
+        flight = Flight(self._facts.durability, is_whole=is_in_one_flight(settlements))
+        applied, jobs = self._send(both, flight)
         return applied, self._claimed(jobs, request, tags)
 
     def note(self, notes: Sequence[r.Note], /) -> Sequence[bool]:
@@ -324,7 +327,7 @@ class PostgresBroker:
         if token is None or answer.jobs or not answer.lease_open:
             return answer
         again = msgspec.structs.replace(request, wake_token=None)
-        late = self._send(lambda tx: claim(tx, again, tags))
+        late = self._send(lambda tx: claim(tx, again, tags), _CLAIM)
         if not late:
             return answer
         self._forget_listener(token)
@@ -352,16 +355,16 @@ class PostgresBroker:
             answer = work(tx)
             return lambda: answer
 
-        return self._send(fetched, durability=durability, is_producer=is_producer)
+        return self._send(fetched, Flight(durability), is_producer=is_producer)
 
     def _send(
         self,
-        work: Callable[[Transaction], Callable[[], Answer]],
+        work: Work[Answer],
+        flight: Flight,
         *,
-        durability: r.Durability = r.Durability.LOCAL,
         is_producer: bool = False,
     ) -> Answer:
-        """Run one operation that reads its answer after COMMIT, and wake whom it can feed."""
+        """Run one operation that may read its answer after COMMIT, and wake whom it can feed."""
         fresh: Mapping[ReadySet, int] = {}
 
         def noted(tx: Transaction) -> Callable[[], Answer]:
@@ -370,11 +373,11 @@ class PostgresBroker:
             return work(tx)
 
         timeout_s = PRODUCER_TIMEOUT_S if is_producer else None
-        answer = self._database.send(noted, durability=durability, timeout_s=timeout_s)
-        if any(jobs > 0 for jobs in fresh.values()):
+        answer = self._database.send(noted, flight, timeout_s=timeout_s)
+        if flight.follow is None and any(jobs > 0 for jobs in fresh.values()):
             # The operation is committed: what fails here must not be told as its failure.
             with suppress(BrokerError, WrongContext, psycopg.Error):
-                self._database.write(lambda tx: wake_sleepers(tx, fresh), timeout_s=timeout_s)
+                self._database.send(lambda tx: wake_sleepers(tx, fresh), _WAKE, timeout_s=timeout_s)
         return answer
 
     def _read(self, work: Callable[[Transaction], Answer], *, is_producer: bool = False) -> Answer:

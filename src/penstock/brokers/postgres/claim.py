@@ -22,6 +22,7 @@ from penstock.broker.stored import NO_SPEC, read_charges, read_spec
 from penstock.core.ids import Fence, JobId, LeaseId
 from penstock.core.job import Claimed
 
+from . import arrays
 from .promote import count_promoted, next_due_in, send_promote
 from .statements import read_statements
 from .transaction import Row, Transaction
@@ -80,7 +81,7 @@ def _tags_of(request: ClaimRequest, tags: Tags) -> list[int]:
     return sorted(tags[offer.queue] for offer in request.offers if offer.queue in tags)
 
 
-def _offered(request: ClaimRequest, tags: Tags) -> dict[str, list[Any]]:
+def _offered(request: ClaimRequest, tags: Tags) -> dict[str, Any]:
     offered = [
         (tags[offer.queue], need, request.limit if offer.limit is None else offer.limit)
         for offer in request.offers
@@ -88,7 +89,11 @@ def _offered(request: ClaimRequest, tags: Tags) -> dict[str, list[Any]]:
         for need in offer.needs
     ]
     queues, needs, limits = zip(*offered, strict=True) if offered else ((), (), ())
-    return {"queues": list(queues), "needs": list(needs), "limits": list(limits)}
+    return {
+        "queues": arrays.bigints(queues),
+        "needs": arrays.texts(needs),
+        "limits": arrays.bigints(limits),
+    }
 
 
 def as_claimed_by(request: ClaimRequest, rows: Sequence[Row], tags: Tags) -> list[Claimed]:

@@ -14,9 +14,11 @@ from typing import Any, Final
 import psycopg
 from psycopg import waiting
 from psycopg.abc import PQGen
-from psycopg.adapt import Buffer, Loader
+from psycopg.adapt import AdaptersMap, Buffer, Loader
 from psycopg.pq import ConnStatus, Format, TransactionStatus
 from psycopg.rows import TupleRow
+
+from . import arrays
 
 #: Seconds; a connection that takes longer is taken for impossible. A local one takes 3 ms.
 CONNECT_TIMEOUT_S: Final = 1.0
@@ -43,6 +45,12 @@ class HexLoader(Loader):
         return bytes(data).hex()
 
 
+def adapt(adapters: AdaptersMap) -> None:
+    """Let a connection or a cursor speak as this adapter's statements expect."""
+    adapters.register_loader("uuid", HexLoader)
+    arrays.register(adapters)
+
+
 class Connection(psycopg.Connection[TupleRow]):
     """One connection to the server.
 
@@ -64,7 +72,7 @@ class Connection(psycopg.Connection[TupleRow]):
         )
         try:
             connection.set_autocommit(True)
-            connection.adapters.register_loader("uuid", HexLoader)
+            adapt(connection.adapters)
             connection.execute(_SETTINGS, prepare=False)
         except BaseException:
             connection.close()

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable
-from contextlib import suppress
-from typing import Final, TypeVar
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, Final, NamedTuple, TypeVar
 
 import psycopg
 
@@ -26,12 +26,35 @@ _TRIES_MAX: Final = 50
 #: Seconds before the next try at most, times the tries so far up to five; chance keeps two from
 #: meeting again.
 _PAUSE_S: Final = 0.02
-#: Class of durability -> the setting of its transaction; None: what the session has.
+#: Class of durability -> synchronous_commit of its transaction; None: as it is.
 _COMMIT: Final = {
-    Durability.LOCAL: b"SET LOCAL synchronous_commit = off",
-    Durability.FSYNC: b"SET LOCAL synchronous_commit = on",
-    Durability.REPLICATED: b"SET LOCAL synchronous_commit = on",
+    None: None,
+    Durability.LOCAL: "off",
+    Durability.FSYNC: "on",
+    Durability.REPLICATED: "on",
 }
+_SET_COMMIT: Final = b"SELECT set_config('synchronous_commit', %s, TRUE)"
+
+Work = Callable[[Transaction], Callable[[], Answer]]
+"""Sends its statements, and returns what reads their rows, before COMMIT or after it."""
+
+
+class Flight(NamedTuple):
+    """How one operation goes to the server.
+
+    Attributes:
+        durability: what its commit survives; None: it only reads, all at one instant.
+        is_whole: it waits for no answer before it is committed: then nothing need open and close
+            its transaction, which is all up to the end of the flight.
+        sets_commit: its first statement sets synchronous_commit by itself.
+        follow: sends what shall happen once it is committed, in a transaction of its own and in the
+            same flight. What fails there fails silently.
+    """
+
+    durability: Durability | None
+    is_whole: bool = False
+    sets_commit: bool = False
+    follow: Callable[[Transaction], None] | None = None
 
 
 class Database:
@@ -72,32 +95,7 @@ class Database:
             Unavailable: definite, nothing was written.
             OutcomeUnknown: the connection was lost while COMMIT was under way.
         """
-
-        def fetched(tx: Transaction) -> Callable[[], Answer]:
-            answer = work(tx)
-            return lambda: answer
-
-        return self.send(fetched, durability=durability, timeout_s=timeout_s)
-
-    def send(
-        self,
-        work: Callable[[Transaction], Callable[[], Answer]],
-        *,
-        durability: Durability = Durability.LOCAL,
-        timeout_s: float | None = None,
-    ) -> Answer:
-        """Run and commit one operation that reads its answer after COMMIT, in one round trip.
-
-        Args:
-            work: sends its statements, and returns what reads their rows.
-            durability: what the commit survives.
-            timeout_s: silence of the server that ends the call; None: the broker's.
-
-        Raises:
-            Unavailable, OutcomeUnknown: as `write`.
-        """
-        begin = [b"BEGIN", _COMMIT[durability]]
-        return self._run(begin, work, timeout_s)
+        return self.send(_fetched(work), Flight(durability), timeout_s=timeout_s)
 
     def read(
         self, work: Callable[[Transaction], Answer], *, timeout_s: float | None = None
@@ -107,39 +105,32 @@ class Database:
         Raises:
             Unavailable: it cannot be read.
         """
+        return self.send(_fetched(work), Flight(None), timeout_s=timeout_s)
 
-        def fetched(tx: Transaction) -> Callable[[], Answer]:
-            answer = work(tx)
-            return lambda: answer
+    def send(self, work: Work[Answer], flight: Flight, *, timeout_s: float | None = None) -> Answer:
+        """Run and commit one operation.
 
-        begin = [b"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"]
-        return self._run(begin, fetched, timeout_s, is_read=True)
+        Args:
+            work: run again from the start where another transaction was in its way.
+            flight: how it goes.
+            timeout_s: silence of the server that ends the call; None: the broker's.
 
-    def close(self) -> None:
-        """Let go of the connections."""
-        self.pool.close()
-
-    def _run(
-        self,
-        begin: list[bytes],
-        work: Callable[[Transaction], Callable[[], Answer]],
-        timeout_s: float | None,
-        *,
-        is_read: bool = False,
-    ) -> Answer:
+        Raises:
+            Unavailable, OutcomeUnknown: as `write`.
+        """
         patience_s = self._answer_timeout_s if timeout_s is None else timeout_s
         started = time.monotonic()
         was_lost = False
         for tries in range(1, _TRIES_MAX + 1):
             one = _Attempt(self._take(is_fresh=was_lost), self.schema)
             try:
-                return one.run(begin, work, patience_s)
+                return one.run(work, flight, patience_s)
             except psycopg.Error as error:
                 told = faults.in_call(
                     error,
                     self.address.location,
                     is_lost=one.is_lost,
-                    is_sent=one.is_commit_sent and not is_read,
+                    is_sent=one.is_commit_sent and flight.durability is not None,
                 )
                 if told is None:
                     raise
@@ -151,6 +142,10 @@ class Database:
             was_lost = one.is_lost
             time.sleep(random.uniform(0, min(tries, 5) * _PAUSE_S))
         raise AssertionError("the last try returns or raises")
+
+    def close(self) -> None:
+        """Let go of the connections."""
+        self.pool.close()
 
     def _take(self, *, is_fresh: bool) -> Connection:
         try:
@@ -176,30 +171,35 @@ class _Attempt:
         self._schema = schema
         self.is_commit_sent = False
         self.is_lost = False
+        self._is_given_up = False
+        self._read_followed: Callable[[], Any] | None = None
 
-    def run(
-        self,
-        begin: list[bytes],
-        work: Callable[[Transaction], Callable[[], Answer]],
-        patience_s: float,
-    ) -> Answer:
+    def run(self, work: Work[Answer], flight: Flight, patience_s: float) -> Answer:
         connection = self.connection
         connection.patience_s = patience_s
         try:
-            with connection.pipeline():
-                for statement in begin:
-                    connection.execute(statement)
-                tx = Transaction(connection, self._schema)
+            with connection.pipeline() as pipeline, self._undone(flight):
+                self._begin(flight)
+                tx = Transaction(connection, self._schema, _COMMIT[flight.durability])
                 read_answer = work(tx)
                 tx.flush_counts()
                 self.is_commit_sent = True
-                connection.execute(b"COMMIT")
+                if not flight.is_whole:
+                    connection.execute(b"COMMIT")
+                if flight.follow is not None:
+                    pipeline.sync()
+                    self._read_followed = read_answer
+                    flight.follow(Transaction(connection, self._schema))
             return read_answer()
         except psycopg.Error:
-            self.is_lost = bool(connection.closed)
             # psycopg may believe that statements are prepared which the server skipped after the
             # error, and would name them in vain.
-            connection.close()
+            self._give_up()
+            if self._read_followed is not None and not self.is_lost:
+                # What can be read was through before that which followed it failed.
+                with suppress(psycopg.Error):
+                    answer: Answer = self._read_followed()
+                    return answer
             raise
         except Exception:
             # What it wrote so far is undone; a connection that cannot do so is broken anyway.
@@ -209,6 +209,40 @@ class _Attempt:
         except BaseException:
             connection.close()
             raise
+
+    @contextmanager
+    def _undone(self, flight: Flight) -> Iterator[None]:
+        """Let nothing be committed by the end of a pipeline whose statements are not all sent."""
+        try:
+            yield
+        except BaseException:
+            if flight.is_whole:
+                self._give_up()
+            raise
+
+    def _give_up(self) -> None:
+        """Close the connection, and note whether it was lost before."""
+        self.is_lost = self.is_lost or (bool(self.connection.closed) and not self._is_given_up)
+        self._is_given_up = True
+        self.connection.close()
+
+    def _begin(self, flight: Flight) -> None:
+        connection = self.connection
+        if flight.durability is None:
+            connection.execute(b"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            return
+        if not flight.is_whole:
+            connection.execute(b"BEGIN")
+        if not flight.sets_commit:
+            connection.execute(_SET_COMMIT, (_COMMIT[flight.durability],))
+
+
+def _fetched(work: Callable[[Transaction], Answer]) -> Work[Answer]:
+    def send(tx: Transaction) -> Callable[[], Answer]:
+        answer = work(tx)
+        return lambda: answer
+
+    return send
 
 
 def _is_worth_another_try(error: psycopg.Error, one: _Attempt, left_s: float, tries: int) -> bool:

@@ -9,6 +9,7 @@ transitions:
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
 from typing import Any, Final, NamedTuple
@@ -20,7 +21,9 @@ from penstock.core.ids import JobId
 from penstock.core.lifecycle import State
 from penstock.errors import DuplicateKey, JobNotFound, PayloadTooLarge
 
+from . import arrays
 from .family import held_back_by
+from .sleeper import wake_sleepers
 from .statements import read_statements
 from .transaction import Row, Transaction
 
@@ -81,10 +84,8 @@ def enqueue(
         What reads the answers; before COMMIT as well as after it where all jobs are plain.
     """
     if all(entry.is_plain for entry in entries):
-        stored = tx.send(_SQL["store"], _values(entries))
-        # The states of those that are known already; the statement above cannot see them.
-        states = tx.send(_SQL["states_of"], {"ids": [entry.request.id for entry in entries]})
-        return lambda: _answers(tx, entries, stored, states, durability)
+        stored = tx.send(_SQL["store"], {**_values(entries), "commit": tx.commit})
+        return lambda: _answers(tx, entries, stored, durability)
     # Race: locked in one order before any of the jobs, so that two batches with parents in common
     # do not wait for each other.
     parents = [parent.id for entry in entries for parent in entry.request.parents]
@@ -98,23 +99,40 @@ def enqueue(
     return lambda: answers
 
 
+def wake_for(entries: Sequence[Entry]) -> Callable[[Transaction], None] | None:
+    """Return what wakes sleepers for these jobs once they are stored; None: the answers must tell.
+
+    One that was known already wakes in vain.
+    """
+    if not all(entry.is_plain and entry.request.due_at is None for entry in entries):
+        return None
+    fresh = Counter(
+        (entry.tag, entry.request.spec.need) for entry in entries if not entry.request.delay_ms
+    )
+
+    def follow(tx: Transaction) -> None:
+        wake_sleepers(tx, fresh)
+
+    return follow
+
+
 def _answers(
-    tx: Transaction,
-    entries: Sequence[Entry],
-    stored: psycopg.Cursor[Row],
-    found: psycopg.Cursor[Row],
-    durability: Durability,
+    tx: Transaction, entries: Sequence[Entry], stored: psycopg.Cursor[Row], durability: Durability
 ) -> Answers:
-    fresh = set()
+    states: dict[str, str] = {}
     for job_id, state, queue, need in stored.fetchall():
-        fresh.add(job_id)
+        states[job_id] = state
         if state == State.QUEUED:
             tx.fresh[queue, need] += 1
-    states: dict[str, str] = dict(found.fetchall())
+    fresh = set(states)
+    if known := [entry.request.id for entry in entries if entry.request.id not in fresh]:
+        # The statement above cannot see those that somebody else brought while it ran.
+        states |= tx.rows(_SQL["states_of"], {"ids": known})
     answers: Answers = []
     for entry in entries:
         job_id = entry.request.id
-        state = State(states[job_id])
+        # Race: forgotten since: it was final.
+        state = State(states.get(job_id, State.COMPLETED))
         answers.append(Accepted(job_id, state, durability, duplicate=job_id not in fresh))
         fresh.discard(job_id)
     return answers
@@ -139,15 +157,14 @@ def _store_one(tx: Transaction, entry: Entry, durability: Durability) -> Accepte
             _let_key_go(tx, request)
             return _parent_unknown(request.id, unknown[0])
         entry = _with_parents(tx, entry, ids)
-    answers = enqueue_as_it_is(tx, entry, durability)
-    return answers[0]
+    return _store_as_it_is(tx, entry, durability)
 
 
-def enqueue_as_it_is(tx: Transaction, entry: Entry, durability: Durability) -> Answers:
+def _store_as_it_is(tx: Transaction, entry: Entry, durability: Durability) -> Accepted | Refused:
     """Store one job whose key and parents are seen to."""
-    stored = tx.send(_SQL["store"], _values([entry]))
-    states = tx.send(_SQL["states_of"], {"ids": [entry.request.id]})
-    return _answers(tx, [entry], stored, states, durability)
+    stored = tx.send(_SQL["store"], {**_values([entry]), "commit": tx.commit})
+    [answer] = _answers(tx, [entry], stored, durability)
+    return answer
 
 
 def _with_parents(tx: Transaction, entry: Entry, ids: list[JobId]) -> Entry:
@@ -204,20 +221,20 @@ def _parent_unknown(job_id: JobId, parent: JobId) -> Refused:
     )
 
 
-def _values(entries: Sequence[Entry]) -> dict[str, list[Any]]:
+def _values(entries: Sequence[Entry]) -> dict[str, Any]:
     requests = [entry.request for entry in entries]
     specs = [request.spec for request in requests]
     return {
-        "id": [request.id for request in requests],
-        "queue": [entry.tag for entry in entries],
-        "task": [spec.task for spec in specs],
-        "priority": [spec.priority for spec in specs],
-        "need": [spec.need for spec in specs],
-        "delay_ms": [request.delay_ms for request in requests],
-        "due_at": [request.due_at for request in requests],
-        "expires_ms": [spec.expires_ms for spec in specs],
-        "result_ttl_ms": [spec.result_ttl_ms for spec in specs],
-        "spec": [entry.spec for entry in entries],
-        "parents_left": [entry.parents_left for entry in entries],
-        "is_broken": [entry.is_broken for entry in entries],
+        "id": arrays.uuids([request.id for request in requests]),
+        "queue": arrays.bigints([entry.tag for entry in entries]),
+        "task": arrays.texts([spec.task for spec in specs]),
+        "priority": arrays.bigints([spec.priority for spec in specs]),
+        "need": arrays.texts([spec.need for spec in specs]),
+        "delay_ms": arrays.bigints([request.delay_ms for request in requests]),
+        "due_at": arrays.bigints([request.due_at for request in requests]),
+        "expires_ms": arrays.bigints([spec.expires_ms for spec in specs]),
+        "result_ttl_ms": arrays.bigints([spec.result_ttl_ms for spec in specs]),
+        "spec": arrays.byteas([entry.spec for entry in entries]),
+        "parents_left": arrays.bigints([entry.parents_left for entry in entries]),
+        "is_broken": arrays.bools([entry.is_broken for entry in entries]),
     }

@@ -6,7 +6,7 @@ Race: who writes a child because of a parent holds the parent's row: `enqueue` m
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from penstock.core.ids import JobId
@@ -24,9 +24,24 @@ def held_back_by(tx: Transaction, child: str) -> tuple[int, int]:
     return int(held_back), int(broken)
 
 
-def parent_completed(tx: Transaction, parents: Iterable[str]) -> None:
-    """Count the children of completed jobs down; the last parent's completion unblocks."""
-    _count_down(tx, [child for child, _ in _edges_below(tx, list(parents))])
+def send_count_down(tx: Transaction, parents: Sequence[str] | None) -> Callable[[], None]:
+    """Count children of ended parents down; the last parent's end unblocks.
+
+    Args:
+        tx: the transaction.
+        parents: those that ended otherwise than completed: only children count that ignore it.
+            None: those that `settle.sql` completed in this transaction, and all their children.
+
+    Returns:
+        What reads which ready sets gained jobs, before COMMIT or after it.
+    """
+    counted_down = tx.send(_SQL["count_down"], {"parents": parents})
+
+    def read() -> None:
+        for queue, need, jobs in counted_down.fetchall():
+            tx.fresh[queue, need] += jobs
+
+    return read
 
 
 def parent_failed(tx: Transaction, parents: Iterable[str]) -> None:
@@ -36,8 +51,7 @@ def parent_failed(tx: Transaction, parents: Iterable[str]) -> None:
     # takes them all. docs/explanation/postgres-layout.md tells users.
     todo = list(parents)
     while todo:
-        edges = _edges_below(tx, todo)
-        _count_down(tx, [child for child, ignores in edges if ignores])
+        send_count_down(tx, todo)()
         # Race: a child that came in since that look is found in the next round: the parents that it
         # names are locked from here on, and those who come later see how they ended.
         todo = _cancelled(tx, "cancel_below", {"parents": todo})
@@ -67,12 +81,3 @@ def hold_back(tx: Transaction, child: str) -> None:
 
 def _edges_below(tx: Transaction, parents: list[str]) -> list[tuple[str, bool]]:
     return [(child, ignores) for child, ignores in tx.rows(_SQL["children"], {"parents": parents})]
-
-
-def _count_down(tx: Transaction, children: list[str]) -> None:
-    if not children:
-        return
-    for queue, state, need in tx.rows(_SQL["count_down"], {"children": children}):
-        tx.moved(queue, State.BLOCKED, State(state))
-        if state == State.QUEUED:
-            tx.fresh[queue, need] += 1

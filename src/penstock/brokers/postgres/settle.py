@@ -14,11 +14,10 @@ transitions:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple
 
 import msgspec
-import psycopg
 
 from penstock.core.ids import JobId
 from penstock.core.job import ATTEMPTS_KEPT, NO_CHARGES, Charges, Reason, StoredError
@@ -34,9 +33,10 @@ from penstock.core.settlement import (
     Snooze,
 )
 
-from .family import parent_completed, parent_failed
+from . import arrays
+from .family import parent_failed, send_count_down
 from .statements import read_statements
-from .transaction import Row, Transaction
+from .transaction import Transaction
 
 _SQL: Final = read_statements("settle")
 _ATTEMPT: Final = read_statements("attempt")
@@ -62,44 +62,68 @@ Parted = Retry | Bury | Snooze | Release | Cancel
 """What is settled one by one: each kind writes other columns."""
 
 
+def is_in_one_flight(settlements: Sequence[Settlement]) -> bool:
+    """Return whether `settle` sends all its statements without waiting for an answer."""
+    return all(isinstance(item, Complete) for item in settlements)
+
+
 def settle(
     tx: Transaction, settlements: Sequence[Settlement], result_bytes_max: int
-) -> list[Applied]:
-    """Apply each settlement whose fence still holds; completions go in together."""
-    applied = dict.fromkeys((item.id for item in settlements), Applied.STALE)
+) -> Callable[[], list[Applied]]:
+    """Apply each settlement whose fence still holds; completions go in together.
+
+    Returns:
+        What reads what became of each, before COMMIT or after it.
+    """
     completions = [item for item in settlements if isinstance(item, Complete)]
     others = {item.id: item for item in settlements if not isinstance(item, Complete)}
-    completed = _send_completions(tx, completions, result_bytes_max) if completions else None
+    read_completed = _send_completions(tx, completions, result_bytes_max)
+    applied: dict[JobId, Applied] = {}
     if others:
         asked = {"ids": list(others), "fences": [item.fence for item in others.values()]}
         for held in map(_Held._make, tx.rows(_SQL["held"], asked)):
             applied[JobId(held.id)] = _settle_one(tx, held, others[JobId(held.id)])
-    if completed is not None:
-        dropped = {item.id for item in completions if not _fits(item, result_bytes_max)}
-        rows = completed.fetchall()
-        for job_id, _ in rows:
-            applied[job_id] = Applied.RESULT_DROPPED if job_id in dropped else Applied.APPLIED
-        parents = [job_id for job_id, has_children in rows if has_children]
-        if parents:
-            parent_completed(tx, parents)
-    return [applied[item.id] for item in settlements]
+
+    def read() -> list[Applied]:
+        applied.update(read_completed())
+        return [applied.get(item.id, Applied.STALE) for item in settlements]
+
+    return read
 
 
 def _send_completions(
     tx: Transaction, items: Sequence[Complete], result_bytes_max: int
-) -> psycopg.Cursor[Row]:
+) -> Callable[[], dict[JobId, Applied]]:
+    if not items:
+        return dict
     items = sorted(items, key=lambda item: item.id)
     fits = [_fits(item, result_bytes_max) for item in items]
     values = {
-        "id": [item.id for item in items],
-        "fence": [item.fence for item in items],
-        "outcome": [item.outcome for item in items],
-        "pid": [item.pid for item in items],
-        "error": [_error(item.error) for item in items],
-        "result": [item.result if fit else None for item, fit in zip(items, fits, strict=True)],
-        "is_dropped": [not fit for fit in fits],
+        "id": arrays.uuids([item.id for item in items]),
+        "fence": arrays.uuids([item.fence for item in items]),
+        "outcome": arrays.texts([item.outcome for item in items]),
+        "pid": arrays.bigints([item.pid for item in items]),
+        "error": arrays.byteas([_error(item.error) for item in items]),
+        "result": arrays.byteas(
+            [item.result if fit else None for item, fit in zip(items, fits, strict=True)]
+        ),
+        "is_dropped": arrays.bools([not fit for fit in fits]),
+        "asked": len(items),
     }
-    return tx.send(_SQL["complete"], values)
+    completed = tx.send(_SQL["complete"], values)
+    read_unblocked = send_count_down(tx, None)
+
+    def read() -> dict[JobId, Applied]:
+        [(some, _)] = completed.fetchall()
+        read_unblocked()
+        here = None if some is None else set(some)
+        return {
+            item.id: Applied.APPLIED if fit else Applied.RESULT_DROPPED
+            for item, fit in zip(items, fits, strict=True)
+            if here is None or item.id in here
+        }
+
+    return read
 
 
 def _fits(item: Complete, result_bytes_max: int) -> bool:

@@ -7,7 +7,7 @@ sleeper finds the job.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from .statements import read_statements
@@ -16,11 +16,12 @@ from .transaction import ReadySet, Transaction
 _SQL: Final = read_statements("sleeper")
 
 
-def wake_sleepers(tx: Transaction, fresh: Mapping[ReadySet, int]) -> None:
+def wake_sleepers(tx: Transaction, fresh: Mapping[ReadySet, int]) -> Callable[[], None]:
     """Take as many tokens as the jobs that became claimable can feed, and wake their listeners."""
     for (queue, need), jobs in sorted(fresh.items()):
         if jobs > 0:
             tx.send(_SQL["wake"], {"queue": queue, "need": need, "jobs": jobs})
+    return lambda: None
 
 
 def feed_queue(tx: Transaction, tag: int) -> None:

@@ -16,7 +16,7 @@ from psycopg.rows import tuple_row
 
 from penstock.core.lifecycle import State
 
-from .connection import Connection, HexLoader
+from .connection import Connection, adapt
 
 Row = tuple[Any, ...]
 """One row of an answer. Any: the statement's columns say what they are."""
@@ -39,15 +39,20 @@ class Transaction:
 
     Attributes:
         fresh: (queue tag, need) -> jobs that became claimable here; sleepers are woken for them.
+        commit: synchronous_commit of the transaction; None: its owner's affair.
     """
 
-    def __init__(self, connection: psycopg.Connection[Any], schema: bytes) -> None:
+    def __init__(
+        self, connection: psycopg.Connection[Any], schema: bytes, commit: str | None = None
+    ) -> None:
         """Begin with nothing changed.
 
         Args:
             connection: inside a transaction; our own are in pipeline mode.
             schema: what stands in the place of `penstock` in statements, quoted.
+            commit: see above.
         """
+        self.commit = commit
         self._connection = connection
         self._is_foreign = not isinstance(connection, Connection)
         self._schema = schema
@@ -63,7 +68,7 @@ class Transaction:
         """Send one statement, and return where its rows will be once it is through."""
         cursor = self._connection.cursor(binary=True, row_factory=tuple_row)
         if self._is_foreign:
-            cursor.adapters.register_loader("uuid", HexLoader)
+            adapt(cursor.adapters)
         return cursor.execute(qualified(sql, self._schema), values)
 
     def rows(self, sql: str, values: Parameters | None = None) -> list[Row]:

@@ -8,7 +8,8 @@ SELECT pg_advisory_xact_lock(hashtextextended(%(fence)s, 0))
 
 -- `share` is how many of the best jobs each set holds; `locked` takes as many from each, past those
 -- that other claims are taking at this instant. So no row is locked that is not taken, and claims of
--- the same sets neither wait for each other nor come back empty.
+-- the same sets neither wait for each other nor come back empty. Where one set is offered, it has all
+-- of the best, and nobody looks.
 -- name: take
 WITH clock AS MATERIALIZED (
   SELECT penstock.wall_ms() AS now, penstock.lease_ms() AS lease_now
@@ -28,6 +29,9 @@ WITH clock AS MATERIALIZED (
   WHERE NOT EXISTS (SELECT FROM penstock.job WHERE lease = good.id AND fence = %(fence)s) -- Guard: a repeat takes nothing more
   AND NOT queue.paused -- Guard: paused queues give nothing
   AND asked.queue = ANY (good.queues) -- Guard: the lease is for this queue
+), offered AS MATERIALIZED (
+  SELECT count(*) = 1 AS one_set
+  FROM offer
 ), candidate AS (
   SELECT
     offer.queue, offer.need, offer.jobs_max, head.rank, head.id,
@@ -43,6 +47,7 @@ WITH clock AS MATERIALIZED (
     ORDER BY rank, id
     LIMIT offer.jobs_max
   ) AS head
+  WHERE NOT (SELECT one_set FROM offered)
 ), best AS (
   SELECT queue, need
   FROM candidate
@@ -53,6 +58,10 @@ WITH clock AS MATERIALIZED (
   SELECT queue, need, count(*) AS jobs
   FROM best
   GROUP BY queue, need
+  UNION ALL
+  SELECT queue, need, LEAST(jobs_max, %(limit)s)
+  FROM offer
+  WHERE (SELECT one_set FROM offered)
 ), locked AS MATERIALIZED (
   SELECT head.id
   FROM share

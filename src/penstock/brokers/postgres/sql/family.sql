@@ -8,12 +8,20 @@ FROM penstock.edge
 WHERE parent = ANY (%(parents)s::uuid[])
 ORDER BY child
 
+-- Parents are those named, or those that `complete` found just before in this transaction. The rows of
+-- both are locked, so that none of their edges comes in later.
 -- name: count_down
 WITH clock AS MATERIALIZED (
   SELECT penstock.wall_ms() AS now
 ), gone AS (
   SELECT child, count(*) AS parents
-  FROM unnest(%(children)s::uuid[]) AS edge (child)
+  FROM penstock.edge
+  WHERE parent = ANY (
+    COALESCE(
+      %(parents)s::uuid[], NULLIF(current_setting('penstock_settled.parents', TRUE), '')::uuid[]
+    )
+  )
+  AND (ignore_failure OR %(parents)s::uuid[] IS NULL)
   GROUP BY child
 ), locked AS MATERIALIZED (
   SELECT job.id, gone.parents
@@ -22,18 +30,34 @@ WITH clock AS MATERIALIZED (
   WHERE job.state = 'blocked' -- Guard: only blocked children
   ORDER BY job.id
   FOR NO KEY UPDATE OF job
+), counted_down AS (
+  UPDATE penstock.job
+  SET parents_left = job.parents_left - locked.parents,
+    rank = ((10 - job.priority)::bigint << 48) | clock.now,
+    state = CASE
+      WHEN job.parents_left > locked.parents THEN 'blocked' -- Guard: last parent
+      WHEN job.due_at > clock.now THEN 'scheduled' -- Guard: not before it is due
+      ELSE 'queued'
+    END
+  FROM locked, clock
+  WHERE job.id = locked.id
+  RETURNING job.queue, job.state, job.need
+), counted AS (
+  INSERT INTO penstock.count_change (queue, state, jobs)
+  SELECT moved.queue, change.state, change.jobs
+  FROM (
+    SELECT queue, state, count(*) AS jobs
+    FROM counted_down
+    WHERE state <> 'blocked'
+    GROUP BY queue, state
+  ) AS moved
+  CROSS JOIN LATERAL (VALUES ('blocked', -moved.jobs), (moved.state, moved.jobs))
+    AS change (state, jobs)
 )
-UPDATE penstock.job
-SET parents_left = job.parents_left - locked.parents,
-  rank = ((10 - job.priority)::bigint << 48) | clock.now,
-  state = CASE
-    WHEN job.parents_left > locked.parents THEN 'blocked' -- Guard: last parent
-    WHEN job.due_at > clock.now THEN 'scheduled' -- Guard: not before it is due
-    ELSE 'queued'
-  END
-FROM locked, clock
-WHERE job.id = locked.id
-RETURNING job.queue, job.state, job.need
+SELECT queue, need, count(*)
+FROM counted_down
+WHERE state = 'queued'
+GROUP BY queue, need
 
 -- name: cancel_children
 WITH locked AS MATERIALIZED (

@@ -2,9 +2,12 @@
 -- cost: one look-up per ready set that gained jobs; where somebody sleeps, one look at the sessions of
 -- the server. A listener's session bears its token as its name, so that the dead take no wake-up.
 
--- One sleeper is fed by one job: its tokens at other sets are used up with this one.
+-- One sleeper is fed by one job: its tokens at other sets are used up with this one. Nobody waits for
+-- the disk because of it.
 -- name: wake
-WITH sleeper AS MATERIALIZED (
+WITH setting AS MATERIALIZED (
+  SELECT set_config('synchronous_commit', 'off', TRUE)
+), sleeper AS MATERIALIZED (
   SELECT token
   FROM penstock.waiter
   WHERE queue = %(queue)s
@@ -19,7 +22,7 @@ WITH sleeper AS MATERIALIZED (
   WHERE token IN (SELECT token FROM sleeper)
 )
 SELECT pg_notify('penstock_' || token, '')
-FROM sleeper
+FROM setting, sleeper
 WHERE token ~ '^[0-9a-f]{32}$'
 
 -- name: forget
