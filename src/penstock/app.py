@@ -22,7 +22,7 @@ from penstock.telemetry.events import EventSinks
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
-    from penstock.broker.protocol import Broker, Enqueuer
+    from penstock.broker.protocol import Broker, CallerConnection, Enqueuer
     from penstock.broker.requests import Durability
     from penstock.config.resolve import Config
     from penstock.middleware import Middleware
@@ -223,28 +223,45 @@ class App:
         return Job(check_job_id(job_id), self.client)
 
     def enqueue_many(
-        self, calls: Iterable[Call[R]], *, durability: Durability | str | None = None
+        self,
+        calls: Iterable[Call[R]],
+        *,
+        durability: Durability | str | None = None,
+        connection: CallerConnection | None = None,
     ) -> list[Job[R]]:
         """Enqueue calls, one round trip per 500, in order; parents may stand before children.
 
         Args:
             calls: `task.call(...)`; of one task or of several.
             durability: class for calls that do not ask for one themselves.
+            connection: as in `CallOptions`, for all of them.
 
         Returns:
             One handle per call, same order.
 
         Raises:
             EnqueueRefused: some were refused; it carries the accepted ones and the errors.
-            PayloadTooLarge: one of them; nothing was stored.
+            PayloadTooLarge, BadSetting, WrongContext: nothing was stored.
             Unavailable, OutcomeUnknown: as `Task.enqueue`, for all.
         """
+        if connection is not None:
+            from penstock.client.joined import enqueue_in
+
+            return enqueue_in(self.client, connection, list(calls), durability)
         return self.client.enqueue_many(calls, builder.durability(durability))
 
     async def aenqueue_many(
-        self, calls: Iterable[Call[R]], *, durability: Durability | str | None = None
+        self,
+        calls: Iterable[Call[R]],
+        *,
+        durability: Durability | str | None = None,
+        connection: CallerConnection | None = None,
     ) -> list[Job[R]]:
         """Enqueue calls as `enqueue_many` does, without blocking the event loop."""
+        if connection is not None:
+            from penstock.client.joined import aenqueue_in
+
+            return await aenqueue_in(self.client, connection, list(calls), durability)
         return await self.client.aenqueue_many(calls, builder.durability(durability))
 
     def install_enqueuer(self, enqueuer: Enqueuer | None) -> None:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from penstock.app import App
+    from penstock.broker.protocol import CallerConnection
     from penstock.client.client import Client
     from penstock.job import Job
     from penstock.tasks.options import CallOptions
@@ -66,9 +67,15 @@ class Task(Generic[P, R_co]):
         home: its registration and the apps that know it.
     """
 
-    def __init__(self, home: Home, asked: Asked | None = None) -> None:
+    def __init__(
+        self,
+        home: Home,
+        asked: Asked | None = None,
+        connection: CallerConnection | None = None,
+    ) -> None:
         registration = home.registration
         self.home = home
+        self._connection = connection
         self._asked = Asked() if asked is None else asked
         self._plan = Plan.of(registration, self._asked)
         # Documentation tools and functools.wraps look for these.
@@ -94,11 +101,12 @@ class Task(Generic[P, R_co]):
         Raises:
             BadSetting: an option is unknown or its value breaks its rule.
         """
-        return type(self)(self.home, ask(self._asked, options))
+        connection = options.pop("connection", self._connection)
+        return type(self)(self.home, ask(self._asked, options), connection)
 
     def moved(self, home: Home) -> Self:
         """Return the same task and options with another home."""
-        return type(self)(home, self._asked)
+        return type(self)(home, self._asked, self._connection)
 
     def call(self, *args: P.args, **kwargs: P.kwargs) -> Call[R_co]:
         """Return the call as a value, for `app.enqueue_many`; the arguments are written now.
@@ -106,7 +114,13 @@ class Task(Generic[P, R_co]):
         Raises:
             BadArguments: the arguments do not fit the signature or its annotations.
             SerializationError: JSON cannot hold an argument.
+            WrongContext: the task has a connection, which a value cannot have.
         """
+        if self._connection is not None:
+            raise WrongContext(
+                f"a call of {self.name} is a value and has no connection: give it to "
+                "app.enqueue_many(..., connection=...)"
+            )
         return Call(self._plan, args, kwargs)
 
     def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> Job[R_co]:
@@ -124,14 +138,26 @@ class Task(Generic[P, R_co]):
                 given.
             WrongContext: the task belongs to no app or to several; or this is a child.
         """
-        return self.home.client().enqueue(Call(self._plan, args, kwargs))
+        call: Call[R_co] = Call(self._plan, args, kwargs)
+        if self._connection is None:
+            return self.home.client().enqueue(call)
+        from penstock.client.joined import enqueue_in
+
+        [job] = enqueue_in(self.home.client(), self._connection, [call])
+        return job
 
     async def aenqueue(self, *args: P.args, **kwargs: P.kwargs) -> Job[R_co]:
         """Enqueue a job as `enqueue` does; concurrent calls share a round trip by themselves.
 
         When the caller is cancelled while it waits, the job may be stored all the same.
         """
-        return await self.home.client().aenqueue(Call(self._plan, args, kwargs))
+        call: Call[R_co] = Call(self._plan, args, kwargs)
+        if self._connection is None:
+            return await self.home.client().aenqueue(call)
+        from penstock.client.joined import aenqueue_in
+
+        [job] = await aenqueue_in(self.home.client(), self._connection, [call])
+        return job
 
 
 class SyncTask(Task[P, R]):

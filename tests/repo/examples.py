@@ -22,6 +22,7 @@ from tempfile import TemporaryDirectory
 import psutil
 
 from tests.repo.pages import Block, blocks
+from tests.support.postgres_server import fresh_database
 
 #: Seconds for one example; a reader who waits longer wonders whether it hangs.
 EXAMPLE_TIMEOUT_S = 100
@@ -31,6 +32,9 @@ KILL_TIMEOUT_S = 10
 
 #: Variable that every process of an example inherits, so that the last of them can be found.
 MARK = "DOCS_EXAMPLE_FOLDER"
+
+#: Variable that holds the URL of the database of an example that asks for one.
+DATABASE = "DATABASE_URL"
 
 #: Languages whose blocks a reader would copy and run.
 RUNNABLE = ("python", "console")
@@ -150,8 +154,8 @@ def run(example: Example, folder: Path) -> None:
     logs.mkdir()
     (logs / "script").write_text(script(example, logs))
     # Short, because the path of a socket has 107 bytes; its own, so that no other worker is seen.
-    with TemporaryDirectory(prefix="docs-") as runtime:
-        run_script(example, folder, logs, environment(folder, Path(runtime)))
+    with TemporaryDirectory(prefix="docs-") as runtime, database(example) as variables:
+        run_script(example, folder, logs, environment(folder, Path(runtime)) | variables)
     for number, step in enumerate(example.steps):
         check(example, step, logs, number)
 
@@ -187,6 +191,17 @@ def script(example: Example, logs: Path) -> str:
             stop = f"kill -TERM ${{pids[{number}]}} 2>/dev/null; wait ${{pids[{number}]}}"
             lines.append(f"{stop}; echo $? >{status}")
     return "\n".join(lines) + "\n"
+
+
+@contextlib.contextmanager
+def database(example: Example) -> Iterator[dict[str, str]]:
+    """Give an example that names `$DATABASE_URL` an empty database of PostgreSQL of its own."""
+    texts = [*example.files.values(), *(step.command for step in example.steps)]
+    if any(DATABASE in text for text in texts):
+        with fresh_database() as url:
+            yield {DATABASE: url}
+    else:
+        yield {}
 
 
 def environment(folder: Path, runtime: Path) -> dict[str, str]:

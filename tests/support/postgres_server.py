@@ -9,12 +9,14 @@ from __future__ import annotations
 import atexit
 import os
 import pwd
+import secrets
 import shutil
 import signal
 import socket
 import subprocess
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Final
@@ -124,6 +126,18 @@ def shared_server() -> PostgresServer:
     server = PostgresServer({"fsync": "off", "full_page_writes": "off", "max_connections": "200"})
     atexit.register(server.close)
     return server
+
+
+@contextmanager
+def fresh_database() -> Iterator[str]:
+    """Yield the URL of an empty database on the shared server; it is dropped afterwards."""
+    name, url = f"fresh_{secrets.token_hex(4)}", shared_server().url
+    with closing(psycopg.connect(url, autocommit=True)) as connection:
+        connection.execute(f"CREATE DATABASE {name}".encode())
+        try:
+            yield url.replace("/postgres", f"/{name}")
+        finally:
+            connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
 
 
 def program(name: str) -> str:

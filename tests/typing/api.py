@@ -8,6 +8,8 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any, assert_type
 
+import psycopg
+
 from penstock import (
     After,
     App,
@@ -109,6 +111,23 @@ def enqueue() -> None:
     assert_type(job.durability, Durability | None)
     assert_type(job.id[:8], str)
     assert_type(app.job(job.id), Job[Any])
+
+
+def enqueue_in_a_transaction(connection: psycopg.Connection[Any]) -> None:
+    """A connection of psycopg takes nothing from the types."""
+    with connection.transaction():
+        assert_type(plain.using(connection=connection).enqueue("a"), Job[dict[str, int]])
+        assert_type(plain.using(connection=None).enqueue("a", k=1), Job[dict[str, int]])
+        assert_type(app.enqueue_many([fetch.call("x")], connection=connection), list[Job[bytes]])
+
+
+async def enqueue_in_a_transaction_async(connection: psycopg.AsyncConnection[Any]) -> None:
+    """The async twins take a connection of psycopg's async twin."""
+    async with connection.transaction():
+        job = await plain.using(connection=connection).aenqueue("a")
+        assert_type(job, Job[dict[str, int]])
+        jobs = await app.aenqueue_many([fetch.call("x")], connection=connection)
+        assert_type(jobs, list[Job[bytes]])
 
 
 async def enqueue_async() -> None:

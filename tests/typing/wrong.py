@@ -72,6 +72,8 @@ def options() -> None:
     plain.using(prioritee=9)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     plain.using(priority="high")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     plain.using(tags="nightly", delay=[1])  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    plain.using(connection="postgresql://127.0.0.1/shop")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    app.enqueue_many([], connection=app)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     plain.using(after=3)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     After("x", on_failure="retry")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     Exponential(jitter="some")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

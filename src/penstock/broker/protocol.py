@@ -21,7 +21,7 @@ River; ADR-0003 says why brokers enforce and core decides.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -86,6 +86,57 @@ class Enqueuer(Protocol):
             One answer per job, same order. Refused: JobNotFound (a parent is unknown),
             DuplicateKey, PayloadTooLarge, QueueFull.
         """
+        ...
+
+
+class CallerConnection(Protocol):
+    """A connection of the caller's to a database: psycopg's `Connection` or `AsyncConnection`."""
+
+    @property
+    def closed(self) -> bool:
+        """Whether it is closed."""
+        ...
+
+    @property
+    def autocommit(self) -> bool:
+        """Whether each statement outside of a transaction commits by itself."""
+        ...
+
+    @property
+    def info(self) -> Any:
+        """What it is connected to."""
+        ...
+
+
+class JoiningEnqueuer(Enqueuer, Protocol):
+    """An enqueuer whose jobs can come into being with the caller's own rows."""
+
+    def enqueue_in(
+        self, connection: CallerConnection, jobs: Sequence[r.EnqueueRequest], /
+    ) -> Sequence[r.Accepted | r.Refused]:
+        """Store jobs inside the caller's open transaction: they exist if and once it commits.
+
+        Nothing is committed here, and how durable the jobs are is for the caller's COMMIT to say.
+        Until then the rows of parents and keys that are named stay locked: their ends, and calls
+        with the same keys, wait. Sleepers are woken by the COMMIT.
+
+        Args:
+            connection: to the database that holds the jobs, inside a transaction.
+            jobs: 1..BATCH_MAX.
+
+        Raises:
+            BadSetting: the connection is of another kind, or on another database.
+            WrongContext: it is closed, or has no transaction that could be committed.
+            Exception: as the caller's driver says; the transaction is the caller's to roll back.
+
+        Cost: as `enqueue`; for a connection that was not seen before two round trips more.
+        """
+        ...
+
+    async def aenqueue_in(
+        self, connection: CallerConnection, jobs: Sequence[r.EnqueueRequest], /
+    ) -> Sequence[r.Accepted | r.Refused]:
+        """Store jobs as `enqueue_in` does, through a connection of the running event loop."""
         ...
 
 

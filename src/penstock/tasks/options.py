@@ -15,6 +15,7 @@ from penstock.core.retry import Backoff
 from penstock.core.units import Duration
 
 if TYPE_CHECKING:
+    from penstock.broker.protocol import CallerConnection
     from penstock.job import After, Job
     from penstock.task import Task
 
@@ -46,6 +47,9 @@ class CallOptions(TypedDict, total=False):
         triggered_by: what caused the job (cron, webhook, ...).
         result_ttl: the result is dropped this long after completion.
         durability: what the accepted job must survive.
+        connection: of psycopg, on the PostgreSQL database that holds the jobs: the job comes into
+            being in its open transaction, and exists if and once that commits. For `enqueue` a
+            `Connection`, for `aenqueue` an `AsyncConnection`.
     """
 
     queue: str | None
@@ -65,6 +69,7 @@ class CallOptions(TypedDict, total=False):
     triggered_by: str | None
     result_ttl: Duration | None
     durability: Durability | str | None
+    connection: CallerConnection | None
 
 
 class TaskOptions(TypedDict, total=False):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import msgspec
 import psycopg
@@ -28,6 +28,7 @@ from .delete import delete
 from .enqueue import Entry, enqueue, make_entry, wake_for
 from .expire import expire
 from .facts import read_facts
+from .joined import Joinable, Joiner, LentConnection, check_async, check_sync
 from .lease import close_leases, extend, open_lease
 from .note import note
 from .pause import pause, resume
@@ -41,6 +42,9 @@ from .settle import is_in_one_flight, settle
 from .sleeper import forget_dead_sleepers, forget_sleeper, hint_sleepers, wake_sleepers
 from .transaction import ReadySet, Transaction
 from .wakeup import NotifyListener
+
+if TYPE_CHECKING:
+    from penstock.broker.protocol import CallerConnection
 
 Answer = TypeVar("Answer")
 
@@ -73,6 +77,7 @@ class PostgresBroker:
         self._facts = facts
         self._payload_bytes_max = payload_bytes_max
         self._tags: dict[str, int] = {}
+        self._joiner = Joiner(database)
 
     @classmethod
     def open(
@@ -138,25 +143,23 @@ class PostgresBroker:
         return self._send(lambda tx: enqueue(tx, entries, given), flight, is_producer=True)
 
     def enqueue_in(
-        self, connection: psycopg.Connection[Any], jobs: Sequence[r.EnqueueRequest], /
+        self, connection: CallerConnection, jobs: Sequence[r.EnqueueRequest], /
     ) -> Sequence[r.Accepted | r.Refused]:
-        """Store jobs inside a transaction of the caller's: they exist if it commits.
+        """Store jobs inside the open transaction of a psycopg.Connection; see `JoiningEnqueuer`."""
+        return self._enqueue_in(check_sync(connection), jobs)
 
-        The tables must be in the database that `connection` is on. Nothing is committed here, and
-        how durable the jobs are is for the caller's COMMIT to say. Until then the rows of parents
-        and keys that are named stay locked: their ends, and calls with the same keys, wait.
+    async def aenqueue_in(
+        self, connection: CallerConnection, jobs: Sequence[r.EnqueueRequest], /
+    ) -> Sequence[r.Accepted | r.Refused]:
+        """Store jobs inside that of a psycopg.AsyncConnection; see `JoiningEnqueuer`."""
+        lent = LentConnection(check_async(connection))
+        return await lent.lend(lambda: self._enqueue_in(lent, jobs))
 
-        Args:
-            connection: of psycopg; where it commits each statement by itself, each job is stored
-                at once.
-            jobs: 1..BATCH_MAX.
-
-        Raises:
-            psycopg.Error: as the server says; the transaction is the caller's to roll back.
-            UsageError: as `enqueue`.
-        """
+    def _enqueue_in(
+        self, connection: Joinable, jobs: Sequence[r.EnqueueRequest]
+    ) -> Sequence[r.Accepted | r.Refused]:
         entries = self._entries(jobs)
-        tx = Transaction(connection, self._database.schema)
+        tx = self._joiner.join(connection)
         answers = enqueue(tx, entries, self._facts.durability)()
         tx.flush_counts()
         hint_sleepers(tx, tx.fresh)

@@ -14,8 +14,6 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
 from typing import Any, Final, NamedTuple
 
-import psycopg
-
 from penstock.broker.requests import Accepted, Durability, EnqueueRequest, Refused
 from penstock.core.ids import JobId
 from penstock.core.lifecycle import State
@@ -25,7 +23,7 @@ from . import arrays
 from .family import held_back_by
 from .sleeper import wake_sleepers
 from .statements import read_statements
-from .transaction import Row, Transaction
+from .transaction import Sent, Transaction
 
 _SQL: Final = read_statements("enqueue")
 
@@ -117,7 +115,7 @@ def wake_for(entries: Sequence[Entry]) -> Callable[[Transaction], None] | None:
 
 
 def _answers(
-    tx: Transaction, entries: Sequence[Entry], stored: psycopg.Cursor[Row], durability: Durability
+    tx: Transaction, entries: Sequence[Entry], stored: Sent, durability: Durability
 ) -> Answers:
     states: dict[str, str] = {}
     for job_id, state, queue, need in stored.fetchall():

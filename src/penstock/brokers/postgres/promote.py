@@ -10,12 +10,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-import psycopg
-
 from penstock.core.ids import Fence, LeaseId
 
 from .statements import read_statements
-from .transaction import Row, Transaction
+from .transaction import Sent, Transaction
 
 _SQL: Final = read_statements("promote")
 
@@ -32,7 +30,7 @@ def send_promote(
     *,
     lease: LeaseId | None = None,
     fence: Fence | None = None,
-) -> psycopg.Cursor[Row]:
+) -> Sent:
     """Send what promotes; `count_promoted` reads it.
 
     Args:
@@ -46,7 +44,7 @@ def send_promote(
     return tx.send(_SQL["promote"], values)
 
 
-def count_promoted(tx: Transaction, promoted: psycopg.Cursor[Row]) -> int:
+def count_promoted(tx: Transaction, promoted: Sent) -> int:
     """Note which ready sets gained jobs, and return how many."""
     total = 0
     for queue, need, jobs in promoted.fetchall():

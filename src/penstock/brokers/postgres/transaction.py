@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from functools import cached_property
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
-import psycopg
 from psycopg.rows import tuple_row
 
 from penstock.core.lifecycle import State
@@ -26,6 +25,23 @@ Parameters = Mapping[str, Any]
 
 ReadySet = tuple[int, str]
 """(queue tag, need)."""
+
+
+class Sent(Protocol):
+    """A statement that is on its way."""
+
+    def fetchall(self) -> list[Row]:
+        """Return its rows, once it is through."""
+        ...
+
+
+class Speaker(Protocol):
+    """As much of a connection of psycopg as statements need."""
+
+    def cursor(self, *, binary: bool, row_factory: Any) -> Any:
+        """Return a cursor."""
+        ...
+
 
 _COUNT: Final = """
 INSERT INTO penstock.count_change (queue, state, jobs)
@@ -42,9 +58,7 @@ class Transaction:
         commit: synchronous_commit of the transaction; None: its owner's affair.
     """
 
-    def __init__(
-        self, connection: psycopg.Connection[Any], schema: bytes, commit: str | None = None
-    ) -> None:
+    def __init__(self, connection: Speaker, schema: bytes, commit: str | None = None) -> None:
         """Begin with nothing changed.
 
         Args:
@@ -64,12 +78,13 @@ class Transaction:
         """Wall time, milliseconds; one instant for all who ask here. Cost: a round trip."""
         return int(self.rows(_NOW)[0][0])
 
-    def send(self, sql: str, values: Parameters | None = None) -> psycopg.Cursor[Row]:
+    def send(self, sql: str, values: Parameters | None = None) -> Sent:
         """Send one statement, and return where its rows will be once it is through."""
         cursor = self._connection.cursor(binary=True, row_factory=tuple_row)
         if self._is_foreign:
             adapt(cursor.adapters)
-        return cursor.execute(qualified(sql, self._schema), values)
+        sent: Sent = cursor.execute(qualified(sql, self._schema), values)
+        return sent
 
     def rows(self, sql: str, values: Parameters | None = None) -> list[Row]:
         """Run one statement and return all its rows."""
