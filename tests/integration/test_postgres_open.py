@@ -7,21 +7,25 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import closing
+from typing import Any
 
+import msgspec
 import psycopg
 import pytest
 
 from penstock.broker import requests as r
 from penstock.brokers.postgres import PostgresBroker
 from penstock.connect import connect
+from penstock.core import settlement as s
 from penstock.errors import BadSetting, Unavailable
 from tests.support.postgres_schema import (
     ask,
+    claim,
     counted,
     fresh_schema,
     new_job,
+    open_lease,
     put,
-    schema_of,
 )
 from tests.support.postgres_server import PostgresServer, shared_server
 
@@ -186,11 +190,64 @@ def test_one_key_makes_one_job_whoever_comes_first(url: str) -> None:
         assert counted(broker).queued == 1
 
 
+#: Columns of the view `job_queue` (S10), with their types.
+COLUMNS = {
+    "id": "uuid",
+    "queue_name": "text",
+    "payload": "jsonb",
+    "status": "text",
+    "priority": "smallint",
+    "created_at": "timestamp with time zone",
+    "updated_at": "timestamp with time zone",
+    "started_at": "timestamp with time zone",
+    "completed_at": "timestamp with time zone",
+    "lease": "uuid",
+    "fence": "uuid",
+    "worker": "text",
+    "attempt": "integer",
+}
+
+
+def seen_in_sql(url: str) -> tuple[Any, ...]:
+    """Return what the view says of the only job: facts, and whether its instants are in order."""
+    [row] = ask(
+        url,
+        """
+        SELECT queue_name, status, priority, attempt, worker, lease IS NOT NULL, fence IS NOT NULL,
+          started_at >= created_at, completed_at >= started_at,
+          updated_at = COALESCE(completed_at, started_at, created_at),
+          abs(extract(epoch FROM now() - created_at)) < 3600
+        FROM job_queue
+        """,
+    )
+    return row
+
+
 def test_people_read_jobs_in_sql(url: str) -> None:
-    """The view `job_queue` shows queue, payload as jsonb, status, and instants as timestamptz."""
+    """The view `job_queue` has each fact of a job as a column, from arrival to end (S10)."""
     with closing(PostgresBroker.open(url)) as broker:
-        put(broker)
-        columns = "queue_name, payload ->> 'none', status, priority, pg_typeof(created_at)::text"
-        rows = ask(url, f"SELECT {columns}, started_at, completed_at FROM job_queue")  # noqa: S608
-        assert rows == [("q", None, "queued", 5, "timestamp with time zone", None, None)]
-        assert schema_of(url) in str(ask(url, "SELECT current_schema()"))
+        types = "SELECT column_name, data_type FROM information_schema.columns"
+        ours = "table_schema = current_schema() AND table_name = 'job_queue'"
+        columns = ask(url, f"{types} WHERE {ours}")
+        assert COLUMNS.items() <= dict(columns).items()
+        broker.enqueue([new_job(broker, payload=msgspec.Raw(b'{"order":7}'))])
+        waiting = ("q", "queued", 5, 0, None, False, False, None, None, True, True)
+        assert seen_in_sql(url) == waiting
+        (job,) = claim(broker, open_lease(broker))
+        running = ("q", "running", 5, 1, "worker", True, True, True, None, True, True)
+        assert seen_in_sql(url) == running
+        done = s.Complete(id=job.id, fence=job.fence, outcome="succeeded", result=b'["made"]')
+        broker.settle([done])
+        ended = ("q", "completed", 5, 1, "worker", False, False, True, True, True, True)
+        assert seen_in_sql(url) == ended
+        facts = "SELECT payload ->> 'order', result ->> 0, outcome FROM job_queue"
+        assert ask(url, facts) == [("7", "made", "succeeded")]
+
+
+def test_a_record_that_is_no_json_spoils_no_list(url: str) -> None:
+    """What cannot be read shows as NULL in the view, and the jobs beside it are seen."""
+    with closing(PostgresBroker.open(url)) as broker:
+        first, _ = put(broker, 2)
+        ask(url, f"UPDATE job SET spec = '\\xff' WHERE id = '{first}' RETURNING id")  # noqa: S608
+        rows = ask(url, "SELECT payload IS NULL FROM job_queue ORDER BY id")
+        assert rows == [(True,), (False,)]

@@ -51,7 +51,8 @@ def new_job(broker: Broker, **fields: Any) -> r.EnqueueRequest:
     tag = broker.register([QUEUE])[QUEUE]
     drawn = make_job_id(time.time_ns() // 1_000_000, 0, tag, secrets.randbits(48))
     job_id = JobId(fields.pop("id", drawn))
-    spec = JobSpec(task="task", payload=msgspec.Raw(b"{}"), **fields)
+    payload = fields.pop("payload", msgspec.Raw(b"{}"))
+    spec = JobSpec(task="task", payload=payload, **fields)
     return r.EnqueueRequest(id=job_id, queue=QUEUE, spec=spec)
 
 
