@@ -1,4 +1,4 @@
-"""A place for one fault scenario: a broker file, a history, workers, and the end-of-run check."""
+"""A place for one fault scenario: a broker, a history, workers, and the end-of-run check."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ import apsw
 import psutil
 
 from penstock import App, Job
-from penstock.broker.clock import SystemClock
-from penstock.brokers.sqlite import SqliteBroker
+from penstock.broker.protocol import Broker
+from penstock.connect import connect
 from penstock.core.ids import JobId
 from penstock.core.job import JobRecord
 from penstock.core.lifecycle import FINAL
@@ -56,12 +56,18 @@ class Site:
     """
 
     def __init__(
-        self, folder: Path, *, timers: Mapping[str, str] = TIMERS, **settings: str
+        self,
+        folder: Path,
+        *,
+        url: str | None = None,
+        timers: Mapping[str, str] = TIMERS,
+        **settings: str,
     ) -> None:
-        """Make an empty broker file in `folder`.
+        """Make an empty broker file in `folder`, or use the broker at `url`.
 
         Args:
             folder: of this site alone.
+            url: of an empty broker; None: a file.
             timers: settings of the workers; an empty mapping asks for those of production.
             **settings: win over them.
         """
@@ -71,13 +77,13 @@ class Site:
         self.file = folder / "penstock.db"
         self.temporary = folder / "tmp"
         self.temporary.mkdir(exist_ok=True)
-        self.url = f"sqlite:///{self.file}"
+        self.url = f"sqlite:///{self.file}" if url is None else url
         self.history = h.History(folder / "history.jsonl")
         self.settings = {"url": self.url, **timers, **settings}
         self.workers: list[WorkerProcess] = []
         self.app = App(self.url)
         self.app.include(tasks)
-        self.broker = SqliteBroker.open(self.file, clock=SystemClock())
+        self.broker: Broker = connect(self.url)
 
     def __enter__(self) -> Self:
         """Return itself."""
@@ -237,13 +243,8 @@ class Site:
             time.sleep(0.02)
         lines = [f"left behind: {processes.describe(one)}" for one in left]
         lines += [f"left behind: {one}" for one in self.temporary.rglob("*") if not one.is_dir()]
-        connection = apsw.Connection(str(self.file))
-        try:
-            connection.execute("BEGIN IMMEDIATE; ROLLBACK")
-        except apsw.BusyError:
+        if self.file.exists() and _has_open_transaction(self.file):
             lines.append("left behind: an open transaction on the file")
-        finally:
-            connection.close()
         return tuple(lines)
 
     def check(self, *, leftovers: tuple[str, ...] | None = None) -> tuple[list[h.Event], Dump]:
@@ -265,6 +266,17 @@ def key_of(call: Call[Any]) -> str | None:
     """Return the key of a call as the history has it: unique over all tasks, as keys are not."""
     key = call.plan.spec.key
     return None if key is None else f"{call.plan.spec.task} {key}"
+
+
+def _has_open_transaction(file: Path) -> bool:
+    connection = apsw.Connection(str(file))
+    try:
+        connection.execute("BEGIN IMMEDIATE; ROLLBACK")
+    except apsw.BusyError:
+        return True
+    finally:
+        connection.close()
+    return False
 
 
 def _batches(jobs: list[str], size: int = 400) -> list[list[str]]:

@@ -178,7 +178,7 @@ class _Attempt:
         connection = self.connection
         connection.patience_s = patience_s
         try:
-            with connection.pipeline() as pipeline, self._undone(flight):
+            with self._pipeline(flight) as pipeline:
                 self._begin(flight)
                 tx = Transaction(connection, self._schema, _COMMIT[flight.durability])
                 read_answer = work(tx)
@@ -191,10 +191,10 @@ class _Attempt:
                     self._read_followed = read_answer
                     flight.follow(Transaction(connection, self._schema))
             return read_answer()
-        except psycopg.Error:
+        except psycopg.Error as error:
             # psycopg may believe that statements are prepared which the server skipped after the
             # error, and would name them in vain.
-            self._give_up()
+            self._give_up(error)
             if self._read_followed is not None and not self.is_lost:
                 # What can be read was through before that which followed it failed.
                 with suppress(psycopg.Error):
@@ -211,18 +211,30 @@ class _Attempt:
             raise
 
     @contextmanager
-    def _undone(self, flight: Flight) -> Iterator[None]:
-        """Let nothing be committed by the end of a pipeline whose statements are not all sent."""
+    def _pipeline(self, flight: Flight) -> Iterator[psycopg.Pipeline]:
+        """Send what is run in the block; where it fails, its end commits nothing."""
+        failure: BaseException | None = None
         try:
-            yield
-        except BaseException:
-            if flight.is_whole:
-                self._give_up()
-            raise
+            with self.connection.pipeline() as pipeline:
+                try:
+                    yield pipeline
+                except BaseException as error:  # noqa: BLE001 - raised again below
+                    # psycopg would log what else fails at the end of the pipeline.
+                    failure = error
+                    if flight.is_whole:
+                        self._give_up(error)
+        except psycopg.Error:
+            if failure is None:
+                raise
+        if failure is not None:
+            raise failure
 
-    def _give_up(self) -> None:
+    def _give_up(self, error: BaseException) -> None:
         """Close the connection, and note whether it was lost before."""
-        self.is_lost = self.is_lost or (bool(self.connection.closed) and not self._is_given_up)
+        if not self._is_given_up:
+            # Race: a session that ends between two calls breaks psycopg's pipeline first.
+            is_broken = isinstance(error, psycopg.OperationalError) and error.sqlstate is None
+            self.is_lost = is_broken or bool(self.connection.closed)
         self._is_given_up = True
         self.connection.close()
 
