@@ -229,20 +229,19 @@ class App:
         durability: Durability | str | None = None,
         connection: CallerConnection | None = None,
     ) -> list[Job[R]]:
-        """Enqueue calls, one round trip per 500, in order; parents may stand before children.
+        """Enqueue calls and return their handles, in order; parents may stand before children.
 
         Args:
             calls: `task.call(...)`; of one task or of several.
             durability: class for calls that do not ask for one themselves.
             connection: as in `CallOptions`, for all of them.
 
-        Returns:
-            One handle per call, same order.
-
         Raises:
             EnqueueRefused: some were refused; it carries the accepted ones and the errors.
             PayloadTooLarge, BadSetting, WrongContext: nothing was stored.
             Unavailable, OutcomeUnknown: as `Task.enqueue`, for all.
+
+        Cost: one round trip per 500.
         """
         if connection is not None:
             from penstock.client.joined import enqueue_in
