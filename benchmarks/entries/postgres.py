@@ -22,6 +22,7 @@ def everybody() -> list[Contestant]:
     penstock = Contestant(
         "penstock", "fsync", "penstock_server",
         ("penstock", "worker", "penstock_server:app"), counted(COMPLETED), None, 10_000,
+        prepare=True,
     )  # fmt: skip
     module = ("procrastinate", "--app", "procrastinate_postgres.app", "worker")
     procrastinate = Contestant(

@@ -39,6 +39,10 @@ NOOPS = {queue: noop.using(queue=queue) for queue in QUEUES}
 class Peer(contract.Peer):
     """The app of this process."""
 
+    def prepare(self) -> None:
+        """Make the tables in a new database, where the broker has tables."""
+        app.broker.describe()
+
     def enqueue(self, argument: Argument) -> None:
         """Put one no-op in."""
         NOOPS[queue_of(argument)].enqueue(argument)

@@ -30,7 +30,7 @@ class Job(Generic[R_co]):
     Attributes:
         id: 32 hexadecimal digits, time-ordered.
         durability: what the broker promised when it accepted the job; None where the handle was
-            made from an id.
+            made from an id, or the caller's own commit decides.
         duplicate: nothing was enqueued: a job with this key and these arguments was there already.
     """
 
