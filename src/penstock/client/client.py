@@ -13,13 +13,13 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from penstock.broker.requests import Accepted, CancelAnswer, Durability, Refused
+from penstock.broker.requests import Accepted, CancelAnswer, Durability
 from penstock.client import flow
 from penstock.client.builder import build, handle, handles, too_large
-from penstock.client.drive import drive, whole
+from penstock.client.drive import drive, put_one, whole
 from penstock.client.job_ids import JobIds, PerProcess
 from penstock.core.units import Duration, duration_ms
-from penstock.errors import OutcomeUnknown, PenstockError, WrongContext
+from penstock.errors import PenstockError, WrongContext
 from penstock.job import Job
 from penstock.serializers.json import JsonReader
 from penstock.telemetry.events import EventSinks, JobEnqueued
@@ -141,15 +141,7 @@ class Client:
         # The common case, written out: one call of the broker, and no flow unless it goes wrong.
         self.check([call])
         request = build(call, self._ids.draw_one(tag))
-        ends = time.monotonic() + flow.RETRY_WINDOW_S
-        enqueuer, durability = self.enqueuer, plan.durability
-        try:
-            answers = enqueuer.enqueue([request], durability=durability)
-        except OutcomeUnknown as unknown:
-            again = flow.send_again([request], durability, unknown, ends, time.monotonic)
-            answers = drive(again, enqueuer, self._pause)
-        [answer] = answers
-        outcome = answer.error if isinstance(answer, Refused) else answer
+        outcome = put_one(request, plan.durability, self.enqueuer, self._pause)
         if self._event_sinks:
             self.tell_enqueued([call], [outcome])
         return handle(self, call, outcome)

@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, TypeVar, assert_never
 
-from penstock.client.flow import Cancel, Flow, Get, Pause, Peek, Register, Send, Step
-from penstock.errors import BrokerError, UsageError, WrongContext
+from penstock.broker.requests import Accepted, Durability, EnqueueRequest, Refused
+from penstock.client.flow import (
+    RETRY_WINDOW_S,
+    Cancel,
+    Flow,
+    Get,
+    Pause,
+    Peek,
+    Register,
+    Send,
+    Step,
+    send_again,
+)
+from penstock.errors import BrokerError, OutcomeUnknown, PenstockError, UsageError, WrongContext
 
 if TYPE_CHECKING:
     from penstock.broker.protocol import Broker, Enqueuer
@@ -34,6 +47,27 @@ def drive(flow: Flow[T], enqueuer: Enqueuer, pause: Callable[[float], None]) -> 
     except StopIteration as stop:
         result: T = stop.value
         return result
+
+
+def put_one(
+    job: EnqueueRequest,
+    durability: Durability | None,
+    enqueuer: Enqueuer,
+    pause: Callable[[float], None],
+) -> Accepted | PenstockError:
+    """Enqueue one job: the first step of `flow.send` here and now, the flow only where it is lost.
+
+    Raises:
+        BrokerError: as `flow.send`.
+    """
+    ends = time.monotonic() + RETRY_WINDOW_S
+    try:
+        answers = enqueuer.enqueue([job], durability=durability)
+    except OutcomeUnknown as unknown:
+        again = send_again([job], durability, unknown, ends, time.monotonic)
+        answers = drive(again, enqueuer, pause)
+    [answer] = answers
+    return answer.error if isinstance(answer, Refused) else answer
 
 
 async def adrive(flow: Flow[T], perform_step: Callable[[Step], Awaitable[Any]]) -> T:

@@ -140,14 +140,7 @@ def send_again(
     ends: float,
     now_s: Callable[[], float],
 ) -> Flow[Answers]:
-    """Enqueue a batch whose outcome is unknown again, with the same ids.
-
-    Args:
-        jobs: as they were sent.
-        durability: as it was asked for.
-        unknown: why the outcome is unknown.
-        ends: no further try is begun after it, by `now_s`.
-        now_s: monotonic seconds.
+    """Enqueue a batch whose outcome is unknown again, with the same ids, until `ends`.
 
     Raises:
         OutcomeUnknown: the jobs may be stored, by the first try or a later one.
