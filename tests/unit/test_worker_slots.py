@@ -29,6 +29,17 @@ def test_a_slot_is_lent_only_once_it_is_yielded() -> None:
     assert slots.free() == 0
 
 
+def test_the_slot_of_an_ended_attempt_counts_as_free_for_its_successor() -> None:
+    """What an attempt still holds may be claimed for by the call that settles it, and no more."""
+    slots: Slots[str] = Slots(2)
+    slots.want(2)
+    slots.take()
+    slots.take()
+    assert (slots.free(), slots.free(1), slots.free(2)) == (0, 1, 2)
+    slots.give_back()
+    assert (slots.free(), slots.free(1)) == (1, 2)
+
+
 def test_each_runner_keeps_a_thread() -> None:
     """With children in every slot a runner still has one thread, for light work."""
     slots: Slots[str] = Slots(2)
@@ -148,7 +159,9 @@ def test_offers_name_lone_sets_of_served_queues() -> None:
     found = {"a": ("shared", "alone"), "b": ("alone.m3", "thread"), "c": ("alone",)}
     assert offers.learn(found)
     assert offers.waiting() == (Offer("a", ("alone",)), Offer("b", ("alone.m3",)))
+    assert offers.only_lone == {"c"}
     assert not offers.learn({"a": ("shared",)})
+    assert offers.only_lone == frozenset()
 
 
 def test_more_sets_than_a_claim_may_offer_are_offered_in_turn() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import logging
 import os
 from collections.abc import Callable
@@ -37,25 +38,27 @@ class Service:
         self._pipe = pipe
         self._main_thread = main_thread
         self._loop = asyncio.get_running_loop()
-        self._orders: asyncio.Queue[wire.Prepare | ChildAttempt | wire.Retire] = asyncio.Queue()
+        self._orders: asyncio.Queue[wire.Prepare | wire.Run | wire.Retire] = asyncio.Queue()
+        self._plan: AttemptPlan | None = None
         self._attempt: ChildAttempt | None = None
+        self._running: asyncio.Task[None] | None = None
+        self._context = contextvars.copy_context()
         self._enqueuer: PipeEnqueuer | None = None
         pipe.listen(self._take_in)
 
     async def run(self) -> int:
         """Run jobs one after the other until retired; return the exit status."""
-        plan: AttemptPlan | None = None
         while True:
             match await self._orders.get():
-                case wire.Prepare() as order if plan is None:
-                    plan = await self._prepare(order)
-                    if plan is None:
+                case wire.Prepare() as order if self._plan is None:
+                    self._plan = await self._prepare(order)
+                    if self._plan is None:
                         return boot.EXIT_FAILED
-                case ChildAttempt() as attempt if plan is not None:
-                    # A task of its own for each job: its context variables and cancellations end
-                    # with it. It is not awaited: user code may cancel it when all is done.
-                    await asyncio.wait([self._loop.create_task(self._run(plan, attempt))])
+                    # What start hooks have set, jobs find.
+                    self._context = contextvars.copy_context()
                 case wire.Retire():
+                    if self._running is not None:
+                        await asyncio.wait([self._running])
                     await boot.run_stop_hooks(self._app.stop_hooks, self._call)
                     return 0
                 case order:
@@ -99,12 +102,16 @@ class Service:
 
     def _take_in(self, message: wire.ToChild) -> None:
         match message:
-            case wire.Run():
+            case wire.Run() if self._plan is not None and self._attempt is None:
                 # Race: made here, so that a cancel right behind it finds it.
                 attempt = ChildAttempt(message.whole(), self._pipe, self._loop)
                 attempt.soft_ms = message.soft_timeout_ms
                 self._attempt = attempt
-                self._orders.put_nowait(attempt)
+                # A task of its own for each job: its context variables and cancellations end with
+                # it. It is not awaited: user code may cancel it when all is done.
+                self._running = self._loop.create_task(
+                    self._run(self._plan, attempt), context=self._context.copy()
+                )
             case wire.CancelRun(drain=drain):
                 if self._attempt is not None:
                     self._attempt.interrupt(Stop.DRAIN if drain else Stop.CANCEL)

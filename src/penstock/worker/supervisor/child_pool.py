@@ -1,4 +1,4 @@
-"""Warm children: made when needed, used again, replaced by count, ended when idle for long."""
+"""Warm children: made when needed, used again, replaced, and ended when idle for long."""
 
 from __future__ import annotations
 
@@ -44,20 +44,14 @@ class ChildPool:
         self.all: list[ChildProcess] = []
         self.tags: dict[str, int] = {}
 
-    async def take(self) -> ChildProcess:
-        """Return a child that is ready for a job: the one idle for the shortest time.
-
-        If the last idle one has died meanwhile, a new one is made.
-
-        Raises:
-            ChildFailed: a new one could not be made; it is gone again.
-        """
+    def pick(self) -> ChildProcess | None:
+        """Take the child that was idle for the shortest time; None if none is, or all have died."""
         while self._idle:
             child, _ = self._idle.pop()
             if child.is_usable:
                 return child
-            await self._bury(child)
-        return await self._make()
+            self._crew.send(f"burying child {child.pid}", self.bury(child))
+        return None
 
     def prepare(self, count: int) -> None:
         """See to it that `count` children are ready, or will be soon; the bell tells when.
@@ -70,12 +64,12 @@ class ChildPool:
             self._making += 1
             self._crew.send("making a child", self._make_idle())
 
-    async def put_back(self, child: ChildProcess) -> None:
+    def put_back(self, child: ChildProcess) -> None:
         """Keep a child for the next job, or end it: after many jobs, or after a reload."""
         is_old = child.jobs >= self._parts.settings.child_jobs_max or child in self._outdated
         self._outdated.discard(child)
         if not child.is_usable:
-            await self._bury(child)
+            self._crew.send(f"burying child {child.pid}", self.bury(child))
         elif is_old or self._parts.stopping.drain.is_set():
             self.retire(child)
         else:
@@ -109,7 +103,7 @@ class ChildPool:
 
     async def destroy(self) -> None:
         """Kill every child and what it started."""
-        await asyncio.gather(*(self._bury(child) for child in list(self.all)))
+        await asyncio.gather(*(self.bury(child) for child in list(self.all)))
 
     @property
     def idle(self) -> int:
@@ -118,7 +112,7 @@ class ChildPool:
 
     async def _make_idle(self) -> None:
         try:
-            await self.put_back(await self._make())
+            self.put_back(await self.make())
             self._failures = 0
         except ChildFailed as failure:
             self._failures += 1
@@ -131,7 +125,12 @@ class ChildPool:
             self._making -= 1
             self._bell.ring()
 
-    async def _make(self) -> ChildProcess:
+    async def make(self) -> ChildProcess:
+        """Start a child and let it import the app.
+
+        Raises:
+            ChildFailed: it could not be made; it is gone again.
+        """
         env, mark = child_environment(self._parts.environ, self._parts.settings)
         try:
             child = await ChildProcess.spawn(self._parts.spawner, self._parts.plan.app, env, mark)
@@ -148,7 +147,7 @@ class ChildPool:
         try:
             await child.prepare(order)
         except BaseException:
-            await self._bury(child)
+            await self.bury(child)
             raise
         _log.debug("child %d is ready", child.pid)
         return child
@@ -158,7 +157,8 @@ class ChildPool:
         if child in self.all:
             self.all.remove(child)
 
-    async def _bury(self, child: ChildProcess) -> None:
+    async def bury(self, child: ChildProcess) -> None:
+        """Kill a child and what it started, and forget it."""
         await child.destroy()
         if child in self.all:
             self.all.remove(child)

@@ -6,15 +6,14 @@ import asyncio
 import logging
 import os
 import signal
-from collections.abc import Mapping
-from enum import StrEnum
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from penstock.core import outcome as o
 from penstock.core.job import Claimed, StoredError
 from penstock.core.outcome import Outcome
 from penstock.executors.kill import kill_family, living_family
-from penstock.executors.process import ExitStatus, Process, Spawner
+from penstock.executors.process import Process, Spawner
 from penstock.executors.procfs import signal_all
 from penstock.worker.pulse import first_of
 from penstock.worker.wire import (
@@ -34,6 +33,7 @@ from penstock.worker.wire import (
 
 from .channel import Channel, kill_if_deaf, open_lines
 from .child_calls import ChildCalls
+from .child_end import Mark, judge
 
 _log = logging.getLogger("penstock.worker")
 
@@ -45,16 +45,6 @@ _LAST_WORDS_S: Final = 0.5
 _STACK_CHARS_MAX: Final = 8_000
 
 
-class Mark(StrEnum):
-    """Why the supervisor ended an attempt; the first reason given stands."""
-
-    TIME_LIMIT = "time_limit"
-    CANCEL = "cancel"
-    DRAIN = "drain"
-    LOST = "lost"
-    """The job belongs to another worker now; nothing is settled."""
-
-
 class ChildFailed(Exception):
     """The child could not be made ready; `error` says why."""
 
@@ -62,6 +52,10 @@ class ChildFailed(Exception):
         """Keep the text."""
         super().__init__(error.message)
         self.error = error
+
+
+OnOver = Callable[[Outcome | None], None]
+"""Told how an attempt ended; None: the job belongs to another worker now."""
 
 
 class ChildProcess:
@@ -85,9 +79,13 @@ class ChildProcess:
         self._calls: ChildCalls | None = None
         loop = asyncio.get_running_loop()
         self._ready: asyncio.Future[None] = loop.create_future()
-        self._finished: asyncio.Future[Outcome] = loop.create_future()
+        self._on_over: OnOver | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._hard_ms = 0
         self._listening = asyncio.create_task(self._listen(), name=f"child {process.pid}")
         kill_if_deaf(self._listening, f"child {process.pid}", process.kill)
+        channel.take_at_once = self._take_at_once
+        self._mourning = asyncio.create_task(self._mourn(), name=f"end of child {process.pid}")
         self._ending: asyncio.Task[None] | None = None
         self.jobs = 0
         self.job: Claimed | None = None
@@ -144,38 +142,34 @@ class ChildProcess:
         text = f"child {self.pid} {self.process.exited.result()} before it was ready"
         raise ChildFailed(StoredError("crashed", text, self._last_stack()))
 
-    async def run(
-        self, job: Claimed, calls: ChildCalls, *, soft_ms: int, hard_ms: int, grace_ms: int
-    ) -> Outcome | None:
-        """Run a job; return how its attempt ended, None if it belongs to another worker now.
+    def begin(
+        self, job: Claimed, calls: ChildCalls, on_over: OnOver,
+        *, soft_ms: int, hard_ms: int, grace_ms: int,
+    ) -> None:  # fmt: skip
+        """Run a job; `on_over` is told how its attempt ended, once, and not before this returns.
 
         Args:
             job: claimed, and not run yet.
             calls: what it may ask for.
+            on_over: as said.
             soft_ms: kept by the child itself; 0: none.
             hard_ms: kept here; 0: none.
             grace_ms: what programs that the job started are given to end after the hard limit.
         """
+        loop = asyncio.get_running_loop()
         self.jobs += 1
-        self.job, self._calls = job, calls
-        self._finished = asyncio.get_running_loop().create_future()
+        self.job, self._calls, self._on_over, self._hard_ms = job, calls, on_over, hard_ms
         try:
             self._channel.send(Run.of(job, soft_timeout_ms=soft_ms))
         except ValueError as error:
-            return o.PayloadUnreadable(StoredError("payload_unreadable", str(error)))
-        timer = None
+            flaw = o.PayloadUnreadable(StoredError("payload_unreadable", str(error)))
+            loop.call_soon(self._conclude, flaw)
+            return
         if hard_ms:
-            loop = asyncio.get_running_loop()
-            timer = loop.call_later(hard_ms / 1000, self.end, Mark.TIME_LIMIT, grace_ms)
-        try:
-            await first_of(self._finished, self.process.exited)
-            if not self._finished.done():
-                await asyncio.wait([self._listening], timeout=_LAST_WORDS_S)
-        finally:
-            if timer is not None:
-                timer.cancel()
-            self.job = self._calls = None
-        return self._judge(hard_ms)
+            self._timer = loop.call_later(hard_ms / 1000, self.end, Mark.TIME_LIMIT, grace_ms)
+        if self._mourning.done():
+            # Race: it died while it was idle, and nobody has noticed yet.
+            loop.call_soon(self._conclude, None)
 
     def cancel(self, *, drain: bool, grace_ms: int) -> None:
         """Raise CancelRequested in the job, and kill the child if it goes on for `grace_ms`."""
@@ -202,12 +196,14 @@ class ChildProcess:
 
     async def destroy(self) -> None:
         """Kill the child and all it has started, and forget it."""
+        self._on_over = None
         if self._ending is not None:
             self._ending.cancel()
         left = await kill_family(self.process, self._family_mark)
         if left:
             _log.error("child %d left %d processes that cannot be killed", self.pid, left)
         self._listening.cancel()
+        self._mourning.cancel()
         self._channel.close()
         self.process.bury()
         if self._stack_fd >= 0:
@@ -228,8 +224,8 @@ class ChildProcess:
         programs = living_family(self.process, self._family_mark) if grace_ms else []
         if programs:
             signal_all(programs, signal.SIGTERM)
-            waits = (self._finished, self.process.exited)
-            await asyncio.wait({asyncio.ensure_future(first_of(*waits))}, timeout=grace_ms / 1000)
+            # If the attempt ends meanwhile the child is destroyed, and this task with it.
+            await asyncio.wait([self.process.exited], timeout=grace_ms / 1000)
         await kill_family(self.process, self._family_mark)
 
     async def _listen(self) -> None:
@@ -251,13 +247,22 @@ class ChildProcess:
                 if not self._ready.done():
                     self._ready.set_result(None)
             case Finished():
-                if self.job is not None and message.id == self.job.id:
-                    self._finish(message.outcome)
+                self._finish(message)
             case Noted():
                 await self._note(message)
             case Ask():
                 if self._calls is not None:
                     self._channel.send(await self._calls.answer(message))
+
+    def _take_at_once(self, message: FromChild) -> bool:
+        if isinstance(message, Finished):
+            self._finish(message)
+            return True
+        return False
+
+    def _finish(self, message: Finished) -> None:
+        if self.job is not None and message.id == self.job.id:
+            self._conclude(message.outcome)
 
     async def _note(self, note: Noted) -> None:
         if self.job is None or self._calls is None or note.id != self.job.id:
@@ -266,32 +271,25 @@ class ChildProcess:
             _log.warning("job %s belongs to another worker now: its child is killed", note.id)
             self.end(Mark.LOST)
 
-    def _finish(self, outcome: Outcome) -> None:
-        if not self._finished.done():
-            self._finished.set_result(outcome)
+    async def _mourn(self) -> None:
+        """End the attempt under way once the process has ended and its last words are read."""
+        await asyncio.wait([self.process.exited])
+        await asyncio.wait([self._listening], timeout=_LAST_WORDS_S)
+        self._conclude(None)
 
-    def _judge(self, hard_ms: int) -> Outcome | None:
-        """Return how the attempt ended, from what the child said and why it was killed."""
-        said = self._finished.result() if self._finished.done() else None
-        limit = StoredError("timed_out", f"the time limit of {hard_ms / 1000:g} s passed")
-        match self.mark:
-            case Mark.LOST:
-                return None
-            case Mark.TIME_LIMIT:
-                # Its programs were ended at the limit: a failure that follows is the limit's.
-                return said if isinstance(said, o.Succeeded) else o.TimedOut(limit)
-            case _ if said is not None:
-                return said
-            case Mark.CANCEL:
-                return o.CancelledByRequest(StoredError("cancelled", "its cancel was requested"))
-            case Mark.DRAIN:
-                text = "the worker stopped before the job ended"
-                return o.Interrupted(StoredError("interrupted", text))
-            case _:
-                return o.Crashed(self._crash(self.process.exited.result()), alone=True)
+    def _conclude(self, said: Outcome | None) -> None:
+        on_over, self._on_over = self._on_over, None
+        if on_over is None:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self.job = self._calls = None
+        on_over(judge(said, self.mark, hard_ms=self._hard_ms, crash=self._crash))
 
-    def _crash(self, status: ExitStatus) -> StoredError:
-        return StoredError("crashed", f"child {self.pid} {status}", self._last_stack())
+    def _crash(self) -> StoredError:
+        text = f"child {self.pid} {self.process.exited.result()}"
+        return StoredError("crashed", text, self._last_stack())
 
     def _last_stack(self) -> str | None:
         text = os.pread(self._stack_fd, _STACK_CHARS_MAX, 0).decode(errors="replace").strip()

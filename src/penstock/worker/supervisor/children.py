@@ -1,25 +1,34 @@
-"""Lone jobs: claimed under the supervisor's own lease as slots allow, and run in children."""
+"""Lone jobs: claimed under the supervisor's own lease as slots allow, and run in children.
+
+Rounds settle and claim under load (`rounds.py`); the loop here looks for jobs and makes room for
+them: slots, and children.
+
+No job is claimed ahead of a free child, although that would hide the round trip: it would be stuck
+behind a long job, and a worker that is lost would be charged for jobs that had never begun.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
+from collections.abc import Sequence
 from typing import Final
 
-from penstock.broker.requests import BATCH_MAX, ClaimAnswer, ClaimRequest, Offer
-from penstock.core.ids import AttemptKey, Fence, JobId, LeaseId
+from penstock.broker.requests import BATCH_MAX, ClaimAnswer
+from penstock.core.ids import AttemptKey, JobId, LeaseId
 from penstock.core.job import Claimed
 from penstock.errors import OutcomeUnknown, Unavailable
 from penstock.worker.pulse import retry_wait_s
 
 from .child_calls import ChildCalls
 from .child_pool import ChildPool
+from .claims import LOOK_AGAIN_S, Claims, LoneClaim
 from .crew import Crew
 from .lone_attempt import Halt, LoneAttempt
-from .offers import Offers
 from .parts import Parts
+from .rounds import Ends, Rounds
 from .runners import Runners
+from .settling import Verdict
 
 _log = logging.getLogger("penstock.worker")
 
@@ -28,10 +37,9 @@ class Children:
     """Claims jobs that run alone, and answers for the supervisor's own lease.
 
     Attributes:
-        bell: rung by the broker's wake-up, by yielded slots and by attempts that end.
+        bell: rung by the broker's wake-up, by yielded slots, and when a claim came short.
         moved_at_ms: boot time at which the claim loop last moved.
-        attempts: under way, by job.
-        is_due_soon: at the last look a waiting job was due within one poll.
+        attempts: under way or not settled yet, by job.
     """
 
     def __init__(
@@ -43,19 +51,31 @@ class Children:
         self._runners = runners
         self._pool = pool
         self._crew = crew
-        self._wake_token = wake_token
-        self._offers = Offers(parts.settings.queues)
         self._calls = ChildCalls(parts.link)
-        self._unanswered: ClaimRequest | None = None
+        self._claims = Claims(
+            parts.link,
+            parts.leases,
+            parts.settings.queues,
+            poll_ms=parts.settings.poll_ms,
+            wake_token=wake_token,
+        )
+        self._rounds = Rounds(
+            parts, crew, self._claims, Ends(self._draw, self._begin, self._settled, self._move)
+        )
+        self._wanted = 0
         self.bell = runners.yielded_bell
         self.moved_at_ms = parts.link.clock.boot_ms()
         self.attempts: dict[JobId, LoneAttempt] = {}
-        self.is_due_soon = False
 
     @property
     def is_at_rest(self) -> bool:
         """Whether nothing runs and no claim is out that may bring something."""
-        return not self.attempts and self._unanswered is None
+        return not self.attempts and not self._claims.open
+
+    @property
+    def is_due_soon(self) -> bool:
+        """Whether, at the last look, a waiting job was due within one poll."""
+        return self._claims.is_due_soon
 
     async def run(self) -> None:
         """Claim whenever a lone job waits and a slot is free, for ever."""
@@ -67,106 +87,107 @@ class Children:
             except (Unavailable, OutcomeUnknown):
                 failures += 1
                 wait_ms = round(retry_wait_s(failures) * 1000)
-            self.moved_at_ms = self._parts.link.clock.boot_ms()
+            self._move()
             if wait_ms:
                 await self.bell.sleep(wait_ms / 1000)
 
     async def _turn(self) -> int:
         """Claim once if possible; return how long to sleep, 0: go on at once."""
         poll_ms = self._parts.settings.poll_ms
-        slots = self._parts.slots
-        if self._unanswered is None:
-            if self._is_shut():
-                self._runners.want_children(slots.children)
-                return poll_ms
-            # Race: the token first, then the look, so that no job comes in unseen between the two.
-            due_ms = await self._leave_token()
-            self.is_due_soon = due_ms is not None and due_ms <= poll_ms
-            if not await self._look():
-                self._runners.want_children(slots.children)
-                return poll_ms if due_ms is None else min(poll_ms, due_ms + 1)
-            self._runners.want_children(slots.children + max(1, slots.children))
-            # A job is claimed only once there is a child for it: until then any worker may have it.
-            self._pool.prepare(slots.free())
-            # Race: the worker may have been told to stop while the broker was asked.
-            if self._is_shut() or min(slots.free(), self._pool.idle) == 0:
-                return poll_ms
-        limit = min(slots.free(), self._pool.idle, BATCH_MAX)
-        answer = await self._claim(self._offers.waiting(), limit)
-        for job in answer.jobs:
-            self._begin(job)
-        if not answer.lease_open:
-            self._parts.leases.bell.ring()
+        if self._claims.left:
+            await self._claim(self._claims.left[0])
+            return 0
+        if self._parts.stopping.is_shut:
+            self._want_no_more()
             return poll_ms
+        if self._claims.is_look_due(has_enough=self._wanted == self._parts.slots.total):
+            wait_ms = await self._claims.look()
+            if wait_ms is not None:
+                self._want_no_more()
+                return wait_ms
+            if self._wanted < self._parts.slots.total:
+                await self._claims.count()
+        self._make_room()
+        claim = self._draw()
+        if claim is None:
+            return poll_ms if self._claims.is_seen else min(poll_ms, round(LOOK_AGAIN_S * 1000))
+        answer = await self._claim(claim)
         return 0 if answer.jobs else poll_ms
 
-    def _is_shut(self) -> bool:
-        return self._parts.stopping.is_quiet or self._parts.stopping.drain.is_set()
+    def _draw(self, ended: int = 0) -> LoneClaim | None:
+        """Return a claim for the children that are free, those of `ended` attempts among them."""
+        # Race: the worker may have been told to stop while the broker was asked.
+        if self._parts.stopping.is_shut:
+            return None
+        free = min(self._parts.slots.free(self._rounds.leaving + ended), self._pool.idle)
+        # A job is claimed only once there is a child for it: until then any worker may have it.
+        limit = min(free - self._claims.promised, BATCH_MAX)
+        return self._claims.draw(limit) if limit > 0 else None
 
-    async def _leave_token(self) -> int | None:
-        """Ask to be woken for lone jobs; return when the next job of the queues is due."""
-        link = self._parts.link
-        request = ClaimRequest(
-            lease=self._parts.leases.own,
-            offers=self._offers.to_be_woken(),
-            limit=1,
-            fence=Fence(secrets.token_hex(16)),
-            wake_token=self._wake_token,
-        )
-        return (await link.ask(link.broker.claim(request))).next_due_in_ms
+    def _make_room(self) -> None:
+        """Ask for slots and children, since lone jobs wait: for ever twice as many as before.
 
-    async def _look(self) -> bool:
-        """Return whether a lone job waits in any queue served."""
-        link = self._parts.link
-        needs = await link.ask(link.broker.needs(self._parts.settings.queues))
-        return self._offers.learn(needs)
+        The first time for two, if two jobs are known to wait: the start of a child takes long.
+        """
+        held, total = self._parts.slots.children, self._parts.slots.total
+        more = max(1, held, min(2, self._claims.queued))
+        self._wanted = min(max(self._wanted, held + more), total)
+        self._runners.want_children(self._wanted)
+        self._pool.prepare(self._parts.slots.free())
 
-    async def _claim(self, offers: tuple[Offer, ...], limit: int) -> ClaimAnswer:
-        # Fence: a call whose reply was lost is repeated as it was, else what it took would run
-        # under this lease with a fence that nobody knows.
-        request, is_first = self._unanswered, self._unanswered is None
-        if request is None:
-            request = ClaimRequest(
-                lease=self._parts.leases.own,
-                offers=offers,
-                limit=limit,
-                fence=Fence(secrets.token_hex(16)),
-            )
-        self._unanswered = request
-        try:
-            answer = await self._parts.link.ask(self._parts.link.broker.claim(request))
-        except Unavailable:
-            if is_first:
-                # Nothing was taken, and no earlier try can have taken anything.
-                self._unanswered = None
-            raise
-        self._unanswered = None
+    def _want_no_more(self) -> None:
+        self._wanted = 0
+        self._runners.want_children(self._parts.slots.children)
+
+    def _move(self) -> None:
+        self.moved_at_ms = self._parts.link.clock.boot_ms()
+
+    async def _claim(self, claim: LoneClaim) -> ClaimAnswer:
+        answer = await self._claims.ask(claim)
+        self._begin(answer.jobs)
         return answer
 
-    def _begin(self, job: Claimed) -> None:
-        attempt = LoneAttempt(job, self._parts, self._pool, self._calls)
-        if job.lease != self._parts.leases.own:
-            # Race: the lease was lost while its claim was under way.
-            attempt.halt(Halt.LOST)
-        elif self._parts.stopping.drain.is_set():
-            # Race: claimed before the worker was told to end, and here after it.
-            attempt.halt(Halt.RELEASE)
-        self.attempts[job.id] = attempt
-        self._parts.slots.take()
-        self._crew.send(f"job {job.id}", self._run(attempt))
+    def _begin(self, jobs: Sequence[Claimed]) -> None:
+        for job in jobs:
+            attempt = LoneAttempt(job, self._parts, self._pool, self._calls, self._crew)
+            if job.lease != self._parts.leases.own:
+                # Race: the lease was lost while its claim was under way.
+                attempt.halt(Halt.LOST)
+            elif self._parts.stopping.drain.is_set():
+                # Race: claimed before the worker was told to end, and here after it.
+                attempt.halt(Halt.RELEASE)
+            self.attempts[job.id] = attempt
+            self._parts.slots.take()
+            try:
+                attempt.begin(self._over)
+            except Exception:  # noqa: BLE001 - one job must not strand those claimed with it
+                _log.exception("job %s (%s) cannot be started", job.id, job.spec.task)
+                self._over(attempt, None)
 
-    async def _run(self, attempt: LoneAttempt) -> None:
-        try:
-            await attempt.run()
-        finally:
+    def _over(self, attempt: LoneAttempt, verdict: Verdict | None) -> None:
+        if verdict is None:
             self._parts.slots.give_back()
-            self.attempts.pop(attempt.job.id, None)
+            self._forget(attempt)
             self.bell.ring()
+        else:
+            # Its slot is held until the round that settles it, which may claim for it.
+            self._rounds.add(attempt, verdict)
+
+    def _settled(self, attempts: Sequence[LoneAttempt]) -> None:
+        for attempt in attempts:
+            self._forget(attempt)
+        if self._parts.stopping.is_shut or self._claims.left or not self._claims.may_wait:
+            self.bell.ring()
+
+    def _forget(self, attempt: LoneAttempt) -> None:
+        # Race: the job may have been claimed here again by the call that settled it.
+        if self.attempts.get(attempt.job.id) is attempt:
+            del self.attempts[attempt.job.id]
 
     def renewed(self, lease: LeaseId, lost: LeaseId) -> None:
         """Drop what runs under the lost lease; the next claims are made under the new one."""
         _log.debug("lone jobs are claimed under lease %s now", lease)
-        self._unanswered = None
+        self._claims.forget_all()
         for attempt in self.attempts.values():
             if attempt.job.lease == lost:
                 attempt.halt(Halt.LOST)

@@ -1,8 +1,9 @@
-"""One lone job from its claim to its settlement: a child is found, runs it, and is judged."""
+"""One lone job from its claim to its verdict: a child is found, runs it, and is judged."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from enum import IntEnum
 
 from penstock.core import outcome as o
@@ -11,8 +12,10 @@ from penstock.core.outcome import Outcome
 from penstock.core.time_limits import limits_ms
 
 from .child_calls import ChildCalls
+from .child_end import Mark
 from .child_pool import ChildPool
-from .child_process import ChildFailed, ChildProcess, Mark
+from .child_process import ChildFailed, ChildProcess
+from .crew import Crew
 from .parts import Parts
 from .settling import Verdict
 
@@ -38,17 +41,35 @@ class LoneAttempt:
 
     Attributes:
         job: as claimed.
-        child: where it runs; None while a child is being made.
+        child: where it runs; None before and after.
     """
 
-    def __init__(self, job: Claimed, parts: Parts, pool: ChildPool, calls: ChildCalls) -> None:
-        """Prepare to run `job`."""
+    def __init__(
+        self, job: Claimed, parts: Parts, pool: ChildPool, calls: ChildCalls, crew: Crew
+    ) -> None:
+        """Prepare to run `job`; what takes time besides is done in tasks of `crew`."""
         self.job = job
         self.child: ChildProcess | None = None
         self._parts = parts
         self._pool = pool
         self._calls = calls
+        self._crew = crew
+        self._on_end: OnEnd = _ignore_end
         self._halt = Halt.NONE
+
+    def begin(self, on_end: OnEnd) -> None:
+        """Run the job; `on_end` is told once how its attempt ended, maybe before this returns."""
+        self._on_end = on_end
+        if self.job.flaw is not None:
+            self._end(o.PayloadUnreadable(StoredError("payload_unreadable", self.job.flaw)))
+        elif self._halt is not Halt.NONE:
+            self._end(_not_begun(self._halt))
+        else:
+            child = self._pool.pick()
+            if child is not None:
+                self._begin_in(child)
+            else:
+                self._crew.send(f"job {self.job.id}", self._begin_in_new())
 
     def halt(self, why: Halt) -> None:
         """Cancel, interrupt or drop the attempt."""
@@ -68,42 +89,65 @@ class LoneAttempt:
             case Halt.LOST:
                 child.end(Mark.LOST)
 
-    async def run(self) -> None:
-        """Run the job and settle it; returns once the broker has answered."""
-        pid = None
-        outcome: Outcome | None
-        if self.job.flaw is not None:
-            outcome = o.PayloadUnreadable(StoredError("payload_unreadable", self.job.flaw))
-        else:
-            outcome, pid = await self._run_in_child()
-        if outcome is not None and self._halt is not Halt.LOST:
-            await self._parts.settler.settle([Verdict(self.job, outcome, pid)])
-
-    async def _run_in_child(self) -> tuple[Outcome | None, int | None]:
-        if self._halt is not Halt.NONE:
-            return _not_begun(self._halt), None
+    async def _begin_in_new(self) -> None:
+        """Begin in a child that is made now: the last idle one has died meanwhile."""
         try:
-            child = await self._pool.take()
+            child = await self._pool.make()
         except ChildFailed as failure:
             # Not the job's doing: it goes back.
             _log.error("no child for job %s: %s", self.job.id, failure.error.message)
-            return o.Interrupted(failure.error), None
+            self._end(o.Interrupted(failure.error))
+            return
         if self._halt is not Halt.NONE:
-            await self._pool.put_back(child)
-            return _not_begun(self._halt), None
+            self._pool.put_back(child)
+            self._end(_not_begun(self._halt))
+            return
+        self._begin_in(child)
+
+    def _begin_in(self, child: ChildProcess) -> None:
         self.child = child
         spec, settings = self.job.spec, self._parts.settings
         soft_ms, hard_ms = limits_ms(spec, self._parts.tasks.find(spec.task), settings)
-        outcome = await child.run(
+        child.begin(
             self.job,
             self._calls,
+            self._over,
             soft_ms=soft_ms,
             hard_ms=hard_ms,
             grace_ms=settings.kill_grace_ms,
         )
-        # What a killed child started is gone before the settlement lets the job run again.
-        await self._pool.put_back(child)
-        return outcome, child.pid
+
+    def _over(self, outcome: Outcome | None) -> None:
+        child = self.child
+        assert child is not None  # noqa: S101 - who calls this
+        # Race: another job may run in it before this one is settled, and a cancel still come.
+        self.child = None
+        if child.is_usable:
+            self._pool.put_back(child)
+            self._end(outcome, child.pid)
+        else:
+            self._crew.send(f"burying child {child.pid}", self._bury(child, outcome))
+
+    async def _bury(self, child: ChildProcess, outcome: Outcome | None) -> None:
+        """Bury the child; what it started is gone before a settlement lets the job run again."""
+        try:
+            await self._pool.bury(child)
+        finally:
+            self._end(outcome, child.pid)
+
+    def _end(self, outcome: Outcome | None, pid: int | None = None) -> None:
+        if outcome is None or self._halt is Halt.LOST:
+            self._on_end(self, None)
+        else:
+            self._on_end(self, Verdict(self.job, outcome, pid))
+
+
+OnEnd = Callable[[LoneAttempt, Verdict | None], None]
+"""Told how an attempt ended; None: the job belongs to another worker now."""
+
+
+def _ignore_end(_attempt: LoneAttempt, _verdict: Verdict | None) -> None:
+    """Nobody waits for it yet."""
 
 
 def _not_begun(why: Halt) -> Outcome | None:

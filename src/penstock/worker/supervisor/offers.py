@@ -10,7 +10,11 @@ from penstock.core.need import is_alone
 
 
 class Offers:
-    """Takes in what the broker says is waiting, and offers at most OFFERS_MAX sets, in turn."""
+    """Takes in what the broker says is waiting, and offers at most OFFERS_MAX sets, in turn.
+
+    Attributes:
+        only_lone: queues in which lone jobs wait, and no others.
+    """
 
     def __init__(self, queues: Sequence[str]) -> None:
         """Offer sets of these queues only."""
@@ -18,6 +22,7 @@ class Offers:
         self._sets: list[tuple[str, str]] = []
         self._seen = {(queue, ALONE): None for queue in queues[:OFFERS_MAX]}
         self._next = 0
+        self.only_lone: frozenset[str] = frozenset()
 
     def learn(self, needs: Mapping[str, Sequence[str]]) -> bool:
         """Note the ready sets that are not empty; return whether a lone job waits in any."""
@@ -27,6 +32,9 @@ class Offers:
             for need in needs.get(queue, ())
             if is_alone(need)
         ]
+        self.only_lone = frozenset(
+            queue for queue, names in needs.items() if names and all(map(is_alone, names))
+        )
         for one in self._sets[: OFFERS_MAX - len(self._seen)]:
             self._seen[one] = None
         return bool(self._sets)

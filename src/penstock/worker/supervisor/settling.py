@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -37,6 +37,9 @@ class Verdict(NamedTuple):
     pid: int | None = None
 
 
+Carry = Callable[[Sequence[Settlement]], Awaitable[Sequence[Applied]]]
+"""Makes one call that settles; what else it does in the same call is its own affair."""
+
 _Settled = tuple[Verdict, Settlement, Applied]
 """An attempt, what was decided about it, and what became of that."""
 
@@ -55,17 +58,22 @@ class Settler:
         self._notices = DeadNotices(link.broker, tasks.find)
         self.settled = 0
 
-    async def settle(self, verdicts: Sequence[Verdict]) -> None:
+    async def settle(self, verdicts: Sequence[Verdict], carry: Carry | None = None) -> None:
         """Settle every attempt; return once the broker has written or refused each.
 
         Nothing is given up while the broker is away: the fence says in the end whether the
         settlement still counts, and a stale one is only told in the log.
+
+        Args:
+            verdicts: what has ended, each job once.
+            carry: makes the calls of whole batches; None: the broker's `settle` does.
         """
+        carry = carry or self._link.broker.settle
         for part in _batches(verdicts):
             tries = Tries()
             try:
                 settlements = [self._decide(one) for one in part]
-                answers = await self._write(settlements, tries)
+                answers = await self._write(settlements, tries, carry)
                 settled = list(zip(part, settlements, answers, strict=True))
             except Exception:  # noqa: BLE001 - one that cannot be settled must not strand the rest
                 _log.exception("%d settlements are refused; each is made by itself", len(part))
@@ -77,9 +85,11 @@ class Settler:
                 _tell(verdict, settlement, answer)
             await self._notices.send((one.job, what, answer) for one, what, answer in settled)
 
-    async def _write(self, settlements: Sequence[Settlement], tries: Tries) -> Sequence[Applied]:
+    async def _write(
+        self, settlements: Sequence[Settlement], tries: Tries, carry: Carry
+    ) -> Sequence[Applied]:
         return await self._link.insist(
-            lambda: tries.make(self._link.broker.settle(settlements)),
+            lambda: tries.make(carry(settlements)),
             what=f"settling {len(settlements)} jobs",
         )
 
@@ -103,14 +113,15 @@ class Settler:
         A job that is left running under the supervisor's own lease would be left so for ever.
         """
         settlement: Settlement
+        settle = self._link.broker.settle
         try:
             settlement = self._decide(verdict)
-            return [(verdict, settlement, (await self._write([settlement], tries))[0])]
+            return [(verdict, settlement, (await self._write([settlement], tries, settle))[0])]
         except Exception as error:  # noqa: BLE001 - the same
             _log.exception("job %s cannot be settled and is buried", verdict.job.id)
             settlement = _buried(verdict, error)
         try:
-            return [(verdict, settlement, (await self._write([settlement], tries))[0])]
+            return [(verdict, settlement, (await self._write([settlement], tries, settle))[0])]
         except Exception:  # noqa: BLE001 - the same
             _log.exception("job %s cannot be buried", verdict.job.id)
             return []
@@ -146,10 +157,13 @@ def _batches(verdicts: Sequence[Verdict]) -> Iterator[Sequence[Verdict]]:
 def _tell(verdict: Verdict, settlement: Settlement, answer: Applied) -> None:
     job = verdict.job
     outcome = outcome_name(verdict.outcome)
-    became = str(settlement.__struct_config__.tag) if answer is Applied.APPLIED else str(answer)
     quiet = outcome == "succeeded" and answer is Applied.APPLIED
+    level = logging.DEBUG if quiet else logging.INFO
+    if not _log.isEnabledFor(level):
+        return
+    became = str(settlement.__struct_config__.tag) if answer is Applied.APPLIED else str(answer)
     _log.log(
-        logging.DEBUG if quiet else logging.INFO,
+        level,
         "job %s (%s, attempt %d): %s -> %s",
         job.id,
         job.spec.task or "unreadable",

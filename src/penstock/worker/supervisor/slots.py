@@ -66,12 +66,12 @@ class Slots(Generic[R]):
                 changes.append((runner, share))
         return changes
 
-    def free(self) -> int:
-        """Return how many more children may start now."""
+    def free(self, ended: int = 0) -> int:
+        """Return how many more children may start, once `ended` of them have given back theirs."""
         used = sum(self._bound.values())
         # Invariant: the last thread of each runner is lent to nobody, so it is no one's loss.
         allowed = self.total if used <= len(self._bound) else max(0, self.total - used)
-        return max(0, min(allowed, self._wanted) - self.children)
+        return max(0, min(allowed, self._wanted) - (self.children - ended))
 
     def take(self) -> None:
         """Note that a child begins to hold a slot that was free."""

@@ -41,6 +41,11 @@ class Stopping:
         self.is_quiet = False
         self.quiet_changed = Bell()
 
+    @property
+    def is_shut(self) -> bool:
+        """Whether nothing is to be claimed: the worker is quiet, or ends."""
+        return self.is_quiet or self.drain.is_set()
+
     def install(self, loop: asyncio.AbstractEventLoop) -> None:
         """Take the signals, and let in those that arrived while the process started.
 

@@ -1,0 +1,181 @@
+"""The supervisor's claims for its children: which sets are offered, and what is unanswered."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from typing import Final
+
+from penstock.broker.requests import ClaimAnswer, ClaimRequest
+from penstock.core.ids import Fence
+from penstock.errors import OutcomeUnknown, Unavailable
+
+from .leases import Leases
+from .link import BrokerLink
+from .offers import Offers
+
+#: Seconds after which the ready sets are looked at again while claims are filled: a look costs its
+#: round trips at most twenty times a second.
+LOOK_AGAIN_S: Final = 0.05
+#: Seconds for which a look holds. A job that comes first and stands in a set that was empty then is
+#: passed over for no longer than this; what has run for longer is followed by a look, then a claim.
+_LOOK_HOLDS_S: Final = 2 * LOOK_AGAIN_S
+
+
+class LoneClaim:
+    """One claim, until it is answered or given up.
+
+    Attributes:
+        request: what is asked for; the same at each try.
+        may_have_taken: of one try it is not known what it did.
+    """
+
+    __slots__ = ("may_have_taken", "request")
+
+    def __init__(self, request: ClaimRequest) -> None:
+        """Begin with no try made."""
+        self.request = request
+        self.may_have_taken = False
+
+
+class Claims:
+    """Looks for lone jobs, and claims them by requests that are repeated until answered.
+
+    Attributes:
+        open: under way, or to be repeated.
+        left: of these, those that nobody is making.
+        queued: lone jobs that waited at the last count, as far as it could tell.
+        is_seen: the last look saw lone jobs, and nothing was claimed since.
+        is_due_soon: at the last look a waiting job was due within one poll.
+    """
+
+    def __init__(
+        self, link: BrokerLink, leases: Leases, queues: tuple[str, ...],
+        *, poll_ms: int, wake_token: str | None,
+    ) -> None:  # fmt: skip
+        """Claim from `queues`, under the supervisor's own lease of `leases`."""
+        self._link = link
+        self._leases = leases
+        self._queues = queues
+        self._poll_ms = poll_ms
+        self._wake_token = wake_token
+        self._offers = Offers(queues)
+        self._looked_s = 0.0
+        self._may_wait = False
+        self.open: list[LoneClaim] = []
+        self.left: list[LoneClaim] = []
+        self.queued = 0
+        self.is_seen = False
+        self.is_due_soon = False
+
+    @property
+    def promised(self) -> int:
+        """Jobs that open claims may bring."""
+        return sum(claim.request.limit for claim in self.open)
+
+    @property
+    def may_wait(self) -> bool:
+        """Whether lone jobs wait as far as is known: seen lately, and no claim has come short."""
+        return self._may_wait and self._age_s() < _LOOK_HOLDS_S
+
+    def is_look_due(self, *, has_enough: bool) -> bool:
+        """Return whether to look again; `has_enough`: no more children are wanted, whatever waits.
+
+        As long as none is free nothing changes by a look but how many are wanted.
+        """
+        if not self.may_wait:
+            return True
+        return not self.is_seen and (not has_enough or self._age_s() >= LOOK_AGAIN_S)
+
+    def _age_s(self) -> float:
+        return asyncio.get_running_loop().time() - self._looked_s
+
+    async def look(self) -> int | None:
+        """Ask to be woken and look; return how long to sleep, None: a lone job waits."""
+        # Race: the token first, then the look, so that no job comes in unseen between the two.
+        due_ms = await self._leave_token()
+        self.is_due_soon = due_ms is not None and due_ms <= self._poll_ms
+        needs = await self._link.ask(self._link.broker.needs(self._queues))
+        self._looked_s = asyncio.get_running_loop().time()
+        self._may_wait = self.is_seen = self._offers.learn(needs)
+        if self._may_wait:
+            return None
+        return self._poll_ms if due_ms is None else min(self._poll_ms, due_ms + 1)
+
+    def draw(self, limit: int) -> LoneClaim:
+        """Return a new claim, open from now on."""
+        claim = LoneClaim(
+            ClaimRequest(
+                lease=self._leases.own,
+                offers=self._offers.waiting(),
+                limit=limit,
+                fence=Fence(secrets.token_hex(16)),
+            )
+        )
+        self.open.append(claim)
+        return claim
+
+    def forget_all(self) -> None:
+        """Make no claim again: their lease is lost, and what they took belongs to others."""
+        self.open.clear()
+        self.left.clear()
+
+    def give_up(self, claim: LoneClaim) -> None:
+        """Close a claim, unless a try of it may have taken something."""
+        if not claim.may_have_taken and claim in self.open:
+            self.open.remove(claim)
+
+    def leave(self, claim: LoneClaim) -> None:
+        """Let a claim be repeated by whoever comes next, if it is still open.
+
+        Fence: a call whose reply was lost is repeated as it was, else what it took would run under
+        this lease with a fence that nobody knows.
+        """
+        if claim in self.open:
+            self.left.append(claim)
+
+    async def ask(self, claim: LoneClaim) -> ClaimAnswer:
+        """Make a claim by itself.
+
+        Raises:
+            Unavailable, OutcomeUnknown: as the broker does; it is `left`, or it took nothing.
+        """
+        if claim in self.left:
+            self.left.remove(claim)
+        try:
+            answer = await self._link.ask(self._link.broker.claim(claim.request))
+        except Unavailable:
+            self.give_up(claim)
+            self.leave(claim)
+            raise
+        except OutcomeUnknown:
+            claim.may_have_taken = True
+            self.leave(claim)
+            raise
+        self.answered(claim, answer)
+        return answer
+
+    def answered(self, claim: LoneClaim, answer: ClaimAnswer) -> None:
+        """Take in an answer: one that comes short shows that nothing more waits."""
+        if claim in self.open:
+            self.open.remove(claim)
+        self.is_seen = False
+        self._may_wait = self._may_wait and len(answer.jobs) == claim.request.limit
+        if not answer.lease_open:
+            self._leases.bell.ring()
+
+    async def count(self) -> None:
+        """Count the jobs that wait in queues in which only lone ones do."""
+        counts = await self._link.ask(self._link.broker.counts())
+        self.queued = sum(one.queued for one in counts if one.queue in self._offers.only_lone)
+
+    async def _leave_token(self) -> int | None:
+        """Ask to be woken for lone jobs; return when the next job of the queues is due."""
+        request = ClaimRequest(
+            lease=self._leases.own,
+            offers=self._offers.to_be_woken(),
+            limit=1,
+            fence=Fence(secrets.token_hex(16)),
+            wake_token=self._wake_token,
+        )
+        return (await self._link.ask(self._link.broker.claim(request))).next_due_in_ms
