@@ -6,16 +6,19 @@ import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from penstock.broker import requests as r
 from penstock.brokers.memory import MemoryBroker
+from penstock.core.ids import JobId
 from penstock.core.lifecycle import State
 from penstock.core.settlement import Applied, Settlement
 from penstock.errors import OutcomeUnknown, UsageError
 from penstock.testing.clock import ManualClock
 from penstock.worker.supervisor.crew import Crew
 from penstock.worker.supervisor.lone_attempt import Halt
+from tests.support import supervised_app as tasks
 from tests.support.children_bench import ChildrenBench
 
 #: Jobs of one test; more than enough for rounds to follow each other.
@@ -109,3 +112,28 @@ def test_what_comes_too_late_for_a_job_does_not_hit_the_next_in_its_child(tmp_pa
             await bench.close(crew)
 
     asyncio.run(main())
+
+
+def test_a_child_that_piles_up_is_replaced(tmp_path: Path) -> None:
+    """After a hundred jobs a child that holds many more files than at its start makes way."""
+
+    async def main() -> None:
+        async with asyncio.TaskGroup() as group:
+            crew = Crew(group)
+            store = CountedRounds(clock := ManualClock())
+            bench = ChildrenBench(tmp_path, crew, store, clock)
+            await bench.open_lease()
+            tidy = [bench.enqueue_lone() for _ in range(101)]
+            crew.keep("claims", bench.children.run)
+            await bench.until_final(tidy)
+            assert len(_pids(bench, tidy)) == 1, "one child ran them all"
+            leaky = [bench.enqueue_lone(task=tasks.lone_leaks_files.name) for _ in range(100)]
+            await bench.until_final(leaky)
+            assert len(_pids(bench, leaky)) == 2, "it made way at its 200th job"
+            await bench.close(crew)
+
+    asyncio.run(main())
+
+
+def _pids(bench: ChildrenBench, jobs: Sequence[JobId]) -> set[int]:
+    return {msgspec.json.decode(bench.record(job).result or b"", type=int) for job in jobs}

@@ -106,6 +106,14 @@ def lone(seconds: float = 0.0, name: str = "lone") -> int:
     return os.getpid()
 
 
+@app.task(isolation="process")
+def lone_leaks_files() -> int:
+    """Leave two files open in the child; return the pid."""
+    for _ in range(2):
+        os.open(os.devnull, os.O_RDONLY)
+    return os.getpid()
+
+
 @app.task(backoff=QUICK, isolation="process")
 def lone_swallow(seconds: float, name: str = "lone-swallow") -> None:
     """Ignore every interruption, alone in a child."""

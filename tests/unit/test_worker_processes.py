@@ -19,7 +19,7 @@ from penstock.core.ids import LeaseId
 from penstock.errors import BadSetting
 from penstock.executors.kill import kill_family, living_family
 from penstock.executors.process import ExitStatus, Spawner
-from penstock.executors.procfs import all_stats, family, read_stat
+from penstock.executors.procfs import all_stats, family, read_holdings, read_stat
 from penstock.worker.supervisor.file_lock import _as_locked, write_lock_holders
 from penstock.worker.supervisor.identity import Identity
 from penstock.worker.supervisor.orphans import become_subreaper
@@ -271,3 +271,15 @@ def test_a_file_of_another_device_is_another_file(tmp_path: Path) -> None:
     mine = _as_locked(tmp_path)
     assert mine.endswith(f":{inode}")
     assert mine.rsplit(":", 1)[0] != other.rsplit(":", 1)[0]
+
+
+def test_what_a_process_holds_is_seen(tmp_path: Path) -> None:
+    """Memory and open files of a living process; nothing of one that is not there."""
+    before = read_holdings(os.getpid())
+    with (tmp_path / "open").open("w"):
+        now = read_holdings(os.getpid())
+    assert before is not None
+    assert now is not None
+    assert now.descriptors == before.descriptors + 1
+    assert now.resident_bytes > 2**20
+    assert read_holdings(2**22 + 1) is None

@@ -8,8 +8,10 @@ from hypothesis import strategies as st
 from penstock.broker.requests import OFFERS_MAX, CancelNotice, Offer
 from penstock.core.ids import Fence, JobId, LeaseId
 from penstock.core.job import ALONE
+from penstock.executors.procfs import Holdings
 from penstock.worker.pulse import RETRY_BASE_S, backoff_ms, retry_wait_s
 from penstock.worker.supervisor.cancels import Cancels
+from penstock.worker.supervisor.leftovers import has_piled_up
 from penstock.worker.supervisor.offers import Offers
 from penstock.worker.supervisor.slots import Slots
 
@@ -180,6 +182,17 @@ def test_wake_ups_are_asked_for_without_taking_anything() -> None:
     offers.learn({"a": ("alone.m3",)})
     offers.learn({})
     assert offers.to_be_woken() == (Offer("a", ("alone", "alone.m3"), 0),)
+
+
+def test_a_child_makes_way_for_what_it_holds() -> None:
+    """Memory or open files far above those at its start; what cannot be seen counts as too much."""
+    start = Holdings(resident_bytes=50 * 2**20, descriptors=10)
+    same = Holdings(resident_bytes=110 * 2**20, descriptors=130)
+    assert not has_piled_up(start, same)
+    assert has_piled_up(start, same._replace(resident_bytes=115 * 2**20))
+    assert has_piled_up(start, same._replace(descriptors=139))
+    assert has_piled_up(None, same)
+    assert has_piled_up(start, None)
 
 
 def test_processes_that_fail_are_started_again_ever_later() -> None:

@@ -28,6 +28,29 @@ class ProcStat(NamedTuple):
     started_ticks: int
 
 
+class Holdings(NamedTuple):
+    """What a process holds at one moment.
+
+    Attributes:
+        resident_bytes: of its memory, those in RAM, shared libraries among them.
+        descriptors: its open files and sockets.
+    """
+
+    resident_bytes: int
+    descriptors: int
+
+
+def read_holdings(pid: int) -> Holdings | None:
+    """Return what `pid` holds, None if that cannot be seen. Cost: some tens of us."""
+    try:
+        pages = int(Path(f"/proc/{pid}/statm").read_bytes().split()[1])
+        with os.scandir(f"/proc/{pid}/fd") as entries:
+            descriptors = sum(1 for _ in entries)
+    except OSError:
+        return None
+    return Holdings(pages * os.sysconf("SC_PAGE_SIZE"), descriptors)
+
+
 def read_stat(pid: int) -> ProcStat | None:
     """Return what /proc says about `pid`, None if there is no such process."""
     try:

@@ -7,12 +7,14 @@ import logging
 from typing import Final
 
 from penstock.core.job import StoredError
+from penstock.executors.procfs import read_holdings
 from penstock.worker.pulse import Bell, backoff_ms
 from penstock.worker.wire import Prepare
 
 from .child_process import ChildFailed, ChildProcess
 from .crew import Crew
 from .environment import child_environment
+from .leftovers import LOOK_JOBS, has_piled_up
 from .parts import Parts
 
 _log = logging.getLogger("penstock.worker")
@@ -65,8 +67,8 @@ class ChildPool:
             self._crew.send("making a child", self._make_idle())
 
     def put_back(self, child: ChildProcess) -> None:
-        """Keep a child for the next job, or end it: after many jobs, or after a reload."""
-        is_old = child.jobs >= self._parts.settings.child_jobs_max or child in self._outdated
+        """Keep a child for the next job, or end it: one that is old, has grown, or is outdated."""
+        is_old = child in self._outdated or self._is_used_up(child)
         self._outdated.discard(child)
         if not child.is_usable:
             self._crew.send(f"burying child {child.pid}", self.bury(child))
@@ -74,6 +76,13 @@ class ChildPool:
             self.retire(child)
         else:
             self._idle.append((child, asyncio.get_running_loop().time()))
+
+    def _is_used_up(self, child: ChildProcess) -> bool:
+        if child.jobs >= self._parts.settings.child_jobs_max:
+            return True
+        return child.jobs % LOOK_JOBS == 0 and has_piled_up(
+            child.at_start, read_holdings(child.pid)
+        )
 
     def retire(self, child: ChildProcess) -> None:
         """End an idle child in the background."""

@@ -14,7 +14,7 @@ from penstock.core.job import Claimed, StoredError
 from penstock.core.outcome import Outcome
 from penstock.executors.kill import kill_family, living_family
 from penstock.executors.process import Process, Spawner
-from penstock.executors.procfs import signal_all
+from penstock.executors.procfs import Holdings, read_holdings, signal_all
 from penstock.worker.pulse import first_of
 from penstock.worker.wire import (
     CHANNEL_FD_ENV,
@@ -66,6 +66,7 @@ class ChildProcess:
         jobs: jobs that it has begun.
         job: what it runs now.
         mark: why its present attempt is being ended, if it is.
+        at_start: what it held before its first job.
     """
 
     def __init__(
@@ -90,6 +91,7 @@ class ChildProcess:
         self.jobs = 0
         self.job: Claimed | None = None
         self.mark: Mark | None = None
+        self.at_start: Holdings | None = None
 
     @classmethod
     async def spawn(
@@ -138,6 +140,7 @@ class ChildProcess:
             await asyncio.wait([self._listening], timeout=_LAST_WORDS_S)
         if self._ready.done():
             self._ready.result()
+            self.at_start = read_holdings(self.pid)
             return
         text = f"child {self.pid} {self.process.exited.result()} before it was ready"
         raise ChildFailed(StoredError("crashed", text, self._last_stack()))
