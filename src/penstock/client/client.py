@@ -7,7 +7,6 @@ many threads and starts anew after a fork. The async face belongs to one event l
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from penstock.broker.requests import Accepted, CancelAnswer, Durability
 from penstock.client import flow
 from penstock.client.builder import build, handle, handles, too_large
-from penstock.client.drive import drive, put_one, whole
+from penstock.client.drive import drive, is_in_event_loop, put_one, whole
 from penstock.client.job_ids import JobIds, PerProcess
 from penstock.core.units import Duration, duration_ms
 from penstock.errors import PenstockError, WrongContext
@@ -288,12 +287,6 @@ class Client:
 
             self._loops = LoopClients()
         return self._loops.current(self)
-
-
-def is_in_event_loop() -> bool:
-    """Return whether an event loop runs in this thread, without importing asyncio."""
-    events = sys.modules.get("asyncio.events")
-    return events is not None and events._get_running_loop() is not None  # noqa: SLF001
 
 
 def _result(job_id: JobId, read: Read | None, timeout: Duration | None) -> flow.Flow[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, TypeVar, assert_never
@@ -117,3 +118,9 @@ def whole(enqueuer: Enqueuer) -> Broker:
         )
     broker: Broker = enqueuer  # type: ignore[assignment]  # told apart by `peek`, just above
     return broker
+
+
+def is_in_event_loop() -> bool:
+    """Return whether an event loop runs in this thread, without importing asyncio."""
+    events = sys.modules.get("asyncio.events")
+    return events is not None and events._get_running_loop() is not None  # noqa: SLF001

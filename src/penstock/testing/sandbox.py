@@ -18,7 +18,7 @@ from typing import Any, Final, Literal, Self, TypeVar
 
 from penstock.app import App
 from penstock.brokers.memory import MemoryBroker
-from penstock.client.client import is_in_event_loop
+from penstock.client.drive import is_in_event_loop
 from penstock.core.lifecycle import FINAL
 from penstock.core.units import Duration, duration_ms
 from penstock.errors import JobNotFound, ResultTimeout, UsageError, WrongContext
