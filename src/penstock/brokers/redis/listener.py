@@ -65,16 +65,16 @@ class RedisListener:
         with self._lock:
             if self._closed.is_set():
                 return False
-            woken = self._take_bell()
             if self._wire is None:
-                return woken
+                return self._take_bell()
             try:
                 arrived = self._wire.arrived()
-                return woken or any(answer[0] == b"message" for answer in arrived)
+                # The bell is rung for a connection that came back: a message alone is the rule.
+                return any(one[0] == b"message" for one in arrived) or self._take_bell()
             except OSError:
                 self._unwatch()
                 threading.Thread(target=self._return, name="penstock-listen", daemon=True).start()
-            return woken
+            return self._take_bell()
 
     def wait(self, timeout_s: float) -> bool:
         """Block until woken or `timeout_s` passed; return whether woken. Forgets the wake-ups."""

@@ -26,7 +26,7 @@ class Feed:
         listener: its own, so that a claim of another feed does not take its token back.
         slots: returns how many slots of this kind there are.
         free: returns how many of them are free.
-        kick: called when it has become hungry.
+        kick: called when it has become hungry; at once where that came from outside.
         claims_at_once: each asks for its share of the slots, so that others can follow.
 
     Attributes:
@@ -46,7 +46,7 @@ class Feed:
         *,
         slots: Callable[[], int],
         free: Callable[[], int],
-        kick: Callable[[], None],
+        kick: Callable[..., None],
         claims_at_once: int = 1,
     ) -> None:
         self.need = need
@@ -112,10 +112,14 @@ class Feed:
             if answer.next_due_in_ms is not None:
                 self._wake_in(answer.next_due_in_ms)
 
-    def wake(self) -> None:
-        """Ask again: there may be something to claim."""
+    def wake(self, *, at_once: bool = False) -> None:
+        """Ask again: there may be something to claim.
+
+        Args:
+            at_once: nothing else of this turn of the loop is to be waited for.
+        """
         self.is_hungry = self._was_woken = True
-        self._kick()
+        self._kick(at_once=at_once)
 
     def close(self) -> None:
         """Sleep for ever."""
@@ -127,7 +131,7 @@ class Feed:
 
     def _woken(self) -> None:
         if self._listener.drain():
-            self.wake()
+            self.wake(at_once=True)
 
     def _wake_in(self, due_in_ms: int) -> None:
         if self._due is not None:

@@ -175,9 +175,15 @@ class Pump:
         self._outbox.append(ended)
         self.kick()
 
-    def kick(self) -> None:
-        """Start what can start, once the tasks that are ready now have had their turn."""
-        if not self._kicked:
+    def kick(self, *, at_once: bool = False) -> None:
+        """Start what can start, once the tasks that are ready now have had their turn.
+
+        Args:
+            at_once: start now where nothing is under way: nobody is waited for.
+        """
+        if at_once and not self._rounds and not self._kicked:
+            self._start()
+        elif not self._kicked:
             self._kicked = True
             self._loop.call_soon(self._start)
 
