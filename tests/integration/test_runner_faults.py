@@ -22,6 +22,7 @@ from penstock.telemetry.events import AttemptFinished, AttemptStarted, JobEnqueu
 from penstock.telemetry.events import LeaseLost as EventLeaseLost
 from penstock.testing.faulty import Call, Fault, FaultyBroker, fail_nth
 from penstock.worker import wire
+from penstock.worker.runner import carrier
 from penstock.worker.runner.desk import Desk
 from penstock.worker.runner.service import Service
 from tests.support.service_bench import ServiceBench, until
@@ -225,6 +226,33 @@ def test_a_closed_lease_claims_nothing_until_it_is_renewed(bench: ServiceBench) 
         service.take_in(wire.Drain(0))
 
     assert bench.run(beside)
+
+
+def test_a_word_from_the_broker_ends_the_wait_for_the_next_try(
+    bench: ServiceBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A broker that was away is asked again as soon as its listener says so, not an hour later."""
+    monkeypatch.setattr(carrier, "retry_wait_s", lambda _failures: 3_600.0)
+    away = threading.Event()
+    away.set()
+
+    def refuse_while_away(call: Call) -> Fault:
+        return Fault.REFUSE if away.is_set() and call.verb == "claim" else Fault.NONE
+
+    @bench.app.task(name="one")
+    async def one() -> int:
+        return 1
+
+    job = one.enqueue()
+
+    async def beside(service: Service) -> None:
+        await until(lambda: service.pump.is_cut_off)
+        away.clear()
+        service.pump.feeds[0].wake(at_once=True)
+        await until(lambda: bench.record(job.id).state is State.COMPLETED)
+        service.take_in(wire.Drain(0))
+
+    assert bench.run(beside, faulty=FaultyBroker(bench.store, refuse_while_away))
 
 
 class Slow:

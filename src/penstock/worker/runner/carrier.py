@@ -68,6 +68,11 @@ class Carrier:
         self.claims = False
         self._bell.ring()
 
+    def try_now(self) -> None:
+        """Wait no longer for the next try: something has come from the broker."""
+        if self.is_cut_off:
+            self._bell.ring()
+
     async def carry(
         self,
         settlements: Sequence[Settlement],

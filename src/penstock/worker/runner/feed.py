@@ -26,7 +26,7 @@ class Feed:
         listener: its own, so that a claim of another feed does not take its token back.
         slots: returns how many slots of this kind there are.
         free: returns how many of them are free.
-        kick: called when it has become hungry; at once where that came from outside.
+        kick: called when it has become hungry; `at_once` where the broker said so.
         claims_at_once: each asks for its share of the slots, so that others can follow.
 
     Attributes:
@@ -116,7 +116,7 @@ class Feed:
         """Ask again: there may be something to claim.
 
         Args:
-            at_once: nothing else of this turn of the loop is to be waited for.
+            at_once: the broker said so.
         """
         self.is_hungry = self._was_woken = True
         self._kick(at_once=at_once)

@@ -136,6 +136,11 @@ class Pump:
         return any(one.feed is not None for one in self._rounds)
 
     @property
+    def is_cut_off(self) -> bool:
+        """Whether the broker does not answer."""
+        return self._carrier.is_cut_off
+
+    @property
     def is_open(self) -> bool:
         """Whether jobs are claimed; else only what has ended is carried out."""
         return self._is_open
@@ -179,8 +184,11 @@ class Pump:
         """Start what can start, once the tasks that are ready now have had their turn.
 
         Args:
-            at_once: start now where nothing is under way: nobody is waited for.
+            at_once: a word came from the broker: start now where nothing is under way, and where it
+                did not answer before, try again now.
         """
+        if at_once:
+            self._carrier.try_now()
         if at_once and not self._rounds and not self._kicked:
             self._start()
         elif not self._kicked:
