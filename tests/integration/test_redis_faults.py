@@ -241,3 +241,11 @@ def test_a_killed_server_loses_nothing_that_it_accepted(tmp_path: Path) -> None:
     assert kinds <= {Unavailable, OutcomeUnknown}
     slowest = max(seconds for _, seconds in producer.errors)
     assert slowest < KNOWN_S
+
+
+def test_reconnecting_has_no_limit(actor: PortActor, redis: RedisServer) -> None:
+    """However often its connection is cut, the next call opens another one."""
+    with closing(redis.client()) as client:
+        for _ in range(150):
+            client.client_kill_filter(_type="normal", skipme=True)
+            assert actor.broker.counts()

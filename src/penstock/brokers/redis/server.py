@@ -53,7 +53,7 @@ class Server:
         self._pid = os.getpid()
 
     def _new_greeter(self, url: str) -> ConnectionPool:
-        """Return what reads the URL, connects, and greets: a pool of which nothing is kept."""
+        """Return what reads the URL and knows how to connect and greet: a pool that stays empty."""
         try:
             return ConnectionPool.from_url(
                 url,
@@ -123,8 +123,10 @@ class Server:
             WrongContext: the broker was closed.
         """
         self.check_open()
-        connection: Any = self._greeter.make_connection()
         try:
+            # Not one of the pool's own: it counts those that it makes, and we keep their sockets.
+            greeter = self._greeter
+            connection: Any = greeter.connection_class(**greeter.connection_kwargs)
             connection.connect()
         except faults.REPLIES as error:
             raise faults.refused(error, self.where) from error
