@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
 from penstock.broker.requests import Accepted, Durability, EnqueueRequest
+from penstock.client import flow
 from penstock.core.ids import JobId
 from penstock.core.job import JobSpec, Parent
+from penstock.core.units import Duration, duration_ms
 from penstock.errors import EnqueueRefused, PayloadTooLarge, PenstockError
 from penstock.job import Job
+from penstock.serializers.json import JsonReader
 from penstock.tasks.asked import Asked
 
 if TYPE_CHECKING:
@@ -20,6 +24,7 @@ if TYPE_CHECKING:
     from penstock.tasks.registry import Registration
 
 T = TypeVar("T")
+Read = Callable[[msgspec.Raw], Any]
 _NO_PAYLOAD = msgspec.Raw(b"{}")
 _replace = msgspec.structs.replace
 
@@ -141,3 +146,15 @@ def handles(
         accepted=jobs,
         refused=refused,
     ) from first
+
+
+def result_flow(job_id: JobId, read: Read | None, timeout: Duration | None) -> flow.Flow[Any]:
+    """Return the steps that wait for a job and read its result; see `Job.result`."""
+    timeout_s = None if timeout is None else duration_ms(timeout, name="timeout") / 1000
+    what = f"result of job {job_id}"
+    return flow.result(
+        job_id,
+        read=read or (lambda text: JsonReader().read(text, what)),
+        timeout_s=timeout_s,
+        now_s=time.monotonic,
+    )

@@ -14,18 +14,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from penstock.broker.requests import Accepted, CancelAnswer, Durability
 from penstock.client import flow
-from penstock.client.builder import build, handle, handles, too_large
+from penstock.client.builder import Read, build, handle, handles, result_flow, too_large
 from penstock.client.drive import drive, is_in_event_loop, put_one, whole
 from penstock.client.job_ids import JobIds, PerProcess
-from penstock.core.units import Duration, duration_ms
+from penstock.core.units import Duration
 from penstock.errors import PenstockError, WrongContext
 from penstock.job import Job
-from penstock.serializers.json import JsonReader
 from penstock.telemetry.events import EventSinks, JobEnqueued
 
 if TYPE_CHECKING:
-    import msgspec
-
     from penstock.broker.protocol import Broker, Enqueuer
     from penstock.broker.requests import EnqueueRequest
     from penstock.client.faces import Face, Faces
@@ -36,7 +33,6 @@ if TYPE_CHECKING:
     from penstock.task import Call
 
 T = TypeVar("T")
-Read = Callable[["msgspec.Raw"], Any]
 
 
 class Client:
@@ -132,15 +128,11 @@ class Client:
 
     def enqueue(self, call: Call[T]) -> Job[T]:
         """Enqueue one call; see `Task.enqueue`."""
-        plan = call.plan
-        tag = self._tags.get(plan.queue)
-        if tag is None:
+        request = self.request(call)
+        if request is None:
             [outcome] = self._outcomes([call], None)
             return handle(self, call, outcome)
-        # The common case, written out: one call of the broker, and no flow unless it goes wrong.
-        self.check([call])
-        request = build(call, self._ids.draw_one(tag))
-        outcome = put_one(request, plan.durability, self.enqueuer, self._pause)
+        outcome = put_one(request, call.plan.durability, self.enqueuer, self._pause)
         if self._event_sinks:
             self.tell_enqueued([call], [outcome])
         return handle(self, call, outcome)
@@ -171,11 +163,11 @@ class Client:
                 "result() would block the running event loop, and with it maybe the job itself: "
                 "use `await job.aresult()` here"
             )
-        return self._drive(_result(job_id, read, timeout))
+        return self._drive(result_flow(job_id, read, timeout))
 
     async def aresult(self, job_id: JobId, read: Read | None, timeout: Duration | None) -> Any:
         """Wait for a job without blocking the loop; see `Job.result`."""
-        return await self._loop().perform(_result(job_id, read, timeout))
+        return await self._loop().perform(result_flow(job_id, read, timeout))
 
     def status(self, job_id: JobId) -> State:
         """Return the state of a job. Raises JobNotFound."""
@@ -227,6 +219,18 @@ class Client:
         """Return the queues whose tags are not known yet."""
         names = {call.plan.queue for call in calls}
         return sorted(names.difference(self._tags))
+
+    def request(self, call: Call[Any]) -> EnqueueRequest | None:
+        """Return the request of one call with a new id; None: the queue's tag is not known yet.
+
+        Raises:
+            PayloadTooLarge: nothing was written.
+        """
+        tag = self._tags.get(call.plan.queue)
+        if tag is None:
+            return None
+        self.check([call])
+        return build(call, self._ids.draw_one(tag))
 
     def requests(
         self, calls: Sequence[Call[Any]], tags: Mapping[str, int], durability: Durability | None
@@ -287,14 +291,3 @@ class Client:
 
             self._loops = LoopClients()
         return self._loops.current(self)
-
-
-def _result(job_id: JobId, read: Read | None, timeout: Duration | None) -> flow.Flow[Any]:
-    timeout_s = None if timeout is None else duration_ms(timeout, name="timeout") / 1000
-    what = f"result of job {job_id}"
-    return flow.result(
-        job_id,
-        read=read or (lambda text: JsonReader().read(text, what)),
-        timeout_s=timeout_s,
-        now_s=time.monotonic,
-    )

@@ -24,6 +24,7 @@ from penstock.errors import BrokerError, OutcomeUnknown, PenstockError, UsageErr
 
 if TYPE_CHECKING:
     from penstock.broker.protocol import Broker, Enqueuer
+    from penstock.client.faces import Face
 
 T = TypeVar("T")
 
@@ -85,6 +86,26 @@ async def adrive(flow: Flow[T], perform_step: Callable[[Step], Awaitable[Any]]) 
     except StopIteration as stop:
         result: T = stop.value
         return result
+
+
+async def aput_one(
+    job: EnqueueRequest,
+    durability: Durability | None,
+    broker: Face,
+    perform_step: Callable[[Step], Awaitable[Any]],
+) -> Accepted | PenstockError:
+    """Enqueue one job as `put_one` does, awaited; an error of the broker is returned."""
+    ends = time.monotonic() + RETRY_WINDOW_S
+    try:
+        try:
+            answers = await broker.enqueue([job], durability=durability)
+        except OutcomeUnknown as unknown:
+            again = send_again([job], durability, unknown, ends, time.monotonic)
+            answers = await adrive(again, perform_step)
+    except (BrokerError, UsageError) as error:
+        return error
+    [answer] = answers
+    return answer.error if isinstance(answer, Refused) else answer
 
 
 def perform(step: Step, enqueuer: Enqueuer, pause: Callable[[float], None]) -> Any:

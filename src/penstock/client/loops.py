@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from penstock.broker.requests import BATCH_MAX, Accepted, Durability
 from penstock.client import flow
 from penstock.client.batcher import Batcher
-from penstock.client.drive import adrive
+from penstock.client.drive import adrive, aput_one
 from penstock.errors import PenstockError
 
 if TYPE_CHECKING:
@@ -55,6 +55,11 @@ class LoopClient:
         self, calls: Sequence[Call[Any]], durability: Durability | None = None
     ) -> list[Accepted | PenstockError]:
         """Enqueue calls in order and return what became of each."""
+        if len(calls) == 1 and (request := self._client.request(calls[0])) is not None:
+            asked = calls[0].plan.durability or durability
+            outcome = await aput_one(request, asked, self._broker, self._step)
+            self._client.tell_enqueued(calls, [outcome])
+            return [outcome]
         missing = self._client.missing(calls)
         tags: Mapping[str, int] = {}
         if missing:
