@@ -26,7 +26,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Bar:
-    """One promise.
+    """One promise, or one aim.
 
     Attributes:
         figure: what is compared, as a median over the rounds.
@@ -36,6 +36,7 @@ class Bar:
         rivals: which contestants; the best of them is compared with. None: no other.
         whom: the rivals in words.
         of: own figure to compare with instead.
+        is_aim: to be reached for; a run that misses it does not fail.
     """
 
     figure: str
@@ -45,6 +46,7 @@ class Bar:
     rivals: Callable[[Key], bool] | None = None
     whom: str = ""
     of: str | None = None
+    is_aim: bool = False
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,12 @@ class Verdict:
     measured: str
     value: float | None
     held: bool | None
+    is_aim: bool = False
+
+    @property
+    def is_broken(self) -> bool:
+        """Whether a promise, and not just an aim, was missed."""
+        return self.held is False and not self.is_aim
 
 
 def grouped(samples: list[dict[str, Any]]) -> Groups:
@@ -82,22 +90,23 @@ def verdict(groups: Groups, figures: dict[str, Figure], bar: Bar) -> Verdict:
     how = figures[bar.figure]
     against = f"x {bar.whom}" if bar.rivals or bar.of else how.unit
     variant = "" if bar.ours[1] == "tuned" else f" ({bar.ours[1]})"
-    promise = f"{how.title}{variant}: {bar.wording} {bar.bound:g} {against}"
+    kind = "aim, " if bar.is_aim else ""
+    promise = f"{kind}{how.title}{variant}: {bar.wording} {bar.bound:g} {against}"
     mine = groups.get(bar.figure, {}).get(bar.ours)
     if not mine:
-        return Verdict(promise, "not measured in this run", None, None)
+        return Verdict(promise, "not measured in this run", None, None, bar.is_aim)
     value, unit, digits = statistics.median(mine), how.unit, how.digits
     if bar.rivals or bar.of:
         name, other = _other(groups, how, bar)
         if not other:
-            return Verdict(promise, "nobody to compare with in this run", None, None)
+            return Verdict(promise, "nobody to compare with in this run", None, None, bar.is_aim)
         value, unit, digits = value / statistics.median(other), f"x {name}", 2
     held = {
         "at least": value >= bar.bound,
         "at most": value <= bar.bound,
         "under": value < bar.bound,
     }[bar.wording]
-    return Verdict(promise, f"{value:,.{digits}f} {unit}", value, held)
+    return Verdict(promise, f"{value:,.{digits}f} {unit}", value, held, bar.is_aim)
 
 
 def _other(groups: Groups, how: Figure, bar: Bar) -> tuple[str, list[float]]:
@@ -147,7 +156,11 @@ def table(
 def promises(verdicts: list[Verdict]) -> list[str]:
     """Return the table of what was promised and whether it held."""
     words = {True: "yes", False: "**no**", None: ""}
-    rows = [f"| {one.promise} | {one.measured} | {words[one.held]} |" for one in verdicts]
+    rows = [
+        f"| {one.promise} | {one.measured} | "
+        f"{'not reached' if one.is_aim and one.held is False else words[one.held]} |"
+        for one in verdicts
+    ]
     return ["| promised | measured | held |", "|---|---|---|", *rows]
 
 

@@ -35,7 +35,7 @@ TRIES = 2
 
 
 def main() -> int:
-    """Run one scenario, leave `SCENARIO.json` and `SCENARIO.md` in FOLDER; 1: a bar was missed."""
+    """Run one scenario and leave `SCENARIO.{json,md}` in FOLDER; 1: a promise was broken."""
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", type=Path)
     parser.add_argument("--scenario", choices=SCENARIOS, default="embedded")
@@ -193,14 +193,14 @@ def said(*command: str) -> str:
 
 
 def write(folder: Path, name: str, scenario: Scenario, document: dict[str, Any]) -> bool:
-    """Leave samples, verdicts and page in the folder; return whether no bar was missed."""
+    """Leave samples, verdicts and page in the folder; return whether no promise was broken."""
     groups = report.grouped(document["samples"])
     verdicts = [report.verdict(groups, scenario.figures, bar) for bar in scenario.bars]
     document["verdicts"] = [dataclasses.asdict(one) for one in verdicts]
     folder.mkdir(parents=True, exist_ok=True)
     (folder / f"{name}.json").write_text(json.dumps(document, indent=1) + "\n")
     (folder / f"{name}.md").write_text(page(name, scenario, document))
-    return all(one.held is not False for one in verdicts)
+    return not any(one.is_broken for one in verdicts)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Who is measured on Redis: tuned as far as its options go, and as it comes.
+"""Who is measured on Redis: tuned as far as its options go, and as it comes; and the bare cycle.
 
 Who logs each job by default is measured with its log off too.
 
@@ -74,7 +74,7 @@ def beside(tuned: Contestant, *worker: str, quiet: bool = False) -> list[Contest
 
 def everybody() -> list[Contestant]:
     """Return everybody who is measured on Redis, Penstock first."""
-    return [*penstock(), *in_python(), *bullmq()]
+    return [*penstock(), sketch(), *in_python(), *bullmq()]
 
 
 def penstock() -> list[Contestant]:
@@ -93,6 +93,14 @@ def penstock() -> list[Contestant]:
         thread,
         replace(thread, variant="isolated", worker=isolated, drain_jobs=2_000),
     ]
+
+
+def sketch() -> Contestant:
+    """Return the bare cycle, which is no peer: the end of the scale that draining is held to."""
+    return Contestant(
+        "sketch", "tuned", "sketch_redis", ("python", "{peers}/sketch_redis.py"),
+        size("HLEN", "sketch:{{{queue}}}:result"), "sketch", 50_000, measures=DRAIN,
+    )  # fmt: skip
 
 
 def in_python() -> list[Contestant]:

@@ -134,7 +134,8 @@ SCENARIO = Scenario(
         "One worker process each; `tuned` as far as its options go, `default` as it comes, where "
         "the default is more than one process with one. Penstock's `tuned` is its default. "
         "Server: append only file with fsync every second, noeviction. Bulk is the bulk call of a "
-        "contestant, where it has none gathered or single calls. What each tuning is stands in "
+        "contestant, where it has none gathered or single calls. `sketch` is no peer, but the bare "
+        "cycle of a worker with nothing of a job queue in it. What each tuning is stands in "
         "`benchmarks/README.md`."
     ),
     everybody=redis.everybody,

@@ -53,6 +53,21 @@ def test_a_promise_is_held_against_medians(bar: Bar, measured: str, *, held: boo
     assert verdict.measured.startswith(measured)
 
 
+def test_a_missed_aim_is_shown_and_breaks_no_promise() -> None:
+    """An aim stands among the promises as what it is; a run that misses it has not failed."""
+    aim = Bar("rate", "at least", 10, rivals=servers.peer, whom="the best", is_aim=True)
+    missed, reached, promise = (
+        report.verdict(GROUPS, FIGURES, bar)
+        for bar in (aim, replace(aim, bound=8), replace(aim, is_aim=False))
+    )
+    assert [one.is_broken for one in (missed, reached, promise)] == [False, False, True]
+    assert report.promises([missed, reached, promise])[2:] == [
+        "| aim, drain: at least 10 x the best | 8.33 x arq default | not reached |",
+        "| aim, drain: at least 8 x the best | 8.33 x arq default | yes |",
+        "| drain: at least 10 x the best | 8.33 x arq default | **no** |",
+    ]
+
+
 def test_samples_are_grouped_by_figure_and_contestant() -> None:
     """Samples of all rounds stand under their figure and contestant, nothing is dropped."""
     samples = [
@@ -78,6 +93,16 @@ def test_the_quiet_variant_is_left_to_its_own_promise() -> None:
     assert servers.python_peer(("huey", "quiet"))
     assert not servers.python_peer(("bullmq node", "tuned"))
     assert not servers.peer(("penstock", "thread"))
+
+
+def test_the_bare_cycle_is_nobody_s_peer() -> None:
+    """The sketch is compared with where that is said, and never as the best of the peers."""
+    sketch = ("sketch", "tuned")
+    assert servers.sketch(sketch)
+    assert not any(among(sketch) for among in (servers.peer, servers.python_peer, servers.node))
+    assert [one.measures for one in redis.SCENARIO.everybody() if one.key == sketch] == [
+        frozenset({"drain"})
+    ]
 
 
 def contestant(name: str) -> Contestant:
