@@ -4,8 +4,9 @@ Scripts of the sketch's own (`redis_layout_lua/`) run on a redis-server of their
 the adapter's take on their quick way and nothing else, without adapter and worker around them.
 Variants differ from `as built` in what their name says, and take turns within each round: jobs of
 about 100 bytes are enqueued (500 a call), a hundred of them are asked for by id, then all are
-settled and claimed (100 a call). Printed are medians over the rounds: bytes of the server's memory
-for a queued and for a finished job, and the server's time in the scripts, in us for each job.
+settled and claimed (100 a call). Printed are bytes of the server's memory for a queued and for a
+finished job, and the server's time in the scripts, in us for each job: medians of all calls, so
+that a call in which the machine did something else does not count.
 
 Run: python -m benchmarks.scenarios.redis_layout [--rounds 5] [--jobs 50000] [--only TEXT]
 """
@@ -18,7 +19,7 @@ import statistics
 import time
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -119,15 +120,8 @@ LAYOUTS = {
 }
 
 
-@dataclass(frozen=True)
-class Costs:
-    """What one variant cost in one round, for each job: bytes, and microseconds of the server."""
-
-    queued_bytes: float
-    finished_bytes: float
-    enqueue_us: float
-    cycle_us: float
-    status_us: float
+Samples = dict[str, list[float]]
+"""Figure -> its samples: one for each round where it is bytes, one for each call where it is us."""
 
 
 class Store:
@@ -136,6 +130,7 @@ class Store:
     def __init__(self, layout: Layout, place: RedisServer) -> None:
         """Load the scripts."""
         self.layout = layout
+        self.samples: Samples = defaultdict(list)
         self._place = place
         self._client = place.client()
         self._scripts = {
@@ -148,19 +143,20 @@ class Store:
         self._client.hset(ROOT + b":lease:" + LEASE, mapping=words)
         self._number = 0
 
-    def call(self, verb: str, words: list[Any]) -> Any:
-        """Run one script. Any: the script decides what it answers."""
-        return self._client.evalsha(self._scripts[verb], 1, ROOT, *words)
+    def call(self, verb: str, jobs: int, words: list[Any]) -> Any:
+        """Run one script, and note its time for each job. Any: the script decides its answer."""
+        before_us = self._spent_us()
+        answer = self._client.evalsha(self._scripts[verb], 1, ROOT, *words)
+        self.samples[verb].append((self._spent_us() - before_us) / jobs)
+        return answer
+
+    def _spent_us(self) -> float:
+        stats = self._client.info("commandstats").get("cmdstat_evalsha", {"usec": 0})
+        return float(stats["usec"])
 
     def bytes_used(self) -> int:
         """Return what the data takes."""
         return self._place.used_memory_bytes()
-
-    def spent_us(self) -> float:
-        """Return the server's time in scripts since the last call."""
-        stats = self._client.info("commandstats").get("cmdstat_evalsha", {"usec": 0})
-        self._client.config_resetstat()
-        return float(stats["usec"])
 
     def enqueue(self, jobs: int) -> list[bytes]:
         """Put jobs in, in turn into every filled set; return the ids in the first queue."""
@@ -174,7 +170,7 @@ class Store:
         words: list[Any] = [len(sections)]
         for (queue, need), pairs in sections.items():
             words += [queue, need, len(pairs) // 2, *pairs]
-        self.call("enqueue", words)
+        self.call("enqueue", jobs, words)
         return [one for (queue, _), of in sections.items() if queue == _queue(0) for one in of[::2]]
 
     def _id(self, number: int) -> bytes:
@@ -194,7 +190,8 @@ class Store:
         settlements: list[Any] = [0]
         while True:
             fence = secrets.token_bytes(16)
-            claimed = self.call("cycle", [LEASE, fence, CYCLE_JOBS, TOKEN, *settlements, *offers])
+            words = [LEASE, fence, CYCLE_JOBS, TOKEN, *settlements, *offers]
+            claimed = self.call("cycle", CYCLE_JOBS, words)
             yield len(claimed) // 3
             if not claimed:
                 return
@@ -234,44 +231,41 @@ def _check(what: str, found: object, expected: object) -> None:
         raise RuntimeError(f"{what}: {found}, not {expected}")
 
 
-def live(layout: Layout, jobs: int) -> Costs:
-    """Take jobs through their life on a fresh server.
+def live(layout: Layout, jobs: int, samples: Samples) -> None:
+    """Take jobs through their life on a fresh server, and note what it cost.
 
     Args:
         layout: how.
         jobs: how many; a multiple of ENQUEUE_JOBS.
+        samples: where to note it.
     """
     with redis_server() as place:
         store = Store(layout, place)
         # The first jobs bring the scripts and the keys that do not grow.
         store.enqueue(layout.queues * layout.filled)
         sum(store.cycles())
-        store.spent_us()
+        store.samples.clear()
         empty_bytes = store.bytes_used()
         ids = [one for _ in range(jobs // ENQUEUE_JOBS) for one in store.enqueue(ENQUEUE_JOBS)]
-        enqueue_us = store.spent_us() / jobs
-        queued_bytes = (store.bytes_used() - empty_bytes) / jobs
+        samples["queued"].append((store.bytes_used() - empty_bytes) / jobs)
         for _ in range(STATUS_CALLS):
-            states = store.call("status", [_queue(0), *ids[:CYCLE_JOBS]])
+            states = store.call("status", CYCLE_JOBS, [_queue(0), *ids[:CYCLE_JOBS]])
             _check("states", set(states), {b"q"})
-        status_us = store.spent_us() / STATUS_CALLS / len(ids[:CYCLE_JOBS])
         _check("jobs claimed", sum(store.cycles()), jobs)
-        cycle_us = store.spent_us() / jobs
-        finished_bytes = (store.bytes_used() - empty_bytes) / jobs
-    return Costs(queued_bytes, finished_bytes, enqueue_us, cycle_us, status_us)
+        samples["finished"].append((store.bytes_used() - empty_bytes) / jobs)
+    for verb, spent in store.samples.items():
+        samples[verb] += spent
 
 
-def table(rows: dict[str, list[Costs]]) -> str:
+def table(rows: dict[str, Samples]) -> str:
     """Return the medians as a table."""
     lines = [
         "| layout | bytes queued | finished | enqueue, us | settle + claim, us | status, us |",
         "|---|---|---|---|---|---|",
     ]
-    for name, rounds in rows.items():
-        middle = [
-            statistics.median(getattr(one, field.name) for one in rounds) for field in fields(Costs)
-        ]
-        cells = [f"{value:.0f}" for value in middle[:2]] + [f"{value:.2f}" for value in middle[2:]]
+    for name, samples in rows.items():
+        digits = {"queued": 0, "finished": 0, "enqueue": 2, "cycle": 2, "status": 2}
+        cells = [f"{statistics.median(samples[of]):.{places}f}" for of, places in digits.items()]
         lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
@@ -284,10 +278,10 @@ def main() -> None:
     parser.add_argument("--only", default="", help="layouts whose names hold this text")
     options = parser.parse_args()
     chosen = {name: layout for name, layout in LAYOUTS.items() if options.only in name}
-    rows: dict[str, list[Costs]] = {name: [] for name in chosen}
+    rows: dict[str, Samples] = {name: defaultdict(list) for name in chosen}
     for _ in range(options.rounds):
         for name, layout in chosen.items():
-            rows[name].append(live(layout, options.jobs))
+            live(layout, options.jobs, rows[name])
     print(table(rows))
 
 
