@@ -14,7 +14,7 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -23,6 +23,7 @@ import psutil
 
 from tests.repo.pages import Block, blocks
 from tests.support.postgres_server import fresh_database
+from tests.support.redis_server import redis_server
 
 #: Seconds for one example; a reader who waits longer wonders whether it hangs.
 EXAMPLE_TIMEOUT_S = 100
@@ -32,9 +33,6 @@ KILL_TIMEOUT_S = 10
 
 #: Variable that every process of an example inherits, so that the last of them can be found.
 MARK = "DOCS_EXAMPLE_FOLDER"
-
-#: Variable that holds the URL of the database of an example that asks for one.
-DATABASE = "DATABASE_URL"
 
 #: Languages whose blocks a reader would copy and run.
 RUNNABLE = ("python", "console")
@@ -154,7 +152,7 @@ def run(example: Example, folder: Path) -> None:
     logs.mkdir()
     (logs / "script").write_text(script(example, logs))
     # Short, because the path of a socket has 107 bytes; its own, so that no other worker is seen.
-    with TemporaryDirectory(prefix="docs-") as runtime, database(example) as variables:
+    with TemporaryDirectory(prefix="docs-") as runtime, stores(example) as variables:
         run_script(example, folder, logs, environment(folder, Path(runtime)) | variables)
     for number, step in enumerate(example.steps):
         check(example, step, logs, number)
@@ -194,14 +192,27 @@ def script(example: Example, logs: Path) -> str:
 
 
 @contextlib.contextmanager
-def database(example: Example) -> Iterator[dict[str, str]]:
-    """Give an example that names `$DATABASE_URL` an empty database of PostgreSQL of its own."""
-    texts = [*example.files.values(), *(step.command for step in example.steps)]
-    if any(DATABASE in text for text in texts):
-        with fresh_database() as url:
-            yield {DATABASE: url}
-    else:
-        yield {}
+def empty_redis() -> Iterator[str]:
+    """Run a Redis server, set as the shipped settings file says, and yield its URL."""
+    # Without a bound of memory `penstock doctor` finds a problem.
+    bound = ("--maxmemory", "1gb")
+    with TemporaryDirectory(prefix="docs-") as data, redis_server(Path(data), *bound) as running:
+        yield running.url
+
+
+#: Variable that an example may name -> what puts the URL of an empty store of its own into it.
+STORES: dict[str, Callable[[], contextlib.AbstractContextManager[str]]] = {
+    "DATABASE_URL": fresh_database,
+    "REDIS_URL": empty_redis,
+}
+
+
+@contextlib.contextmanager
+def stores(example: Example) -> Iterator[dict[str, str]]:
+    """Give an example the stores that it names, as variables with their URLs."""
+    text = "\n".join([*example.files.values(), *(step.command for step in example.steps)])
+    with contextlib.ExitStack() as opened:
+        yield {name: opened.enter_context(STORES[name]()) for name in STORES if name in text}
 
 
 def environment(folder: Path, runtime: Path) -> dict[str, str]:

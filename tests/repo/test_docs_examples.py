@@ -149,6 +149,23 @@ def test_a_false_example_leaves_no_process(tmp_path: Path) -> None:
         assert psutil.Process(left_behind).status() == psutil.STATUS_ZOMBIE
 
 
+def test_an_example_has_the_server_that_it_names(tmp_path: Path) -> None:
+    """An example that names a Redis server finds an empty one of its own there."""
+    asks = """
+<!-- run: asks -->
+```console
+$ redis-cli -u $REDIS_URL DBSIZE
+0
+$ redis-cli -u $REDIS_URL SET left behind
+OK
+$ penstock doctor --url $REDIS_URL >/dev/null
+```
+"""
+    for folder in (tmp_path / "first", tmp_path / "second"):
+        folder.mkdir()
+        run(one(asks), folder)
+
+
 def test_unmarked_blocks_are_found() -> None:
     """A runnable block without a marker, or with a reason too short to be one, is found."""
     assert list(unmarked("```python\nx\n```\n")) == ["1 python block"]
