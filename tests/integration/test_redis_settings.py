@@ -19,6 +19,7 @@ from tests.support.eventually import eventually
 from tests.support.port_actor import QUEUE, PortActor
 from tests.support.redis_server import RedisServer, redis_server
 
+ROOT = Path(__file__).resolve().parents[2]
 #: Stands in URLs, and must stand in no message.
 SECRET = "kept-to-itself"  # noqa: S105 - of no server but those of the tests
 
@@ -43,9 +44,12 @@ def test_settings_that_endanger_jobs_are_warned_of(tmp_path: Path) -> None:
 
 
 def test_a_server_as_it_should_be_is_not_warned_of(tmp_path: Path) -> None:
-    """With the settings that `deploy/redis` ships there is nothing to say."""
-    with redis_server(tmp_path, "--maxmemory", "1gb") as server, opened(server) as broker:
+    """With the settings file that is shipped there is nothing to say."""
+    shipped = ("--include", str(ROOT / "deploy" / "redis" / "redis.conf"))
+    with redis_server(tmp_path, *shipped) as server, opened(server) as broker:
         facts = broker.describe()
+        with closing(server.client()) as client:
+            assert client.config_get("timeout")["timeout"] == "300"
     assert facts.warnings == ()
     assert (facts.kind, facts.durability) == ("redis", r.Durability.LOCAL)
     assert facts.durabilities == (r.Durability.LOCAL,)
