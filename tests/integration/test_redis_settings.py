@@ -43,6 +43,25 @@ def test_settings_that_endanger_jobs_are_warned_of(tmp_path: Path) -> None:
         assert "set `maxmemory`" in memory
 
 
+def test_each_setting_that_could_be_better_is_named_with_its_value(tmp_path: Path) -> None:
+    """What doctor tells of a server that is set up the wrong way is each line to be set."""
+    wrong = (
+        *("--appendfsync", "no", "--auto-aof-rewrite-percentage", "0"),
+        *("--tcp-keepalive", "0", "--timeout", "0"),
+    )
+    with redis_server(tmp_path, *wrong) as server, opened(server) as broker:
+        advice = broker.describe().advice
+    lines = (
+        "appendfsync everysec",
+        "auto-aof-rewrite-percentage 100",
+        "tcp-keepalive 60",
+        "timeout 300",
+    )
+    assert len(advice) == len(lines)
+    for line in lines:
+        assert sum(f"set `{line}`" in text for text in advice) == 1
+
+
 def test_a_server_as_it_should_be_is_not_warned_of(tmp_path: Path) -> None:
     """With the settings file that is shipped there is nothing to say."""
     shipped = ("--include", str(ROOT / "deploy" / "redis" / "redis.conf"))
@@ -50,7 +69,7 @@ def test_a_server_as_it_should_be_is_not_warned_of(tmp_path: Path) -> None:
         facts = broker.describe()
         with closing(server.client()) as client:
             assert client.config_get("timeout")["timeout"] == "300"
-    assert facts.warnings == ()
+    assert (facts.warnings, facts.advice) == ((), ())
     assert (facts.kind, facts.durability) == ("redis", r.Durability.LOCAL)
     assert facts.durabilities == (r.Durability.LOCAL,)
     assert version_of(facts.version) >= (7, 0)
@@ -162,7 +181,7 @@ def test_versions_are_read(text: str, version: tuple[int, int]) -> None:
 @pytest.mark.parametrize("info", [b"redis_version:6.2.14\r\n", b"# Server\r\n"])
 def test_a_server_that_is_too_old_is_refused(info: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     """Scripts that run on a full server came with Redis 7.0; one without a version is refused."""
-    monkeypatch.setattr(Server, "ask", lambda _self, *_words: info)
+    monkeypatch.setattr(Server, "ask", lambda _self, *words: info if words[0] == "INFO" else [])
     with pytest.raises(BadSetting, match=r"Penstock needs 7\.0 or newer, or Valkey"):
         check_settings(Server("redis://127.0.0.1:1/0"), r.Durability.LOCAL)
 
@@ -178,7 +197,7 @@ def test_a_valkey_is_told_as_what_it_is(
     info: bytes, version: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What counts is the Redis that it is like; what is told is its own version."""
-    monkeypatch.setattr(Server, "ask", lambda _self, *_words: info)
+    monkeypatch.setattr(Server, "ask", lambda _self, *words: info if words[0] == "INFO" else [])
     facts = check_settings(Server("redis://127.0.0.1:1/0"), r.Durability.LOCAL)
     assert (facts.kind, facts.version) == ("redis", version)
 

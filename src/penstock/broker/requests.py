@@ -355,6 +355,7 @@ class BrokerFacts(msgspec.Struct, frozen=True, kw_only=True):
         durability: class of an enqueue that asks for none.
         durabilities: classes it can give.
         warnings: settings that endanger jobs, each with the way out.
+        advice: settings that could be better, each with the value it should have.
     """
 
     kind: str
@@ -363,3 +364,4 @@ class BrokerFacts(msgspec.Struct, frozen=True, kw_only=True):
     durability: Durability
     durabilities: tuple[Durability, ...]
     warnings: tuple[str, ...] = ()
+    advice: tuple[str, ...] = ()

@@ -95,6 +95,8 @@ def of_broker(facts: BrokerFacts) -> Iterator[Finding]:
         yield Finding("ok", "durability", f"{facts.durability}")
     for warning in facts.warnings:
         yield Finding("problem", "broker", warning)
+    for advice in facts.advice:
+        yield Finding("warning", "broker", advice)
 
 
 def _of_file(location: str) -> Iterator[Finding]:

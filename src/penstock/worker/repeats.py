@@ -33,11 +33,13 @@ class Tries:
 
     Attributes:
         is_unknown: of one of them it is not known whether it was written.
+        failures: how many were made in vain, for the wait before the next.
     """
 
     def __init__(self) -> None:
         """Nothing was tried yet."""
         self.is_unknown = False
+        self.failures = 0
 
     async def make(self, call: Awaitable[T]) -> T:
         """Await one try, a call that settles and nothing that is written before it.

@@ -23,6 +23,14 @@ _HOLD: Final = "SELECT pg_advisory_xact_lock(%(name)s)"
 _IS_FREE: Final = "SELECT pg_try_advisory_xact_lock_shared(%(name)s)"
 
 
+class _TheirsFailed(Exception):
+    """A statement on the caller's connection failed, as `error` says."""
+
+    def __init__(self, error: psycopg.Error) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
 class LentConnection:
     """A connection of an event loop as code in a thread uses it, while the loop waits for it.
 
@@ -128,10 +136,18 @@ class Joiner:
 
         def is_elsewhere(ours: Transaction) -> bool:
             ours.rows(_HOLD, name)
-            [(is_free,)] = tx.rows(_IS_FREE, name)
+            try:
+                [(is_free,)] = tx.rows(_IS_FREE, name)
+            except psycopg.Error as error:
+                # It says nothing about our own connection, which is not to be taken for broken.
+                raise _TheirsFailed(error) from error
             return bool(is_free)
 
-        if self._database.write(is_elsewhere):
+        try:
+            found_elsewhere = self._database.write(is_elsewhere)
+        except _TheirsFailed as failed:
+            raise failed.error from None
+        if found_elsewhere:
             where = f"{theirs.info.host}:{theirs.info.port}/{theirs.info.dbname}"
             raise BadSetting(
                 f"connection is on the database {where}, and the jobs are in "

@@ -10,7 +10,7 @@ from penstock.errors import BrokerError, OutcomeUnknown, QueueFull, Unavailable
 
 
 class Reply(Exception):
-    """A reply that is an error, as a connection of an event loop has it: the server's own text."""
+    """A reply that is an error: the server's own text."""
 
     @property
     def is_no_script(self) -> bool:
@@ -46,8 +46,17 @@ _REFUSED: Final = {
 _RETRY_AFTER_S: Final = 5.0
 
 
-def refused(error: Exception, where: str) -> BrokerError:
-    """Return the port's error for a reply that is an error: the script wrote nothing."""
+def refused(error: Exception, where: str, *, writes: bool = False) -> BrokerError:
+    """Return the port's error for a reply that is an error.
+
+    What the server answers instead of running a script wrote nothing. A script that breaks off in
+    the middle is not rolled back.
+
+    Args:
+        error: the reply.
+        where: the server, for messages.
+        writes: the script may have written something before it broke off.
+    """
     text = str(error)
     first = text.split(" ", 1)[0].removeprefix("-")
     word = next((word for kind, word in _WORDS if isinstance(error, kind)), first)
@@ -56,6 +65,11 @@ def refused(error: Exception, where: str) -> BrokerError:
             f"{where}: its memory is full (maxmemory), nothing was written: end or prune jobs, or "
             "give the server more memory; workers go on to settle",
             retry_after_s=_RETRY_AFTER_S,
+        )
+    if writes and word not in _REFUSED:
+        return OutcomeUnknown(
+            f"{where} broke off with {text!r:.300}, so a part may be written: call again with the "
+            "same ids"
         )
     advice = _REFUSED.get(word, f"the server answered {text!r:.300}")
     return Unavailable(f"{where}: {advice} (nothing was written)")

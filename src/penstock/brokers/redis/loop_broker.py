@@ -208,7 +208,7 @@ class RedisLoopBroker:
                 words = ("EVAL", script.text, 1, self._root, *question.words)
                 answer = await line.ask(words, writes=writes)
         except faults.Reply as reply:
-            raise faults.refused(reply, self._server.where) from reply
+            raise faults.refused(reply, self._server.where, writes=writes) from reply
         return question.read(answer)
 
     async def _dialled(self) -> Line:

@@ -1,7 +1,7 @@
 """The Lua of the adapter: `lua/VERB.lua`, put together with what each verb builds on.
 
-A script is `clock`, `base`, the files it needs, and one line that calls what they define. Scripts
-and not Functions, so that workers of two versions can share a server (design.md §5).
+A script is `clock`, `args`, `queue`, the files it needs, and one line that calls what they define.
+Scripts and not Functions, so that workers of two versions can share a server (design.md §5).
 """
 
 from __future__ import annotations
@@ -25,7 +25,10 @@ _JOBS: Final = ("pages", "sleepers", "state", "job")
 #: The same, and what a job's end does to its children.
 _ENDS: Final = (*_JOBS, "family")
 
-#: Script -> (files after `clock` and `base`, the line that makes the answer, whether it runs on a
+#: What takes jobs out of ready sets.
+_CLAIMS: Final = ("promote", "hold", "walk", "handout", "claim")
+
+#: Script -> (files after those three, the line that makes the answer, whether it runs on a
 #: full server). What ends jobs or keeps leases must run there, or it could never be drained.
 _PARTS: Final[dict[str, tuple[tuple[str, ...], str, bool]]] = {
     "register": (("register",), "", True),
@@ -33,7 +36,7 @@ _PARTS: Final[dict[str, tuple[tuple[str, ...], str, bool]]] = {
     "enqueue": (("pages", "sleepers", "state", "enqueue"), "return enqueue()", False),
     "enqueue_special": ((*_ENDS, "enqueue", "special"), "return enqueue()", False),
     "claim": (
-        (*_JOBS, "promote", "claim"),
+        (*_JOBS, *_CLAIMS),
         "local answer = claim(read_claim()) flush() return answer",
         True,
     ),
@@ -43,7 +46,7 @@ _PARTS: Final[dict[str, tuple[tuple[str, ...], str, bool]]] = {
         True,
     ),
     "cycle": (
-        (*_ENDS, "promote", "settle", "claim"),
+        (*_ENDS, "settle", *_CLAIMS),
         (
             "local applied = settle() "
             "local answer = claim(read_claim()) flush() return {applied, answer}"
@@ -64,7 +67,7 @@ _PARTS: Final[dict[str, tuple[tuple[str, ...], str, bool]]] = {
         True,
     ),
     "expire": ((*_ENDS, "expire"), "", True),
-    "reclaim": ((*_JOBS, "promote", "claim", "reclaim"), "", True),
+    "reclaim": ((*_JOBS, "hold", "handout", "reclaim"), "", True),
     "prune": ((*_ENDS, "forget", "prune"), "", True),
     "cancel": ((*_ENDS, "cancel"), "", True),
     "requeue": ((*_ENDS, "requeue"), "", True),
@@ -112,7 +115,9 @@ def read_scripts(clock: str | None = None) -> dict[str, Script]:
 
 def _whole(start: str, parts: tuple[str, ...], last: str, *, runs_when_full: bool) -> str:
     flags = "#!lua flags=allow-oom\n" if runs_when_full else "#!lua\n"
-    return flags + start + without_unused("".join(map(_read, ("base", *parts))) + last + "\n")
+    return (
+        flags + start + without_unused("".join(map(_read, ("args", "queue", *parts))) + last + "\n")
+    )
 
 
 def without_unused(text: str) -> str:

@@ -100,7 +100,7 @@ class Server:
                 raise faults.not_replicated(self.where)
         except faults.Reply as reply:
             self._give_back(wire)
-            raise faults.refused(reply, self.where) from reply
+            raise faults.refused(reply, self.where, writes=writes) from reply
         self._give_back(wire)
         return answer
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from penstock.broker.requests import BrokerFacts, Durability
@@ -13,6 +13,31 @@ from .server import Server
 
 #: Flags of scripts, which let settling go on while memory is full, came with Redis 7.0.
 VERSION_MIN: Final = (7, 0)
+
+#: Setting -> (the value it should have, whether another will do, what goes wrong else). What
+#: endangers jobs is warned of by whoever opens the broker; these are for `doctor`.
+_ADVISED: Final[Mapping[str, tuple[str, Callable[[str], bool], str]]] = {
+    "appendfsync": (
+        "everysec",
+        lambda value: value in ("everysec", "always"),
+        "what was accepted reaches the disk when the kernel likes, half a minute late",
+    ),
+    "auto-aof-rewrite-percentage": (
+        "100",
+        lambda value: value != "0",
+        "the append-only file is never written anew and grows until the disk is full",
+    ),
+    "tcp-keepalive": (
+        "60",
+        lambda value: 0 < int(value) <= 60,  # noqa: PLR2004 - the value beside it
+        "a client whose machine is gone is noticed late",
+    ),
+    "timeout": (
+        "300",
+        lambda value: value != "0",
+        "connections that nobody uses stay for ever",
+    ),
+}
 
 
 def check_settings(server: Server, durability: Durability) -> BrokerFacts:
@@ -35,7 +60,8 @@ def check_settings(server: Server, durability: Durability) -> BrokerFacts:
             f"{server.where} has maxmemory-policy {policy}, which deletes jobs when memory is full:"
             " set `maxmemory-policy noeviction`"
         )
-    classes = _classes(server, info)
+    settings = _settings(server)
+    classes = _classes(settings, info)
     if durability not in classes:
         ways = ", ".join(classes)
         raise BadSetting(
@@ -50,6 +76,7 @@ def check_settings(server: Server, durability: Durability) -> BrokerFacts:
         durability=durability,
         durabilities=classes,
         warnings=_warnings(info),
+        advice=_advice(settings),
     )
 
 
@@ -65,22 +92,32 @@ def _info(server: Server) -> Mapping[str, str]:
     return {name: value for name, _, value in lines}
 
 
-def _classes(server: Server, info: Mapping[str, str]) -> tuple[Durability, ...]:
+def _classes(settings: Mapping[str, str], info: Mapping[str, str]) -> tuple[Durability, ...]:
     classes = [Durability.LOCAL]
     if int(info.get("connected_slaves", "0")) > 0:
         classes.append(Durability.REPLICATED)
-    if info.get("aof_enabled") == "1" and _setting(server, "appendfsync") == "always":
+    if info.get("aof_enabled") == "1" and settings.get("appendfsync") == "always":
         classes.append(Durability.FSYNC)
     return tuple(classes)
 
 
-def _setting(server: Server, name: str) -> str | None:
-    """Return one setting, None where the server does not let it be asked for."""
+def _settings(server: Server) -> Mapping[str, str]:
+    """Return the settings that are looked at; those that the server does not tell are missing."""
     try:
-        found = server.ask("CONFIG", "GET", name)
+        found = server.ask("CONFIG", "GET", *_ADVISED)
     except BrokerError:
-        return None
-    return found[1].decode() if found else None
+        return {}
+    words = [word.decode() for word in found]
+    return dict(zip(words[::2], words[1::2], strict=True))
+
+
+def _advice(settings: Mapping[str, str]) -> tuple[str, ...]:
+    """Return which settings differ from those of deploy/redis/redis.conf, and what they are for."""
+    return tuple(
+        f"{name} is {settings[name]}: {why}; set `{name} {value}`"
+        for name, (value, is_well, why) in _ADVISED.items()
+        if name in settings and not is_well(settings[name])
+    )
 
 
 def _warnings(info: Mapping[str, str]) -> tuple[str, ...]:

@@ -93,7 +93,10 @@ class Wire:
         Whatever can be read before a command was sent is an end, or the answer to a call that was
         given up.
         """
-        return not select.select((self.sock,), (), (), 0)[0]
+        # Not select(2), which knows no descriptor over 1,023.
+        look = select.poll()
+        look.register(self.sock, select.POLLIN)
+        return not look.poll(0)
 
     def send(self, *words: Word) -> None:
         """Send a command.
@@ -116,7 +119,9 @@ class Wire:
             if not data:
                 raise ConnectionResetError("the server closed the connection")
             replies = self._replies.feed(data)
-        (reply,) = replies
+        if len(replies) > 1:
+            raise ConnectionError("more came than was asked for")
+        reply = replies[0]
         if isinstance(reply, faults.Reply):
             raise reply
         return reply

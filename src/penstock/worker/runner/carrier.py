@@ -60,18 +60,17 @@ class Carrier:
         self._is_current = is_current
         self.is_cut_off = False
         self.claims = True
-        self._failures = 0
-        self._bell = Bell()
+        self._sleeping: set[Bell] = set()
 
     def refuse_claims(self) -> None:
         """Want no claims from now on; one that waits for its next try is given up at once."""
         self.claims = False
-        self._bell.ring()
+        self._ring()
 
     def try_now(self) -> None:
         """Wait no longer for the next try: something has come from the broker."""
         if self.is_cut_off:
-            self._bell.ring()
+            self._ring()
 
     async def carry(
         self,
@@ -94,9 +93,7 @@ class Carrier:
         tries = Tries()
         while True:
             # Fence: whatever a claim under a lost lease took belongs to those who take it over.
-            if request is not None and (
-                not self._is_current(request.lease) or (not self.claims and not tries.is_unknown)
-            ):
+            if request is not None and self._gives_up(request, tries):
                 request = None
             if request is None and not settlements:
                 return Answers((), (), None, is_doubtful=False)
@@ -105,11 +102,13 @@ class Carrier:
                     await first()
                 applied, claimed = await tries.make(self._call(settlements, request))
             except (Unavailable, OutcomeUnknown) as error:
-                await self._wait(error)
+                # Race: claims may have been refused during the call; its claim waits no more.
+                if request is None or not self._gives_up(request, tries):
+                    await self._wait(tries, error)
             except Exception:  # noqa: BLE001 - nothing that has ended may be lost
                 _log.exception("the broker refuses a round of %d settlements", len(settlements))
                 made = [await self._alone(settlement, tries) for settlement in settlements]
-                await self._pause()
+                await self._pause(tries)
                 return Answers(
                     [settlement for settlement, _ in made],
                     [answer for _, answer in made],
@@ -120,13 +119,18 @@ class Carrier:
                 self._answered()
                 return Answers(settlements, applied, claimed, tries.is_unknown)
 
+    def _gives_up(self, request: ClaimRequest, tries: Tries) -> bool:
+        """Return whether nobody wants the jobs of a claim that has taken none for certain."""
+        return not self._is_current(request.lease) or (not self.claims and not tries.is_unknown)
+
     async def read(self, job_id: JobId) -> JobRecord | None:
         """Return what the broker knows of a job, once it has answered; None if it has none."""
+        tries = Tries()
         while True:
             try:
                 record = await self._broker.get(job_id)
             except (Unavailable, OutcomeUnknown) as error:
-                await self._wait(error)
+                await self._wait(tries, error)
             else:
                 self._answered()
                 return record
@@ -146,7 +150,7 @@ class Carrier:
             try:
                 (answer,) = await tries.make(self._broker.settle([settlement]))
             except (Unavailable, OutcomeUnknown) as error:
-                await self._wait(error)
+                await self._wait(tries, error)
             except Exception as error:  # noqa: BLE001 - the same
                 _log.exception("job %s cannot be settled as %r", settlement.id, settlement.outcome)
                 if isinstance(settlement, s.Bury):
@@ -155,19 +159,28 @@ class Carrier:
             else:
                 return settlement, answer
 
-    async def _wait(self, error: Exception) -> None:
+    async def _wait(self, tries: Tries, error: Exception) -> None:
         if not self.is_cut_off:
             self.is_cut_off = True
             # The supervisor warns, once for all of its runners.
             _log.info("the broker does not answer, running jobs go on: %s", error)
-        await self._pause()
+        await self._pause(tries)
 
-    async def _pause(self) -> None:
-        self._failures += 1
-        await self._bell.sleep(retry_wait_s(self._failures))
+    async def _pause(self, tries: Tries) -> None:
+        """Wait for the next try. Rounds under way side by side wait each for themselves."""
+        tries.failures += 1
+        bell = Bell()
+        self._sleeping.add(bell)
+        try:
+            await bell.sleep(retry_wait_s(tries.failures))
+        finally:
+            self._sleeping.discard(bell)
+
+    def _ring(self) -> None:
+        for bell in self._sleeping:
+            bell.ring()
 
     def _answered(self) -> None:
-        self._failures = 0
         if self.is_cut_off:
             self.is_cut_off = False
             _log.info("the broker answers again")

@@ -91,12 +91,15 @@ local function prune_marks(queue)
   local facts = facts_of(queue)
   if facts.has_deadlines and redis.call('EXISTS', queue.deadline) == 0 then
     redis.call('HDEL', queue.count, 'has_deadlines')
+    facts.has_deadlines = false
   end
   if facts.has_more and redis.call('EXISTS', queue.more) == 0 then
     redis.call('HDEL', queue.count, 'has_more')
+    facts.has_more = false
   end
   if facts.has_kids and redis.call('EXISTS', queue.has_kids) == 0 then
     redis.call('HDEL', queue.count, 'has_kids')
+    facts.has_kids = false
   end
 end
 

@@ -1,52 +1,7 @@
--- base: arguments, numbers and bytes, and the keys of a queue. Part of every script.
---
--- KEYS[1] is the root of all keys; those of a queue follow from the tag in a job's id. Numbers are
--- turned into text by `int` alone: `..` writes large ones as 1.75e+14. Bytes are compared by Redis
--- or by `is_before`, never by `<`, which asks the server's locale.
+-- queue: ids, tags, keys, marks and counters of queues. Part of every script.
 --
 -- An id has 16 bytes: when it was made (6), sequence (2), tag of its queue (2), chance (6). In the
 -- keys of a queue it stands without the tag: 14 bytes and what surrounds them fit into 16.
-
-local root = KEYS[1]
-local at = 0
-
-local function arg()
-  at = at + 1
-  return ARGV[at]
-end
-
-local function number()
-  return tonumber(arg())
-end
-
-local function int(value)
-  return string.format('%.0f', value)
-end
-
--- A number under 2^48 as six bytes, so that the order of bytes is that of numbers.
-local function bytes_of(value)
-  local high, low = math.floor(value / 16777216), value % 16777216
-  return string.char(
-    math.floor(high / 65536), math.floor(high / 256) % 256, high % 256,
-    math.floor(low / 65536), math.floor(low / 256) % 256, low % 256
-  )
-end
-
--- The number that six bytes from `from` on stand for.
-local function number_at(text, from)
-  local a, b, c, d, e, f = string.byte(text, from, from + 5)
-  return ((((a * 256 + b) * 256 + c) * 256 + d) * 256 + e) * 256 + f
-end
-
-local function is_before(one, other)
-  for place = 1, math.min(#one, #other) do
-    local a, b = string.byte(one, place), string.byte(other, place)
-    if a ~= b then
-      return a < b
-    end
-  end
-  return #one < #other
-end
 
 local function short_of(id)
   return string.sub(id, 1, 8) .. string.sub(id, 11, 16)
@@ -165,8 +120,9 @@ end
 local function facts_of(queue)
   local facts = queue.facts
   if not facts then
-    local read = redis.call('HMGET', queue.count, 'paused', 'scheduled', 'retrying', 'has_deadlines', 'has_kids',
-      'has_more')
+    local read = redis.call(
+      'HMGET', queue.count, 'paused', 'scheduled', 'retrying', 'has_deadlines', 'has_kids', 'has_more'
+    )
     facts = {
       is_paused = read[1], timed = (read[2] or 0) + (read[3] or 0), has_deadlines = read[4],
       has_kids = read[5], has_more = read[6],
