@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import resource
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import ExitStack, closing
+from pathlib import Path
 
 import pytest
 
@@ -140,3 +142,18 @@ def test_a_closed_listener_stays_closed(actor: PortActor, redis: RedisServer) ->
         eventually(
             lambda: client.pubsub_channels() == [], within_s=SOON_S, what="no channel to be left"
         )
+
+
+def test_a_process_with_many_descriptors_enqueues(actor: PortActor, redis: RedisServer) -> None:
+    """A connection whose descriptor is over 1,023, which select(2) does not know, is used again."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with ExitStack() as held:
+        held.callback(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(4_096, hard), hard))
+        for _ in range(1_100):
+            held.enter_context(Path("/dev/null").open())
+        broker = held.enter_context(closing(RedisBroker.open(redis.url)))
+        broker.register(["q"])
+        for _ in range(3):
+            assert PortActor(broker).put()
+    assert actor.broker.counts()[0].queued == 3
