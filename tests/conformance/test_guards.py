@@ -55,6 +55,8 @@ SHARED_FILES: Final = {
     "forget": ("prune", "delete"),
     "lease": ("claim", "open_lease", "extend", "close_leases", "reclaim"),
     "sleeper": ("listen",),
+    "sleepers": ("listen",),
+    "special": ("enqueue",),
     "store": ("claim", "settle", "listen", "requeue", "open_lease", "close_leases"),
     "wakeup": ("listen",),
 }
