@@ -5,6 +5,7 @@ Each prints one line per fact, unbuffered, so that what was printed was true bef
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 import sys
@@ -13,6 +14,8 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from penstock.broker.protocol import AsyncBroker
+from penstock.broker.requests import Accepted
 from penstock.brokers.redis import RedisBroker
 from penstock.core.job import Claimed
 from penstock.errors import WrongContext
@@ -33,6 +36,11 @@ def in_child(run: Callable[[], None]) -> int:
         finally:
             os._exit(0)
     return pid
+
+
+def wait_child(run: Callable[[], None]) -> None:
+    """Call `run` in a forked child, and return when that has ended."""
+    os.waitpid(in_child(run), 0)
 
 
 def enqueue(url: str, jobs: str) -> None:
@@ -101,6 +109,38 @@ def listener(url: str) -> None:
     say("woken" if place.wait(30) else "not woken")
 
 
+def fork_in_loop(url: str) -> None:
+    """A coroutine forks again and again while the line of its loop is open.
+
+    Each child enqueues in a loop of its own by the broker that it inherited, and closes it.
+    """
+    broker = RedisBroker.open(url)
+    actor = PortActor(broker)
+    requests = [actor.request() for _ in range(1 + 5 * 3 + 1)]
+
+    async def enqueue(face: AsyncBroker, count: int) -> None:
+        mine = [requests.pop() for _ in range(count)]
+        say(*(answer.id for answer in await face.enqueue(mine) if isinstance(answer, Accepted)))
+
+    def child() -> None:
+        asyncio.run(enqueue(broker.loop_face(), 2))
+        broker.close()
+
+    async def main() -> None:
+        face = broker.loop_face()
+        await enqueue(face, 1)
+        for _ in range(5):
+            waiting = asyncio.create_task(face.counts())
+            await asyncio.sleep(0)
+            wait_child(child)
+            del requests[-2:]
+            await waiting
+            await enqueue(face, 1)
+        await enqueue(face, 1)
+
+    asyncio.run(main())
+
+
 def connection_of(broker: RedisBroker) -> int:
     """Return the number by which the server knows the connection that is used next."""
     return int(broker._server.ask("CLIENT", "ID"))
@@ -126,6 +166,7 @@ PROGRAMS: dict[str, Callable[..., None]] = {
     "enqueue": enqueue,
     "work": work,
     "fork": fork,
+    "fork_in_loop": fork_in_loop,
     "listener": listener,
 }
 

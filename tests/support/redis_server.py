@@ -67,6 +67,16 @@ class RedisServer:
         self.process.send_signal(signal.SIGKILL)
         self.process.wait()
 
+    def stop_still(self) -> None:
+        """Let the process stand still: what it is sent is taken by the kernel, and not answered."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """Undo `stop_still`."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGCONT)
+
     def stop(self) -> None:
         """End the process, if it runs.
 

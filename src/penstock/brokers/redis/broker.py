@@ -57,7 +57,7 @@ class RedisBroker:
         self._server = server
         self._root = root
         self._verbs = Verbs(read_scripts(clock), facts, payload_bytes_max)
-        self._faces: weakref.WeakSet[RedisLoopBroker] = weakref.WeakSet()
+        self._faces: list[weakref.ref[RedisLoopBroker]] = []
 
     @classmethod
     def open(
@@ -99,8 +99,10 @@ class RedisBroker:
         """
         if self._server.is_encrypted:
             return ThreadedBroker(self)
+        # A loop tells nobody when it ends: its connection is closed now at the latest.
+        self._hang_up(always=False)
         face = RedisLoopBroker(self, self._server, self._verbs, self._root)
-        self._faces.add(face)
+        self._faces.append(weakref.ref(face, self._faces.remove))
         return face
 
     def register(self, queues: Sequence[str], /) -> Mapping[str, int]:
@@ -229,9 +231,15 @@ class RedisBroker:
 
     def close(self) -> None:
         """Let go of the connections, in event loops too. Later calls raise `WrongContext`."""
-        for face in list(self._faces):
-            face.hang_up()
         self._server.close()
+        self._hang_up(always=True)
+
+    def _hang_up(self, *, always: bool) -> None:
+        # Race: other threads add faces meanwhile, and the collector takes some away.
+        for reference in self._faces.copy():
+            face = reference()
+            if face is not None:
+                face.hang_up(always=always)
 
     def _put(self, question: Question[T]) -> T:
         return question.read(self._server.run(self._root, question))

@@ -11,6 +11,7 @@ import asyncio
 import os
 import socket
 from collections import deque
+from contextlib import suppress
 from typing import Any, Final, NamedTuple
 
 from . import faults
@@ -27,7 +28,7 @@ class _Waiting(NamedTuple):
         answer: set once, or cancelled by who asked.
         writes: it may have written something where its answer is lost.
         end: bytes of everything up to and with this question.
-        until: when its answer is late, by the loop's clock.
+        until: when its answer is late, by the loop's clock, unless something came since.
     """
 
     answer: asyncio.Future[Any]
@@ -37,12 +38,12 @@ class _Waiting(NamedTuple):
 
 
 class Line:
-    """A connection. All methods belong to the loop's thread.
+    """A connection. All methods but `hang_up` belong to the loop's thread.
 
     Args:
         sock: connected and greeted.
         where: the server, for messages.
-        timeout_s: for each answer.
+        timeout_s: for each answer, and each part of one.
     """
 
     def __init__(self, sock: socket.socket, where: str, timeout_s: float) -> None:
@@ -55,10 +56,13 @@ class Line:
         self._waiting: deque[_Waiting] = deque()
         self._unsent = bytearray()
         self._asked_bytes = self._sent_bytes = 0
+        self._heard_at = self._loop.time()
         self._alarm: asyncio.TimerHandle | None = None
         self.is_open = True
         self._sock.setblocking(False)  # noqa: FBT003 - its signature knows no name
-        self._loop.add_reader(self._sock, self._readable)
+        # By its number: a loop that held the socket could have it finalized before this line.
+        self._fd = self._sock.fileno()
+        self._loop.add_reader(self._fd, self._readable)
 
     def __del__(self) -> None:
         # A loop that has ended takes its callbacks with it; the descriptor is ours to close.
@@ -90,23 +94,44 @@ class Line:
         """Hang up. Whoever waits is told that the line broke."""
         self._break(ConnectionResetError("the connection was closed here"))
 
-    def _send(self, data: bytes | bytearray) -> None:
+    def hang_up(self) -> None:
+        """Do what `close` does, from any thread, and after the loop or in a forked process too."""
+        if self.is_loop_over:
+            self.is_open = False
+            self._sock.close()
+            return
+        # Race: the loop may be closed just now, and takes the line with it.
+        with suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self.close)
+
+    @property
+    def is_loop_over(self) -> bool:
+        """Whether nobody waits any more: the loop is closed, or that of the parent process."""
+        return self._pid != os.getpid() or self._loop.is_closed()
+
+    def _send(self, command: bytes) -> None:
+        sent = self._sent(command)
+        if self.is_open and sent < len(command):
+            self._unsent += memoryview(command)[sent:]
+            self._loop.add_writer(self._fd, self._writable)
+
+    def _writable(self) -> None:
+        # From its front a bytearray is cut without moving the rest.
+        del self._unsent[: self._sent(self._unsent)]
+        if not self._unsent:
+            self._loop.remove_writer(self._fd)
+
+    def _sent(self, data: bytes | bytearray) -> int:
+        """Send as much as the socket takes; return how many bytes."""
         try:
             sent = self._sock.send(data)
         except BlockingIOError:
-            sent = 0
+            return 0
         except OSError as error:
             self._break(error)
-            return
+            return 0
         self._sent_bytes += sent
-        if sent < len(data):
-            self._unsent = bytearray(memoryview(data)[sent:])
-            self._loop.add_writer(self._sock, self._writable)
-
-    def _writable(self) -> None:
-        unsent, self._unsent = self._unsent, bytearray()
-        self._loop.remove_writer(self._sock)
-        self._send(unsent)
+        return sent
 
     def _readable(self) -> None:
         try:
@@ -119,6 +144,7 @@ class Line:
         if not data:
             self._break(ConnectionResetError("the server closed the connection"))
             return
+        self._heard_at = self._loop.time()
         try:
             replies = self._replies.feed(data)
         except ConnectionError as error:
@@ -141,7 +167,9 @@ class Line:
         self._alarm = None
         if not self._waiting:
             return
-        until = self._waiting[0].until
+        # A large answer comes in parts, and a loop that was held up reads them late: neither is a
+        # server that does not answer.
+        until = max(self._waiting[0].until, self._heard_at + self._timeout_s)
         if until <= self._loop.time():
             self._break(TimeoutError(f"no answer within {self._timeout_s:g} s"))
         else:
@@ -154,9 +182,9 @@ class Line:
         if self._alarm is not None:
             self._alarm.cancel()
         # In a forked process the selector is the parent's too: nothing may be unregistered there.
-        if self._pid == os.getpid() and not self._loop.is_closed():
-            self._loop.remove_reader(self._sock)
-            self._loop.remove_writer(self._sock)
+        if not self.is_loop_over:
+            self._loop.remove_reader(self._fd)
+            self._loop.remove_writer(self._fd)
         self._sock.close()
         while self._waiting:
             one = self._waiting.popleft()

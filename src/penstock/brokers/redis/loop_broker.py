@@ -48,9 +48,12 @@ class RedisLoopBroker:
         self._server = server
         self._verbs = verbs
         self._root = root
-        self._loop: asyncio.AbstractEventLoop | None = None
         self._line: Line | None = None
         self._dialling: asyncio.Task[Line] | None = None
+
+    def __del__(self) -> None:
+        # The loop knows the line, and would keep it open for nobody.
+        self.hang_up()
 
     async def register(self, queues: Sequence[str], /) -> Mapping[str, int]:
         """Return the tag of each queue."""
@@ -183,11 +186,16 @@ class RedisLoopBroker:
             self._line.close()
         self._broker.close()
 
-    def hang_up(self) -> None:
-        """Close the connection, from any thread."""
-        line, self._line = self._line, None
-        if line is not None and self._loop is not None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(line.close)
+    def hang_up(self, *, always: bool = True) -> None:
+        """Close the connection, from any thread.
+
+        Args:
+            always: also where its loop goes on.
+        """
+        line = self._line
+        if line is not None and (always or line.is_loop_over):
+            self._line = None
+            line.hang_up()
 
     async def _put(self, question: Question[T]) -> T:
         if question.is_copied:
@@ -215,16 +223,23 @@ class RedisLoopBroker:
         """Return an open line, shared by all who wait for one."""
         self._server.check_open()
         if self._dialling is None:
-            self._loop = asyncio.get_running_loop()
-            self._dialling = self._loop.create_task(self._dial())
+            self._dialling = asyncio.get_running_loop().create_task(self._dial())
             self._dialling.add_done_callback(self._was_dialled)
         return await asyncio.shield(self._dialling)
 
     async def _dial(self) -> Line:
-        sock = await asyncio.to_thread(self._server.connect)
-        return Line(sock, self._server.where, self._server.answer_timeout_s)
+        # A loop that ends meanwhile drops the wire, which closes its socket.
+        wire = await asyncio.to_thread(self._server.dial)
+        line = Line(wire.sock, self._server.where, self._server.answer_timeout_s)
+        self._line = line
+        # Race: who closes the broker from another thread has hung up before there was a line.
+        if self._server.is_closed:
+            self.hang_up()
+        self._server.check_open()
+        return line
 
     def _was_dialled(self, dialling: asyncio.Task[Line]) -> None:
         self._dialling = None
-        if not dialling.cancelled() and dialling.exception() is None:
-            self._line = dialling.result()
+        if not dialling.cancelled():
+            # Whoever waited for it may be gone: it counts as looked at.
+            dialling.exception()

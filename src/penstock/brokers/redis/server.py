@@ -39,13 +39,14 @@ class Server:
         where: the URL without its password.
         is_encrypted: connections use TLS.
         answer_timeout_s: for each answer.
+        is_closed: calls are refused.
     """
 
     def __init__(self, url: str, *, answer_timeout_s: float = ANSWER_TIMEOUT_S) -> None:
         self.where = masked(url)
         self.is_encrypted = url.startswith("rediss:")
         self.answer_timeout_s = answer_timeout_s
-        self._is_closed = False
+        self.is_closed = False
         # Half the wait for the answer: the server looks only ten times a second who waits too long.
         self._wait_ms = int(answer_timeout_s * 500)
         self._greeter = self._new_greeter(url)
@@ -136,18 +137,22 @@ class Server:
         connection._sock = None  # noqa: SLF001 - else it is closed with the connection
         return sock
 
+    def dial(self) -> Wire:
+        """Return a new connection, as `connect` does, that is closed when nobody keeps it."""
+        return Wire(self.connect())
+
     def check_open(self) -> None:
         """Refuse calls on a closed broker.
 
         Raises:
             WrongContext: it is closed.
         """
-        if self._is_closed:
+        if self.is_closed:
             raise WrongContext(f"the broker on {self.where} is closed: open a new one")
 
     def close(self) -> None:
         """Close all connections. Later calls raise `WrongContext`."""
-        self._is_closed = True
+        self.is_closed = True
         while self._idle:
             self._idle.pop().close()
 
@@ -167,10 +172,10 @@ class Server:
             if wire.is_usable():
                 return wire
             wire.close()
-        return Wire(self.connect())
+        return self.dial()
 
     def _give_back(self, wire: Wire) -> None:
-        if self._is_closed:
+        if self.is_closed:
             wire.close()
         else:
             self._idle.append(wire)
