@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, Final
 
 import apsw
 import psycopg
@@ -17,7 +17,8 @@ import pytest
 
 from penstock.errors import Unavailable
 from penstock.testing.conformance import Case, Harness
-from tests.conformance.guards import Mutant
+from tests.conformance.guards import Guard, Mutant
+from tests.support.redis_pages import pages_text
 
 #: A mutant that dies of these is no program: it proves nothing about the suite.
 NO_PROGRAM = (
@@ -31,6 +32,9 @@ NO_PROGRAM = (
 
 #: What Redis says of a script that is no Lua.
 NO_LUA = "Error compiling script"
+
+#: The Redis adapter with pages of two entries, which split and end all the time.
+SMALL_PAGES: Final = Mutant(Guard("lua/pages.lua", 0, "size"), "pages of two", pages_text(2))
 
 MakeHarness = Callable[[Path, Any], Harness]
 """(folder, the adapter's package) -> a harness on a fresh store."""

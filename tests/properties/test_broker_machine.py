@@ -14,9 +14,10 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import invariant, run_state_machine_as_test
 
 from penstock.brokers import memory
-from tests.conformance.guards import guards_of, mutants_of
+from penstock.brokers import redis as redis_package
+from tests.conformance.guards import Mutant, guards_of, mutants_of
 from tests.conformance.harnesses import MemoryHarness, PostgresHarness, RedisHarness, SqliteHarness
-from tests.conformance.mutant import NO_PROGRAM, imported_copy
+from tests.conformance.mutant import NO_PROGRAM, SMALL_PAGES, imported_copy
 from tests.properties.broker_machine import BrokerMachine
 from tests.support.engine_proof import proof_folder, publish
 from tests.support.redis_server import RedisServer
@@ -85,30 +86,41 @@ def test_broker_machine(adapter: str, lived: list[dict[str, object]]) -> None:
 
 
 @pytest.mark.timeout(TIME_LIMIT_S)
-def test_broker_machine_on_redis(redis: RedisServer, lived: list[dict[str, object]]) -> None:
-    """The same holds for the Redis broker against the memory broker."""
+@pytest.mark.parametrize(
+    ("adapter", "mutant"), [("redis", None), ("redis in small pages", SMALL_PAGES)]
+)
+def test_broker_machine_on_redis(
+    adapter: str,
+    mutant: Mutant | None,
+    redis: RedisServer,
+    lived: list[dict[str, object]],
+    tmp_path: Path,
+) -> None:
+    """The same holds for the Redis broker, and for one with pages that split all the time."""
+    package = Path(str(redis_package.__file__)).parent
+    with imported_copy(package, tmp_path, mutant) as module:
 
-    class RedisMachine(BrokerMachine):
-        make_subject = staticmethod(lambda _folder: RedisHarness(redis))
+        class RedisMachine(BrokerMachine):
+            make_subject = staticmethod(lambda _folder: RedisHarness(redis, module))
 
-    lived.append(live("redis", RedisMachine))
+        lived.append(live(adapter, RedisMachine, LIVES // 2))
 
 
-def live(adapter: str, machine: type[BrokerMachine]) -> dict[str, object]:
-    """Live some lives with the rules of a machine; return what they came to."""
+def live(adapter: str, machine: type[BrokerMachine], least: int = LIVES) -> dict[str, object]:
+    """Live so many lives with the rules of a machine; return what they came to."""
     began = time.monotonic()
     counts: Counter[str] = Counter()
     run_state_machine_as_test(
         counting(machine, counts),
         settings=settings(
-            max_examples=LIVES,
+            max_examples=least,
             stateful_step_count=STEPS,
             deadline=None,
             suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
         ),
     )
     lives, steps = counts["lives"], counts["looks"] - counts["lives"]
-    assert lives >= LIVES
+    assert lives >= least
     assert steps >= lives, "most lives ended as they began"
     seconds = round(time.monotonic() - began, 1)
     return {"adapter": adapter, "lives": lives, "steps": steps, "seconds": seconds}
@@ -131,7 +143,7 @@ def test_the_machine_finds_a_planted_bug(file: str, name: str, tmp_path: Path) -
     for mutant in mutants_of(package, guard)[:1]:
         with imported_copy(package, tmp_path, mutant) as module:
 
-            class Mutant(BrokerMachine):
+            class Planted(BrokerMachine):
                 make_subject = staticmethod(lambda folder: MemoryHarness(folder, module))
 
             search = settings(
@@ -143,5 +155,5 @@ def test_the_machine_finds_a_planted_bug(file: str, name: str, tmp_path: Path) -
                 suppress_health_check=list(HealthCheck),
             )
             with pytest.raises(Exception) as found:  # noqa: PT011 - a mutant fails as it likes
-                run_state_machine_as_test(Mutant, settings=search)
+                run_state_machine_as_test(Planted, settings=search)
             assert not isinstance(found.value, NO_PROGRAM)
