@@ -98,6 +98,8 @@ class Feed:
         """Take in what a claim came to; None: it was given up."""
         self._asked -= request.limit
         if answer is None:
+            # Race: a claim before this one may be empty, and the wake-up after it was for this one.
+            self.is_hungry = True
             return
         self.is_cut_off = not answer.lease_open
         self.is_flowing = len(answer.jobs) >= request.limit
