@@ -12,7 +12,7 @@ import msgspec
 
 from penstock import App
 from penstock.broker.clock import SystemClock
-from penstock.broker.protocol import Broker
+from penstock.broker.protocol import AsyncBroker, Broker
 from penstock.broker.requests import OpenLease, Owner
 from penstock.broker.threaded import ThreadedBroker
 from penstock.brokers.memory import MemoryBroker
@@ -48,21 +48,24 @@ class ServiceBench:
         beside: Callable[[Service], Awaitable[Any]] | None = None,
         *,
         faulty: Broker | None = None,
+        face: Callable[[], AsyncBroker] | None = None,
         **changes: Any,
     ) -> bool:
         """Run a service to its end, with `beside` beside it; return what the service returned.
 
         Args:
             beside: ends the service with `service.take_in(Drain(...))`; None: a burst.
-            faulty: the broker as the service sees it; None: as it is.
+            faulty: the broker as the service sees it, in a thread; None: as it is.
+            face: makes the async broker of the service's loop, instead of one over a thread.
             **changes: of the order to start.
         """
-        return asyncio.run(self._run(beside, faulty or self.store, changes))
+        made = face or (lambda: ThreadedBroker(faulty or self.store))
+        return asyncio.run(self._run(beside, made, changes))
 
     async def _run(
         self,
         beside: Callable[[Service], Awaitable[Any]] | None,
-        broker: Broker,
+        face: Callable[[], AsyncBroker],
         changes: dict[str, Any],
     ) -> bool:
         ours, theirs = socket.socketpair()
@@ -83,7 +86,7 @@ class ServiceBench:
             service = Service(
                 self.app,
                 msgspec.structs.replace(order, **changes),
-                ThreadedBroker(broker),
+                face(),
                 pipe,
             )
             running = asyncio.create_task(service.run())
