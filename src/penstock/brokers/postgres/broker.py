@@ -123,6 +123,7 @@ class PostgresBroker:
 
     def register(self, queues: Sequence[str], /) -> Mapping[str, int]:
         """Return the tag of each queue, giving one to names not seen before."""
+        self._database.pool.check_open()
         for queue in queues:
             check_name("queue", queue)
         known = self._tags_of(queues)

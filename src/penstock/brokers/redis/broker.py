@@ -107,6 +107,7 @@ class RedisBroker:
 
     def register(self, queues: Sequence[str], /) -> Mapping[str, int]:
         """Return the tag of each queue, giving one to names not seen before."""
+        self._server.check_open()
         known = self._verbs.known_tags(queues)
         return self._put(self._verbs.register(queues)) if known is None else known
 

@@ -57,6 +57,7 @@ class RedisLoopBroker:
 
     async def register(self, queues: Sequence[str], /) -> Mapping[str, int]:
         """Return the tag of each queue."""
+        self._server.check_open()
         known = self._verbs.known_tags(queues)
         return await self._put(self._verbs.register(queues)) if known is None else known
 

@@ -114,6 +114,7 @@ class SqliteBroker:
 
     def register(self, queues: Sequence[str], /) -> Mapping[str, int]:
         """Return the tag of each queue, giving one to names not seen before."""
+        self._file.check_open()
         for queue in queues:
             check_name("queue", queue)
         known = self._tags

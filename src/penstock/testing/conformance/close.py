@@ -25,9 +25,11 @@ def test_a_closed_broker_refuses_every_verb(scene: Scene) -> None:
     )
     settlement = Complete(id=job.id, fence=scene.new_fence(), outcome="succeeded", result=None)
     broker = scene.harness.open()
+    broker.register([QUEUE])
     broker.close()
     calls: list[Callable[[], object]] = [
         lambda: broker.register(["new"]),
+        lambda: broker.register([QUEUE]),
         lambda: broker.enqueue([job]),
         lambda: broker.open_lease(opened),
         lambda: broker.extend([lease], ttl_ms=1),
