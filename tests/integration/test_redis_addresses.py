@@ -107,5 +107,7 @@ def test_a_connection_over_tls_is_left_to_a_thread(tmp_path: Path) -> None:
     with redis_server(tmp_path, "--tls-port", str(port), *files, *clients):
         url = f"rediss://127.0.0.1:{port}/2"
         assert use_both_faces(f"{url}?ssl_ca_certs={made.cert}") is ThreadedBroker
+        with closing(RedisBroker.open(f"{url}?ssl_ca_certs={made.cert}")) as broker:
+            assert broker.loop_face() is broker.loop_face(), "one thread, however many loops"
         with pytest.raises(Unavailable, match="certificate"):
             RedisBroker.open(url)

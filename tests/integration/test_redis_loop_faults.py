@@ -23,6 +23,7 @@ from penstock.errors import BrokerError, OutcomeUnknown, Unavailable
 from tests.support.black_hole import BlackHole, black_hole
 from tests.support.port_actor import QUEUE, PortActor, completions
 from tests.support.redis_server import RedisServer, redis_server
+from tests.support.service_bench import until
 
 T = TypeVar("T")
 
@@ -80,13 +81,6 @@ async def told(call: Awaitable[object]) -> type[BrokerError]:
     seconds = time.monotonic() - began
     assert seconds < KNOWN_S
     return type(caught.value)
-
-
-async def until(is_so: Callable[[], object]) -> None:
-    """Return once something is so that no event tells of."""
-    async with asyncio.timeout(SOON_S):
-        while not is_so():  # noqa: ASYNC110 - see above
-            await asyncio.sleep(0.005)
 
 
 def large(request: r.EnqueueRequest) -> r.EnqueueRequest:

@@ -58,6 +58,7 @@ class RedisBroker:
         self._root = root
         self._verbs = Verbs(read_scripts(clock), facts, payload_bytes_max)
         self._faces: list[weakref.ref[RedisLoopBroker]] = []
+        self._threaded: ThreadedBroker | None = None
 
     @classmethod
     def open(
@@ -98,7 +99,9 @@ class RedisBroker:
         It has a connection of its own in the loop; one over TLS is left to a thread.
         """
         if self._server.is_encrypted:
-            return ThreadedBroker(self)
+            # One for all loops: it has a thread, and belongs to none of them.
+            self._threaded = self._threaded or ThreadedBroker(self)
+            return self._threaded
         # A loop tells nobody when it ends: its connection is closed now at the latest.
         self._hang_up(always=False)
         face = RedisLoopBroker(self, self._server, self._verbs, self._root)

@@ -151,6 +151,10 @@ class Line:
             self._break(error)
             return
         for reply in replies:
+            if not self._waiting:
+                # It would be taken for the answer to the next question.
+                self._break(ConnectionError("an answer came that nobody asked for"))
+                return
             self._answered(reply)
 
     def _answered(self, reply: Any) -> None:
