@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+import threading
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -102,6 +103,40 @@ def test_a_listener_outlives_its_connection(actor: PortActor, redis: RedisServer
             assert listener.wait(SOON_S), "as before"
             assert listener.fileno() == descriptor
             actor.broker.cancel([job_id])
+
+
+def test_a_listener_comes_back_among_messages(actor: PortActor, redis: RedisServer) -> None:
+    """A wake-up may follow the answer to the subscription at once, in one packet with it."""
+    stop = threading.Event()
+
+    def publish(channel: str) -> None:
+        with closing(redis.client()) as client:
+            while not stop.is_set():
+                with client.pipeline(transaction=False) as many:
+                    for _ in range(200):
+                        many.publish(channel, "")
+                    many.execute()
+
+    with closing(actor.broker.listen()) as listener:
+        publisher = threading.Thread(target=publish, args=(f"penstock:wake:{listener.token}",))
+        publisher.start()
+        try:
+            for _ in range(10):
+                kill_listeners(redis)
+                eventually(
+                    lambda: (listener.drain(), has_listener(redis))[1],
+                    within_s=SOON_S,
+                    what="the listener to come back",
+                )
+        finally:
+            stop.set()
+            publisher.join()
+
+
+def has_listener(server: RedisServer) -> bool:
+    """Return whether somebody listens to a channel."""
+    with closing(server.client()) as client:
+        return bool(client.pubsub_channels())
 
 
 def test_a_job_that_comes_while_nobody_hears_is_found(actor: PortActor, redis: RedisServer) -> None:

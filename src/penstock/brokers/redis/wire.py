@@ -113,18 +113,34 @@ class Wire:
             Reply: it is an error.
             OSError: none came within the time-out, or the connection broke.
         """
+        reply, *more = self._some()
+        if more:
+            raise ConnectionError("more came than was asked for")
+        if isinstance(reply, faults.Reply):
+            raise reply
+        return reply
+
+    def subscribe(self, channel: str) -> None:
+        """Listen to a channel. Messages that come together with the answer are dropped.
+
+        Raises:
+            Reply: the server refuses.
+            OSError: no answer came within the time-out, or the connection broke.
+        """
+        self.send("SUBSCRIBE", channel)
+        reply = self._some()[0]
+        if isinstance(reply, faults.Reply):
+            raise reply
+
+    def _some(self) -> list[Any]:
+        """Wait for replies; return those that came together."""
         replies: list[Any] = []
         while not replies:
             data = self.sock.recv(_READ_BYTES)
             if not data:
                 raise ConnectionResetError("the server closed the connection")
             replies = self._replies.feed(data)
-        if len(replies) > 1:
-            raise ConnectionError("more came than was asked for")
-        reply = replies[0]
-        if isinstance(reply, faults.Reply):
-            raise reply
-        return reply
+        return replies
 
     def arrived(self) -> list[Any]:
         """Return the replies that are there; for a socket that does not block.
