@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import signal
+import asyncio
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -126,8 +126,7 @@ def test_replicated_waits_for_a_replica(redis: RedisServer, tmp_path: Path) -> N
             with closing(second.client()) as copy:
                 assert copy.hlen(f"penstock:{{{QUEUE}}}:spec") == 1
             request = actor.request()
-            assert second.process is not None
-            second.process.send_signal(signal.SIGSTOP)
+            second.stop_still()
             try:
                 for _ in range(2):
                     with pytest.raises(
@@ -136,11 +135,42 @@ def test_replicated_waits_for_a_replica(redis: RedisServer, tmp_path: Path) -> N
                         broker.enqueue([request])
                 assert actor.put(durability=r.Durability.LOCAL), "other classes wait for nobody"
             finally:
-                second.process.send_signal(signal.SIGCONT)
+                second.go_on()
             (again,) = eventually(
                 lambda: accepted(broker, request), within_s=20, what="the replica to confirm"
             )
             assert again.duplicate
+
+
+def test_a_loop_waits_for_a_replica_beside_its_other_calls(
+    redis: RedisServer, tmp_path: Path
+) -> None:
+    """An awaited enqueue that waits for a copy holds nothing up that follows it."""
+
+    async def use(broker: RedisBroker, second: RedisServer) -> None:
+        face, actor = broker.loop_face(), PortActor(broker)
+        (answer,) = await face.enqueue([actor.request()])
+        assert isinstance(answer, r.Accepted)
+        assert answer.durability is r.Durability.REPLICATED
+        second.stop_still()
+        try:
+            waiting = asyncio.create_task(face.enqueue([actor.request()]))
+            while not waiting.done():
+                await face.counts()
+                counted.append(waiting.done())
+            with pytest.raises(OutcomeUnknown, match=r"no replica confirmed|did not answer"):
+                await waiting
+        finally:
+            second.go_on()
+
+    counted: list[bool] = []
+    with closing(redis.client()) as primary:
+        primary.config_set("repl-diskless-sync-delay", 0)
+    with redis_server(tmp_path, "--replicaof", "127.0.0.1", str(redis.port)) as second:
+        wait_replica(redis)
+        with opened(redis, durability=r.Durability.REPLICATED) as broker:
+            asyncio.run(use(broker, second))
+    assert False in counted
 
 
 def test_config_may_be_forbidden(redis: RedisServer) -> None:
