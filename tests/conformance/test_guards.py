@@ -54,10 +54,11 @@ SHARED_FILES: Final = {
     "family": ("settle", "expire", "requeue"),
     "forget": ("prune", "delete"),
     "lease": ("claim", "open_lease", "extend", "close_leases", "reclaim"),
+    "hold": ("claim", "reclaim"),
     "sleeper": ("listen",),
     "sleepers": ("listen",),
     "special": ("enqueue",),
-    "store": ("claim", "settle", "listen", "requeue", "open_lease", "close_leases"),
+    "walk": ("claim",),
     "wakeup": ("listen",),
 }
 

@@ -62,6 +62,19 @@ def test_everything_that_was_asked_for_is_kept(scene: Scene) -> None:
     assert (record.claim_number, record.attempts, record.result) == (0, (), None)
 
 
+def test_known_ids_among_new_ones_make_no_second_job(scene: Scene) -> None:
+    """Of a batch only what is not there yet is stored, and each is told which it is."""
+    jobs = [scene.job() for _ in range(4)]
+    scene.accept(jobs[1], jobs[3])
+    answers = scene.accept(*jobs)
+    assert [answer.duplicate for answer in answers] == [False, True, False, True]
+    assert [answer.state for answer in answers] == [State.QUEUED] * 4
+    assert scene.counts().queued == 4
+    claimed = scene.claim(scene.lease())
+    assert sorted(job.id for job in claimed) == sorted(job.id for job in jobs)
+    assert [answer.duplicate for answer in scene.accept(*jobs)] == [True] * 4
+
+
 def test_the_answer_names_what_it_survives(scene: Scene) -> None:
     """Each class that the broker can give may be asked for, and the answer says which it is."""
     facts = scene.broker.describe()

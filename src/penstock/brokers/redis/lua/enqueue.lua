@@ -71,7 +71,7 @@ end
 local function store_others(queue, kind, shorts, jsons, stored)
   local answers, new, texts = {}, {}, {}
   for place, short in ipairs(shorts) do
-    if stored[place] then
+    if stored[place] then -- Guard: same ids are the same jobs
       answers[place] = known(full_id(queue, short))
     else
       answers[place] = 'queued'
@@ -89,7 +89,7 @@ end
 local function store_many(queue, kind, shorts, jsons)
   local stored = redis.call('HMGET', queue.spec, unpack(shorts))
   for place = 1, #shorts do
-    if stored[place] then -- Guard: same ids are the same jobs
+    if stored[place] then
       return store_others(queue, kind, shorts, jsons, stored)
     end
   end
