@@ -38,9 +38,13 @@ return {pages, redis.call('KEYS', '*')}
 """
 
 
+def _read(name: str) -> str:
+    return files("penstock.brokers.redis").joinpath("lua", f"{name}.lua").read_text()
+
+
 def pages_text(page_max: int | None = None) -> str:
     """Return `pages.lua`, with another size of pages if one is given."""
-    text = files("penstock.brokers.redis").joinpath("lua", "pages.lua").read_text()
+    text = _read("pages")
     assert len(PAGE_MAX_LINE.findall(text)) == 1
     if page_max is None:
         return text
@@ -62,9 +66,8 @@ class Pages:
 
     def __init__(self, client: Redis, page_max: int, pages: str | None = None) -> None:
         """Empty the server. `pages`: another text of `pages.lua`."""
-        base = files("penstock.brokers.redis").joinpath("lua", "base.lua").read_text()
         self.page_max = page_max
-        self._text = base + (pages or pages_text(page_max)) + _CALL
+        self._text = _read("args") + (pages or pages_text(page_max)) + _CALL
         self._sha = hashlib.sha1(self._text.encode(), usedforsecurity=False).hexdigest()
         self._client = client
         client.flushall()

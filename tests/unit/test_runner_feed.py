@@ -47,7 +47,7 @@ def with_feed(test: Callable[[Feed], Coroutine[Any, Any, None]]) -> None:
             MemoryBroker(ManualClock()).listen(),
             slots=lambda: SLOTS,
             free=lambda: SLOTS,
-            kick=lambda: None,
+            kick=lambda **_: None,
             claims_at_once=2,
         )
         await test(feed)
