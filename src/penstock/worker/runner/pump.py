@@ -4,10 +4,9 @@ A round settles all that has ended and claims for one feed, in one call. It star
 is something to do; while it is under way, what ends gathers for the next one. So batches form by
 themselves under load, and nothing waits for a timer when it could go now.
 
-Over a server two rounds may be under way, so that it works on one while the loop runs the jobs of
-the other; each then claims for at most half of the slots. A further round starts only where it has
-enough to carry: what ends one by one waits for the answer that is coming. Over an embedded broker,
-whose calls are Python code of the same process, two gained nothing.
+Over a server two rounds may be under way, each for at most half of the slots: it works on one while
+the loop runs the jobs of the other. A further round starts only where it has enough to carry: what
+ends one by one waits for the answer that is coming.
 """
 
 from __future__ import annotations
@@ -161,9 +160,8 @@ class Pump:
         What it took, if it took anything, is taken over once its lease is closed or has run out.
         """
         if self._carrier.is_cut_off and not self.unsettled:
-            for one in self._rounds:
-                if one.task is not None:
-                    one.task.cancel()
+            for task in [one.task for one in self._rounds if one.task is not None]:
+                task.cancel()
 
     def renew(self, lease: LeaseId) -> None:
         """Claim under another lease from now on."""
