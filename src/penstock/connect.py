@@ -8,7 +8,7 @@ from urllib.parse import unquote, urlsplit
 
 from penstock.broker.clock import SystemClock
 from penstock.broker.requests import PAYLOAD_BYTES_MAX, Durability
-from penstock.broker.urls import masked
+from penstock.broker.urls import check_quoted, masked
 from penstock.errors import BadSetting
 
 if TYPE_CHECKING:
@@ -18,11 +18,8 @@ if TYPE_CHECKING:
 
 #: Name of the file where no URL says otherwise.
 FILE_DEFAULT = "penstock.db"
-#: URL scheme -> extra that brings the driver.
-_EXTRAS = {
-    "redis+sentinel": "redis",
-    "redis+cluster": "redis",
-}
+#: Schemes of URLs that a later version will know.
+_LATER = ("redis+sentinel", "redis+cluster")
 
 
 def connect(
@@ -35,8 +32,8 @@ def connect(
     """Open the broker that `url` names.
 
     Args:
-        url: `sqlite:///relative.db`, `sqlite:////absolute.db`, `postgresql://USER@HOST/DATABASE`,
-            or `memory://`.
+        url: `sqlite:///relative.db`, `sqlite:////absolute.db`, `redis://HOST:PORT/DB`,
+            `postgresql://USER@HOST/DATABASE`, or `memory://`.
         durability: class of an enqueue that asks for none; None: the broker's own default.
         clock: the machine's unless given; a server has its own.
         payload_bytes_max: bytes of one payload, and of one result.
@@ -61,6 +58,7 @@ def connect(
             payload_bytes_max=payload_bytes_max,
         )
     if kind in ("redis", "rediss", "unix"):
+        check_quoted(url)
         try:
             from penstock.brokers.redis import RedisBroker
         except ModuleNotFoundError as error:
@@ -69,15 +67,15 @@ def connect(
             ) from error
         return RedisBroker.open(url, durability=durability, payload_bytes_max=payload_bytes_max)
     if kind in ("postgres", "postgresql"):
+        check_quoted(url)
         return _connect_postgres(url, durability, payload_bytes_max)
-    if kind in _EXTRAS:
-        extra = _EXTRAS[kind]
+    if kind in _LATER:
         raise BadSetting(
-            f"broker URL {masked(url)!r} needs the {extra} broker, which comes with the extra "
-            f"{extra!r} of a later version; use sqlite:///FILE until then"
+            f"broker URL {masked(url)!r} names a way to Redis that is not supported yet: give one "
+            "server, redis://HOST:PORT/DB"
         )
     raise BadSetting(
-        f"broker URL {masked(url)!r} names no broker: use sqlite:///FILE, "
+        f"broker URL {masked(url)!r} names no broker: use sqlite:///FILE, redis://HOST:PORT/DB, "
         "postgresql://HOST/DATABASE or memory://"
     )
 

@@ -81,7 +81,8 @@ class Unavailable(BrokerError):
 class OutcomeUnknown(BrokerError):
     """The write may or may not have happened.
 
-    Enqueueing again with the same job id or the same key makes one job, never two.
+    Enqueueing again makes one job and never two where a `key` is given (or, at the port, the same
+    job id); else it may make a second one.
     """
 
 

@@ -46,7 +46,7 @@ def folder(tmp_path: Path) -> Path:
         ("job xyz", 2, "a job id is 32 hexadecimal digits"),
         ("queues", 3, "does not exist: give --url, or enqueue a job or start a worker"),
         ("queues --url sqlite://host/x", 2, "setting url from --url"),
-        ("queues --url redis+cluster://h/0", 2, "needs the redis broker"),
+        ("queues --url redis+cluster://h/0", 2, "not supported yet: give one server"),
         ("queues --url memory://", 2, "in the memory of one process"),
         ("enqueue shop shop.ad", 3, "did you mean shop.add?"),
         ("enqueue shop shop.add", 2, "missing a required argument: 'a'"),

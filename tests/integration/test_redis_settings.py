@@ -14,9 +14,11 @@ from penstock.broker import requests as r
 from penstock.brokers.redis import RedisBroker
 from penstock.brokers.redis.server import Server
 from penstock.brokers.redis.settings import check_settings, version_of
+from penstock.connect import connect
+from penstock.core import settlement as s
 from penstock.errors import BadSetting, OutcomeUnknown, Unavailable, WrongContext
 from tests.support.eventually import eventually
-from tests.support.port_actor import QUEUE, PortActor
+from tests.support.port_actor import QUEUE, PortActor, completions
 from tests.support.redis_server import RedisServer, redis_server
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -190,6 +192,50 @@ def test_config_may_be_forbidden(redis: RedisServer) -> None:
         assert SECRET not in broker.describe().location
     with pytest.raises(BadSetting, match="'fsync' is not to be had"):
         RedisBroker.open(url, durability=r.Durability.FSYNC)
+
+
+def test_the_rights_that_the_page_names_are_enough(redis: RedisServer) -> None:
+    """A user with the line of docs/explanation/redis-layout.md opens, works, listens and looks."""
+    page = (ROOT / "docs" / "explanation" / "redis-layout.md").read_text()
+    _, _, after = page.partition("```text\nuser penstock ")
+    rights = after.partition("```")[0].replace(">PASSWORD", f">{SECRET}").split()
+    with closing(redis.client()) as client:
+        client.execute_command("ACL", "LOG", "RESET")
+        client.execute_command("ACL", "SETUSER", "penstock", "reset", *rights)
+        url = redis.url.replace("//", f"//penstock:{SECRET}@")
+        with closing(RedisBroker.open(url)) as broker:
+            actor = PortActor(broker)
+            broker.register([QUEUE])
+            listener = broker.listen()
+            assert actor.put()
+            (job,) = actor.take(1)
+            assert broker.settle(completions([job])) == [s.Applied.APPLIED]
+            assert broker.peek([job.id])[0] is not None
+            assert broker.counts()[0].completed == 1
+            assert not any("CONFIG is denied" in text for text in broker.describe().advice)
+            listener.close()
+        denied = client.execute_command("ACL", "LOG")
+        assert denied == []
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"redis://:{SECRET}@ss@w#rd@127.0.0.1:1/0",
+        f"redis://:{SECRET}/word:x@127.0.0.1:1/0",
+        f"postgresql://boss:{SECRET}/ss@127.0.0.1:1/shop",
+        f"postgresql://boss:pg@Se:{SECRET}@127.0.0.1:1/shop",
+        "redis://127.0.0.1:1/abc",
+        "redis://127.0.0.1:1/0/1",
+        "redis://127.0.0.1:1/0?foo=bar",
+        "redis://127.0.0.1:1/0#there",
+    ],
+)
+def test_a_url_that_cannot_be_told_apart_is_refused(url: str) -> None:
+    """Before anybody is connected to, and without a part of the password."""
+    with pytest.raises(BadSetting, match="is not allowed") as caught:
+        connect(url)
+    assert_kept(caught.value)
 
 
 @pytest.mark.parametrize(

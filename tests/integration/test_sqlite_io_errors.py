@@ -102,7 +102,7 @@ def test_an_unknown_outcome_is_never_told_as_definite(tmp_path: Path, faults: Fa
     actor = Actor(tmp_path / "jobs.db", r.Durability.FSYNC)
     actor.put()
     faults.arm("sync", 1)
-    with pytest.raises(OutcomeUnknown, match=r"may or may not have happened.*with the same ids"):
+    with pytest.raises(OutcomeUnknown, match=r"may or may not have happened.*the same ids"):
         actor.put()
     actor.broker.close()
 

@@ -19,6 +19,9 @@ from penstock.core.ids import queue_tag_of
 from penstock.core.settlement import Settlement
 from penstock.errors import BadSetting, UsageError
 
+#: What a caller can do after `OutcomeUnknown`.
+AGAIN = "made again with the same key= (or, at the port, the same ids) it makes one job, never two"
+
 
 def check_batch(name: str, items: Sequence[object], *, least: int = 0) -> None:
     """Refuse a batch outside `least`..BATCH_MAX.
@@ -53,8 +56,8 @@ def check_durability(asked: Durability | None, facts: BrokerFacts) -> Durability
     if asked not in facts.durabilities:
         ways = ", ".join(facts.durabilities)
         raise BadSetting(
-            f"durability {asked.value!r} is not to be had from {facts.kind}: ask for {ways}, "
-            "or use another broker"
+            f"durability {asked.value!r} is not to be had from {facts.kind} as it is set up: ask "
+            f"for {ways}, or look at what `penstock doctor` says of it"
         )
     return asked
 

@@ -1,9 +1,11 @@
-"""Broker URLs as text for people: without their secrets."""
+"""Broker URLs: shown without their secrets, and whether their parts can be told apart."""
 
 from __future__ import annotations
 
 import re
 from typing import Final
+
+from penstock.errors import BadSetting
 
 #: Query parameters that hold a secret.
 _SECRET: Final = re.compile(
@@ -18,6 +20,30 @@ _WITH_SECRET: Final = re.compile(rf"([^:@/?#]*):[^@/?#]*@(?={_PLACE})")
 _MALFORMED: Final = re.compile(r"([^:]*):.*@", re.DOTALL)
 #: What may be a URL with a secret inside a longer text.
 _IN_TEXT: Final = re.compile(r"[^\s'\"]*:[^\s'\"]*@[^\s'\"]*")
+
+
+#: Where user, password, host and port of a URL stand.
+_AUTHORITY: Final = re.compile(r"[^/?#]*")
+
+
+def check_quoted(url: str) -> None:
+    """Refuse the URL of a server whose parts cannot be told apart.
+
+    A driver that takes a part of the password for the host or the port quotes it in its errors.
+
+    Raises:
+        BadSetting: a sign stands where it must be percent-encoded.
+    """
+    found = _SCHEME.match(url)
+    rest = url[0 if found is None else found.end() :]
+    authority = _AUTHORITY.match(rest)
+    place = "" if authority is None else authority[0]
+    path = rest[len(place) :].partition("?")[0]
+    if place.count("@") > 1 or "@" in path or "#" in rest:
+        raise BadSetting(
+            f"broker URL {masked(url)!r} is not allowed: signs of a user name or password must be "
+            "percent-encoded, @ as %40, / as %2F, : as %3A, # as %23, ? as %3F"
+        )
 
 
 def masked(url: str) -> str:

@@ -13,6 +13,7 @@ from typing import Final
 
 import psycopg
 
+from penstock.broker.rules import AGAIN
 from penstock.errors import BadSetting, BrokerError, OutcomeUnknown, PenstockError, Unavailable
 
 #: Codes, and beginnings of codes -> what to do.
@@ -71,7 +72,7 @@ def in_call(
     if is_lost and is_sent:
         return OutcomeUnknown(
             f"{location}: the connection was lost while COMMIT was under way, and the write may or "
-            f"may not have happened: call again with the same ids ({_said(error)})"
+            f"may not have happened: {AGAIN} ({_said(error)})"
         )
     state = error.sqlstate or ""
     if not is_lost and state[:2] in {"42", "22", "23", ""} and state != "42501":

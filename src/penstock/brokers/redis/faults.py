@@ -6,6 +6,7 @@ from typing import Final
 
 from redis import exceptions as e
 
+from penstock.broker.rules import AGAIN
 from penstock.errors import BrokerError, OutcomeUnknown, QueueFull, Unavailable
 
 
@@ -38,7 +39,7 @@ _REFUSED: Final = {
     "BUSY": "a script holds the server up: look for it with SLOWLOG GET, and call again",
     "MISCONF": "the server cannot write to its disk: make room, and call again",
     "NOREPLICAS": "too few replicas answer (min-replicas-to-write): look at INFO replication",
-    "NOPERM": "this user may not run it: see deploy/redis for the rights that Penstock needs",
+    "NOPERM": "this user may not do it: docs/explanation/redis-layout.md names the rights it needs",
     "NOAUTH": "the server refuses this user or password: put the right one into the URL",
     "PENSTOCK_TAGS": "it lost its data and gave its queues other tags: start this process anew",
 }
@@ -68,8 +69,7 @@ def refused(error: Exception, where: str, *, writes: bool = False) -> BrokerErro
         )
     if writes and word not in _REFUSED:
         return OutcomeUnknown(
-            f"{where} broke off with {text!r:.300}, so a part may be written: call again with the "
-            "same ids"
+            f"{where} broke off with {text!r:.300}, so a part may be written: {AGAIN}"
         )
     advice = _REFUSED.get(word, f"the server answered {text!r:.300}")
     return Unavailable(f"{where}: {advice} (nothing was written)")
@@ -87,13 +87,13 @@ def not_replicated(where: str) -> OutcomeUnknown:
     """Return the error for a write that stands on the primary, and perhaps nowhere else."""
     return OutcomeUnknown(
         f"{where} wrote it, but no replica confirmed it in time, so it may be lost with the "
-        "server: call again with the same ids, and look at INFO replication"
+        f"server: {AGAIN}; look at INFO replication"
     )
 
 
 def lost(error: Exception, where: str) -> OutcomeUnknown:
     """Return the error for a call that was sent and never answered."""
     return OutcomeUnknown(
-        f"{where} did not answer, so the write may or may not have happened: call again with the "
-        f"same ids ({type(error).__name__}: {error})"
+        f"{where} did not answer, so the write may or may not have happened: {AGAIN} "
+        f"({type(error).__name__}: {error})"
     )

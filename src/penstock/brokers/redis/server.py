@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 from typing import TYPE_CHECKING, Any, Final
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 #: Seconds to reach the server, and for each answer: a producer learns within 1 s that it is gone.
 CONNECT_TIMEOUT_S: Final = 0.3
 ANSWER_TIMEOUT_S: Final = 0.5
+#: A URL whose path is a number or nothing, or the path of a socket.
+_PATH: Final = re.compile(r"unix://.*|rediss?://[^/?]*(?:/[0-9]*)?(?:\?.*)?")
 
 
 class Server:
@@ -56,19 +59,29 @@ class Server:
     def _new_greeter(self, url: str) -> ConnectionPool:
         """Return what reads the URL and knows how to connect and greet: a pool that stays empty."""
         try:
-            return ConnectionPool.from_url(
+            greeter = ConnectionPool.from_url(
                 url,
                 socket_connect_timeout=CONNECT_TIMEOUT_S,
                 socket_timeout=self.answer_timeout_s,
                 retry=Retry(NoBackoff(), 0),
                 protocol=2,
             )
-        except ValueError:
+            # A parameter that it does not know is found by a connection alone.
+            greeter.connection_class(**greeter.connection_kwargs)
+        except (ValueError, TypeError):
             # The text of that error may hold a part of the password.
-            raise BadSetting(
-                f"broker URL {self.where!r} is not allowed: write redis://USER:PASSWORD@HOST:PORT/DB,"
-                " rediss://... or unix://PATH?db=DB, with special characters percent-encoded"
-            ) from None
+            raise self._not_allowed() from None
+        if not _PATH.fullmatch(url):
+            # redis-py takes what is no number for 0.
+            raise self._not_allowed()
+        return greeter
+
+    def _not_allowed(self) -> BadSetting:
+        return BadSetting(
+            f"broker URL {self.where!r} is not allowed: write redis://USER:PASSWORD@HOST:PORT/DB, "
+            "rediss://... or unix://PATH?db=DB, DB a number, with special characters "
+            "percent-encoded, and behind a `?` only parameters that redis-py knows"
+        )
 
     def run(self, root: str, question: Question[Any]) -> Any:
         """Run a script and return its answer as it comes. Any: the script decides.

@@ -11,6 +11,8 @@ from penstock.errors import BadSetting, BrokerError
 
 from .server import Server
 
+#: Lines of INFO that tell of a replica; one that is connected may still load what it was sent.
+_REPLICA: Final = re.compile(r"slave\d+")
 #: Flags of scripts, which let settling go on while memory is full, came with Redis 7.0.
 VERSION_MIN: Final = (7, 0)
 
@@ -38,6 +40,11 @@ _ADVISED: Final[Mapping[str, tuple[str, Callable[[str], bool], str]]] = {
         "connections that nobody uses stay for ever",
     ),
 }
+
+_NOT_TOLD: Final = (
+    "CONFIG is denied to this user: whether every write is synced (appendfsync) cannot be read, so "
+    "that the class fsync is not given; let the user run `CONFIG GET`"
+)
 
 
 def check_settings(server: Server, durability: Durability) -> BrokerFacts:
@@ -76,7 +83,7 @@ def check_settings(server: Server, durability: Durability) -> BrokerFacts:
         durability=durability,
         durabilities=classes,
         warnings=_warnings(info),
-        advice=_advice(settings),
+        advice=_advice(settings) if settings else (_NOT_TOLD,),
     )
 
 
@@ -94,7 +101,8 @@ def _info(server: Server) -> Mapping[str, str]:
 
 def _classes(settings: Mapping[str, str], info: Mapping[str, str]) -> tuple[Durability, ...]:
     classes = [Durability.LOCAL]
-    if int(info.get("connected_slaves", "0")) > 0:
+    replicas = (value for name, value in info.items() if _REPLICA.fullmatch(name))
+    if any("state=online" in value for value in replicas):
         classes.append(Durability.REPLICATED)
     if info.get("aof_enabled") == "1" and settings.get("appendfsync") == "always":
         classes.append(Durability.FSYNC)

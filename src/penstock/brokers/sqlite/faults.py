@@ -12,6 +12,7 @@ from typing import Final
 
 import apsw
 
+from penstock.broker.rules import AGAIN
 from penstock.errors import BrokerError, OutcomeUnknown, Unavailable
 
 from .place import can_be_opened
@@ -88,7 +89,7 @@ def in_commit(error: apsw.Error, path: str, *, system_errno: int) -> BrokerError
         return before_commit(error, path)
     return OutcomeUnknown(
         f"{path}: COMMIT failed, and the write may or may not have happened: {_advice(error)}; "
-        f"then call again with the same ids (SQLite: {error})"
+        f"then {AGAIN} (SQLite: {error})"
     )
 
 
