@@ -45,6 +45,16 @@ def test_settings_that_endanger_jobs_are_warned_of(tmp_path: Path) -> None:
         assert "set `maxmemory`" in memory
 
 
+def test_memory_that_is_nearly_full_is_told(tmp_path: Path) -> None:
+    """Before it is full, and new jobs are refused."""
+    with redis_server(tmp_path, "--maxmemory", "100mb") as server:
+        with closing(server.client()) as client, opened(server) as broker:
+            assert not any("of its memory" in text for text in broker.describe().advice)
+            client.config_set("maxmemory", client.info("memory")["used_memory"] + 10_000)
+        with opened(server) as broker:
+            assert sum("of its memory" in text for text in broker.describe().advice) == 1
+
+
 def test_each_setting_that_could_be_better_is_named_with_its_value(tmp_path: Path) -> None:
     """What doctor tells of a server that is set up the wrong way is each line to be set."""
     wrong = (
@@ -199,7 +209,8 @@ def test_the_rights_that_the_page_names_are_enough(redis: RedisServer) -> None:
     page = (ROOT / "docs" / "explanation" / "redis-layout.md").read_text()
     _, _, after = page.partition("```text\nuser penstock ")
     rights = after.partition("```")[0].replace(">PASSWORD", f">{SECRET}").split()
-    with closing(redis.client()) as client:
+    with closing(redis.client()) as made:
+        client: Any = made
         client.execute_command("ACL", "LOG", "RESET")
         client.execute_command("ACL", "SETUSER", "penstock", "reset", *rights)
         url = redis.url.replace("//", f"//penstock:{SECRET}@")

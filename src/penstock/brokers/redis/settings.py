@@ -41,6 +41,8 @@ _ADVISED: Final[Mapping[str, tuple[str, Callable[[str], bool], str]]] = {
     ),
 }
 
+#: Part of `maxmemory` from which on `doctor` says so.
+_NEARLY_FULL: Final = 0.9
 _NOT_TOLD: Final = (
     "CONFIG is denied to this user: whether every write is synced (appendfsync) cannot be read, so "
     "that the class fsync is not given; let the user run `CONFIG GET`"
@@ -83,7 +85,7 @@ def check_settings(server: Server, durability: Durability) -> BrokerFacts:
         durability=durability,
         durabilities=classes,
         warnings=_warnings(info),
-        advice=_advice(settings) if settings else (_NOT_TOLD,),
+        advice=(*_memory(info), *(_advice(settings) if settings else (_NOT_TOLD,))),
     )
 
 
@@ -126,6 +128,18 @@ def _advice(settings: Mapping[str, str]) -> tuple[str, ...]:
         for name, (value, is_well, why) in _ADVISED.items()
         if name in settings and not is_well(settings[name])
     )
+
+
+def _memory(info: Mapping[str, str]) -> tuple[str, ...]:
+    """Return that the memory is nearly full, if it is."""
+    used, limit = int(info.get("used_memory", "0")), int(info.get("maxmemory", "0"))
+    if not limit or used < _NEARLY_FULL * limit:
+        return ()
+    text = (
+        f"{used * 100 // limit} % of its memory is used (maxmemory {limit} bytes): when it is full "
+        "new jobs are refused; end or prune jobs, or set `maxmemory` higher"
+    )
+    return (text,)
 
 
 def _warnings(info: Mapping[str, str]) -> tuple[str, ...]:
