@@ -108,7 +108,9 @@ class ChildrenBench:
         await self.link.broker.close()
 
     async def until(self, is_so: Callable[[], object]) -> None:
-        """Return once `is_so` holds; it is asked whenever the loop has had a turn.
+        """Return once `is_so` holds; what it looks at is told by no event.
+
+        The loop rests in between, or it keeps the broker's thread from the interpreter.
 
         Raises:
             TimeoutError: it never did.
@@ -117,7 +119,7 @@ class ChildrenBench:
             while True:
                 if is_so():
                     return
-                await asyncio.sleep(0)
+                await asyncio.sleep(0.001)
 
     async def until_final(self, jobs: Sequence[JobId]) -> None:
         """Return once every job is final.

@@ -110,7 +110,8 @@ class Children:
         self._make_room()
         claim = self._draw()
         if claim is None:
-            return poll_ms if self._claims.is_seen else min(poll_ms, round(LOOK_AGAIN_S * 1000))
+            # Race: a child or a slot may become free just now, and nobody rings for it again.
+            return min(poll_ms, round(LOOK_AGAIN_S * 1000))
         answer = await self._claim(claim)
         return 0 if answer.jobs else poll_ms
 
