@@ -110,8 +110,7 @@ class Children:
         self._make_room()
         claim = self._draw()
         if claim is None:
-            # Race: a child or a slot may become free just now, and nobody rings for it again.
-            return min(poll_ms, round(LOOK_AGAIN_S * 1000))
+            return poll_ms if self._claims.is_seen else min(poll_ms, round(LOOK_AGAIN_S * 1000))
         answer = await self._claim(claim)
         return 0 if answer.jobs else poll_ms
 
@@ -174,10 +173,12 @@ class Children:
             # Its slot is held until the round that settles it, which may claim for it.
             self._rounds.add(attempt, verdict)
 
-    def _settled(self, attempts: Sequence[LoneAttempt]) -> None:
+    def _settled(self, attempts: Sequence[LoneAttempt], claim: LoneClaim | None) -> None:
         for attempt in attempts:
             self._forget(attempt)
-        if self._parts.stopping.is_shut or self._claims.left or not self._claims.may_wait:
+        # Race: a look during a round that claimed for nobody saw jobs, and no slot for them yet.
+        may_wait = claim is not None and self._claims.may_wait
+        if self._parts.stopping.is_shut or self._claims.left or not may_wait:
             self.bell.ring()
 
     def _forget(self, attempt: LoneAttempt) -> None:

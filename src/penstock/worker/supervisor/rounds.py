@@ -33,13 +33,13 @@ class Ends(NamedTuple):
     Attributes:
         draw: returns a claim for free children, those of so many ended attempts among them.
         begin: starts claimed jobs.
-        settled: told of attempts that the broker has answered for.
+        settled: told of attempts that the broker has answered for, and of the round's claim.
         moved: told that a call is being made.
     """
 
     draw: Callable[[int], LoneClaim | None]
     begin: Callable[[Sequence[Claimed]], None]
-    settled: Callable[[Sequence[LoneAttempt]], None]
+    settled: Callable[[Sequence[LoneAttempt], LoneClaim | None], None]
     moved: Callable[[], None]
 
 
@@ -106,7 +106,7 @@ class Rounds:
                 # Where the batch was refused nobody knows whether the claim in it was made.
                 claim.may_have_taken = True
                 self._claims.leave(claim)
-            self._ends.settled([attempt for attempt, _ in batch])
+            self._ends.settled([attempt for attempt, _ in batch], claim)
             if self._ended:
                 self._kick()
 
