@@ -16,9 +16,10 @@ from typing import Any
 import msgspec
 import pytest
 
+from tests.support.brokers import KINDS, Brokers, Kind
 from tests.support.history import Event
 from tests.support.site import Site
-from tests.support.summary import Publish, Summary
+from tests.support.summary import Publish, Summary, chaos_scale
 
 #: Environment variable: the folder of the proof's report; set only by the proof.
 PROOF_ENV = "CHAOS_PROOF"
@@ -35,17 +36,41 @@ def proof_folder() -> Path | None:
 
 @pytest.fixture(scope="session")
 def count(proof_folder: Path | None) -> Callable[[int, int], int]:
-    """Choose between the count of `make test` and that of `make proof`."""
-    return lambda small, large: small if proof_folder is None else large
+    """Choose between the count of `make test` and that of `make proof`, cut by CHAOS_SCALE."""
+    scale = chaos_scale()
+
+    def choose(small: int, large: int) -> int:
+        return small if proof_folder is None else max(small, round(scale * large))
+
+    return choose
+
+
+@pytest.fixture(scope="session")
+def brokers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Brokers]:
+    """Empty brokers of every kind, on servers that start when they are first asked for."""
+    with Brokers(tmp_path_factory.mktemp("brokers")) as found:
+        yield found
+
+
+@pytest.fixture(params=KINDS)
+def broker_kind(request: pytest.FixtureRequest) -> Kind:
+    """Each kind of broker, for tests that run one after the other."""
+    kind: Kind = request.param
+    return kind
 
 
 @pytest.fixture
-def make_site(tmp_path: Path) -> Iterator[Callable[..., Site]]:
-    """Make sites that are torn down together, each in its own folder."""
+def make_site(tmp_path: Path, brokers: Brokers) -> Iterator[Callable[..., Site]]:
+    """Make sites that are torn down together, each in its own folder, on a file unless told.
+
+    `on` names another kind of broker, `url` a broker of the test's own. Safe from many threads.
+    """
     sites: list[Site] = []
 
-    def make(name: str = "site", **settings: Any) -> Site:
-        site = Site(tmp_path / name, **settings)
+    def make(name: str = "site", *, on: Kind = "sqlite", **settings: Any) -> Site:
+        folder = tmp_path / f"{name}-{on}"
+        settings.setdefault("url", brokers.url(on, folder))
+        site = Site(folder, **settings)
         sites.append(site)
         return site
 
@@ -61,7 +86,7 @@ def publish(proof_folder: Path | None) -> Publish:
     def keep(row: Summary, events: Sequence[Event] = ()) -> None:
         if proof_folder is None:
             return
-        name = re.sub("[^a-z0-9]+", "-", row.scenario.lower())
+        name = re.sub("[^a-z0-9]+", "-", f"{row.scenario} {row.broker}".lower())
         (proof_folder / f"{name}.json").write_bytes(msgspec.json.encode(row) + b"\n")
         lines = b"\n".join(map(msgspec.json.encode, events))
         # Histories of the great races are left out: the row says what they came to.

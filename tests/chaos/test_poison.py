@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 
-import apsw
 import pytest
 
 from penstock import Job
@@ -30,16 +29,6 @@ def records(task: str, need: str) -> Iterator[tuple[str, bytes]]:
         yield name, record.replace(TASK, task.encode() + b'","need":"' + need.encode())
 
 
-def poison(site: Site, written: dict[str, bytes]) -> None:
-    """Write records straight into the file."""
-    connection = apsw.Connection(str(site.file))
-    connection.set_busy_timeout(5_000)
-    with connection:
-        for job, record in written.items():
-            connection.execute("UPDATE job SET spec = ? WHERE id = ?", (record, job))
-    connection.close()
-
-
 @pytest.mark.timeout(300)
 def test_poison_in_the_file_is_buried_and_blocks_nothing(
     make_site: Callable[..., Site], publish: Publish
@@ -57,7 +46,7 @@ def test_poison_in_the_file_is_buried_and_blocks_nothing(
             (job,) = site.enqueue(kind.using(priority=9).call("replaced"))
             written[job.id], names[job.id] = record, name
         good += site.enqueue(*(kind.call("good") for _ in range(3)))
-    poison(site, written)
+    site.door.write_specs(written)
     site.broker.resume("default")
     worker = site.start_ready()
     site.wait_final([job.id for job in good], within_s=60)

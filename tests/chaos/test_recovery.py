@@ -17,7 +17,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from queue import SimpleQueue
 
-import apsw
 import pytest
 
 from penstock.core.lifecycle import State
@@ -33,13 +32,6 @@ LOST_HOST_S = 15.0
 AFTER_GAP_S = 15.0
 #: Seconds without any reaper that make a gap: more than half a lease.
 GAP_S = 6.5
-#: What the file says of dead owners and of the last reaper: that they lived in another boot, or in
-#: another pid namespace, where nobody here can see that they are dead.
-OTHER_BOOT = """
-UPDATE lease SET owner_boot_id = 'a-boot-that-is-over', boot_id = 'a-boot-that-is-over';
-UPDATE reaper SET boot_id = 'a-boot-that-is-over'
-"""
-OTHER_NAMESPACE = "UPDATE lease SET pid_namespace = 1"
 #: Lost hosts at once: they wait for their leases side by side, but all start on the same two cores.
 WAVE = 5
 #: Restarted workers whose job goes on to its end while the next one is killed: 5 s of sleep each.
@@ -54,14 +46,6 @@ def kill_in_mid_job(site: Site) -> str:
     site.wait_until(start.at_ns + 1_000_000_000)
     site.kill(worker)
     return job.id
-
-
-def move_leases(site: Site, to: str) -> None:
-    """Let the file say that the dead lived elsewhere."""
-    connection = apsw.Connection(str(site.file))
-    connection.set_busy_timeout(5_000)
-    connection.execute(to)
-    connection.close()
 
 
 def wait_again(site: Site, job: str) -> float:
@@ -93,13 +77,16 @@ def finish(site: Site, job: str, seconds: float) -> Rerun:
     return Rerun(seconds, summarise("recovery", events, dump, time.monotonic() - began))
 
 
-def lose(site: Site, to: str, is_up: SimpleQueue[Site], gap_s: float = 0.0) -> Rerun:
-    """Lose a worker as `to` says, start the next one, and see the job to its end.
+def lose(
+    site: Site, move: Callable[[], None], is_up: SimpleQueue[Site], gap_s: float = 0.0
+) -> Rerun:
+    """Lose a worker, start the next one, and see the job to its end.
 
-    `is_up` is told when the new worker is up and has nothing to do but wait.
+    `move` says of the dead that they lived where nobody here can see them. `is_up` is told when the
+    new worker is up and has nothing to do but wait.
     """
     job = kill_in_mid_job(site)
-    move_leases(site, to)
+    move()
     if gap_s:
         site.wait_until(h.boot_ns() + round(gap_s * 1e9))
     site.start_ready()
@@ -142,12 +129,12 @@ def test_killed_job_runs_again_soon(
     # which need the processor, run one by one, each ending its job while the next one is killed.
     with ThreadPoolExecutor(WAVE) as pool, ThreadPoolExecutor(ENDING) as ending:
         gone = [
-            pool.submit(lose, make_site(f"lost-{number}", timers={}), OTHER_BOOT, is_up)
-            for number in range(lost_hosts)
+            pool.submit(lose, site, site.door.move_to_other_boot, is_up)
+            for site in [make_site(f"lost-{number}", timers={}) for number in range(lost_hosts)]
         ]
         slow = [
-            pool.submit(lose, make_site(f"gap-{number}", timers={}), OTHER_NAMESPACE, is_up, GAP_S)
-            for number in range(gaps)
+            pool.submit(lose, site, site.door.move_to_other_namespace, is_up, GAP_S)
+            for site in [make_site(f"gap-{number}", timers={}) for number in range(gaps)]
         ]
         for _ in range(WAVE):
             is_up.get(timeout=60)

@@ -17,7 +17,7 @@ from tests.chaos.test_recovery import Rerun, assert_row, table_row
 from tests.support import history as h
 from tests.support.dump import Dump
 from tests.support.origin import origin
-from tests.support.summary import as_report, summarise
+from tests.support.summary import BROKERS, Summary, as_report, shortfalls, summarise
 
 JOB = "0" * 31 + "1"
 #: A job that a kill cut off, and that ran again 70 ms after it.
@@ -114,6 +114,52 @@ def test_the_report_says_where_it_comes_from() -> None:
     assert [part for part in parts if part not in line] == []
     assert "kills every 1 s here, and every 0.4 s" in text
     assert "| one row | 1 | 1 | 0 | 1 | 2 | 70 / 70 | 1.0 |" in text
+
+
+def test_the_report_has_a_table_for_each_broker() -> None:
+    """Each table has the rows of its broker alone, and a total that leaves out what may be lost."""
+    rows = [
+        row_on("sqlite", "b", lost=0),
+        row_on("redis", "a", lost=0),
+        row_on("sqlite", "a", lost=0),
+        row_on("sqlite", "c, class local", lost=7, may_lose=True),
+    ]
+    redis, sqlite = as_report(rows, origin(), 77).split("\n## ")[1:]
+    assert redis.startswith("Redis\n")
+    assert [line.split("|")[1].strip() for line in redis.splitlines()[4:]] == ["a", "total"]
+    names = [line.split("|")[1].strip() for line in sqlite.splitlines()[4:]]
+    assert names == ["a", "b", "c, class local", "total"]
+    assert "| total | 20000 | 2000 | 0 | 2 | 4 | - | 3.0 |" in sqlite
+
+
+def test_a_proof_that_falls_short_says_so() -> None:
+    """Fewer jobs or faults than promised, a lost job and a broker without rows are each told."""
+    whole = [row_on(broker, name, lost=0) for broker in BROKERS for name in ("a", "b")]
+    assert shortfalls(whole) == []
+    assert shortfalls([*whole, row_on("redis", "c", lost=7, may_lose=True)]) == []
+    lost = [msgspec.structs.replace(whole[0], lost=1), *whole[1:]]
+    assert shortfalls(lost) == ["postgres: 1 accepted jobs lost"]
+    assert shortfalls(whole[1:]) == [
+        "postgres: 10000 jobs, not 20000",
+        "postgres: 1000 faults, not 2000",
+    ]
+    assert shortfalls(whole[2:]) == ["postgres: no row"]
+
+
+def row_on(broker: str, scenario: str, *, lost: int, may_lose: bool = False) -> Summary:
+    """Return a row of half a proof."""
+    return Summary(
+        scenario=scenario,
+        broker=broker,
+        jobs=10_000,
+        faults=1_000,
+        lost=lost,
+        repeated=1,
+        starts=2,
+        recovery_ms=[70.0],
+        seconds=1.0,
+        may_lose=may_lose,
+    )
 
 
 def test_an_origin_tells_of_changes_that_are_in_no_commit(tmp_path: Path) -> None:

@@ -31,6 +31,7 @@ class Dump(msgspec.Struct, frozen=True, kw_only=True):
     """What was found.
 
     Attributes:
+        broker: what kind it is of: "sqlite", "redis", "postgres", "memory".
         jobs: every record, by id, as `get` returns it.
         listed: the ids that a listing by state returned, per state.
         counts: counters of each queue.
@@ -48,6 +49,7 @@ class Dump(msgspec.Struct, frozen=True, kw_only=True):
     needs: dict[str, tuple[str, ...]]
     claimable: tuple[str, ...] = ()
     leftovers: tuple[str, ...] | None = None
+    broker: str = "memory"
 
 
 class Readable(Inspector, Claimer, Protocol):
@@ -76,6 +78,7 @@ def take_dump(broker: Readable, *, leftovers: tuple[str, ...] | None = None) -> 
         needs=needs,
         claimable=_claim_rest(broker, needs),
         leftovers=leftovers,
+        broker=broker.describe().kind,
     )
 
 

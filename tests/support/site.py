@@ -10,7 +10,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import apsw
 import psutil
 
 from penstock import App, Job
@@ -24,6 +23,7 @@ from penstock.task import Call
 from tests.chaos import tasks
 from tests.support import history as h
 from tests.support import processes
+from tests.support.backdoor import Backdoor, backdoor
 from tests.support.checker import assert_holds
 from tests.support.dump import Dump, take_dump
 from tests.support.eventually import eventually
@@ -53,6 +53,7 @@ class Site:
 
     Attributes:
         history: the file that jobs, faults and the test append to.
+        door: to what the broker stores, behind the back of the port.
     """
 
     def __init__(
@@ -74,16 +75,16 @@ class Site:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         self.mark = secrets.token_hex(8)
-        self.file = folder / "penstock.db"
         self.temporary = folder / "tmp"
         self.temporary.mkdir(exist_ok=True)
-        self.url = f"sqlite:///{self.file}" if url is None else url
+        self.url = f"sqlite:///{folder / 'penstock.db'}" if url is None else url
         self.history = h.History(folder / "history.jsonl")
         self.settings = {"url": self.url, **timers, **settings}
         self.workers: list[WorkerProcess] = []
         self.app = App(self.url)
         self.app.include(tasks)
         self.broker: Broker = connect(self.url)
+        self.door: Backdoor = backdoor(self.url)
 
     def __enter__(self) -> Self:
         """Return itself."""
@@ -239,13 +240,12 @@ class Site:
     def leftovers(self) -> tuple[str, ...]:
         """Return what is left of processes, temporary files and transactions, one line each."""
         deadline = time.monotonic() + 1.0
-        while (left := self.processes()) and time.monotonic() < deadline:
+        while lines := [*map(processes.describe, self.processes()), *self.door.open_transactions()]:
+            if time.monotonic() >= deadline:
+                break
             time.sleep(0.02)
-        lines = [f"left behind: {processes.describe(one)}" for one in left]
-        lines += [f"left behind: {one}" for one in self.temporary.rglob("*") if not one.is_dir()]
-        if self.file.exists() and _has_open_transaction(self.file):
-            lines.append("left behind: an open transaction on the file")
-        return tuple(lines)
+        lines += [str(one) for one in self.temporary.rglob("*") if not one.is_dir()]
+        return tuple(f"left behind: {line}" for line in lines)
 
     def check(self, *, leftovers: tuple[str, ...] | None = None) -> tuple[list[h.Event], Dump]:
         """Run the checker over the history and a dump; return both for further questions."""
@@ -266,17 +266,6 @@ def key_of(call: Call[Any]) -> str | None:
     """Return the key of a call as the history has it: unique over all tasks, as keys are not."""
     key = call.plan.spec.key
     return None if key is None else f"{call.plan.spec.task} {key}"
-
-
-def _has_open_transaction(file: Path) -> bool:
-    connection = apsw.Connection(str(file))
-    try:
-        connection.execute("BEGIN IMMEDIATE; ROLLBACK")
-    except apsw.BusyError:
-        return True
-    finally:
-        connection.close()
-    return False
 
 
 def _batches(jobs: list[str], size: int = 400) -> list[list[str]]:

@@ -21,6 +21,11 @@ from tests.support.origin import Origin, origin
 #: so that the figures would tell of that; the proof, which publishes them, leaves the workers time
 #: to work.
 KILL_EVERY_MS, KILL_EVERY_MS_IN_PROOF = 400, 1_000
+#: What a whole proof must come to on each broker.
+JOBS_MIN, FAULTS_MIN = 20_000, 2_000
+#: The brokers of the suite, and their titles in the report.
+TITLES = {"postgres": "PostgreSQL", "redis": "Redis", "sqlite": "SQLite"}
+BROKERS = tuple(TITLES)
 
 
 def chaos_seed() -> int:
@@ -28,10 +33,16 @@ def chaos_seed() -> int:
     return int(os.environ.get("CHAOS_SEED", "1"))
 
 
+def chaos_scale() -> float:
+    """Return what part of the large counts a proof runs: CHAOS_SCALE of the environment, else 1."""
+    return float(os.environ.get("CHAOS_SCALE", "1"))
+
+
 class Summary(msgspec.Struct, kw_only=True):
     """One row of the proof's table.
 
     Attributes:
+        broker: what it ran on: "sqlite", "redis" or "postgres".
         jobs: accepted ones.
         faults: injected by the test or by the jobs themselves.
         lost: accepted, and neither final nor deleted after it was.
@@ -39,9 +50,11 @@ class Summary(msgspec.Struct, kw_only=True):
         starts: all of them.
         recovery_ms: from a fault to the next start of each job that it cut off, sorted.
         seconds: wall time of the scenario.
+        may_lose: the row measures what a weaker class of durability loses; totals leave it out.
     """
 
     scenario: str
+    broker: str
     jobs: int
     faults: int
     lost: int
@@ -49,6 +62,7 @@ class Summary(msgspec.Struct, kw_only=True):
     starts: int
     recovery_ms: list[float]
     seconds: float
+    may_lose: bool = False
 
     def recovery(self) -> tuple[float, float] | None:
         """Return p50 and p99 of the recovery in milliseconds; None where nothing was cut off."""
@@ -67,13 +81,21 @@ class Publish(Protocol):
         """Keep them, in `make proof` only."""
 
 
-def summarise(scenario: str, events: Sequence[h.Event], dump: Dump, seconds: float) -> Summary:
-    """Count one scenario."""
+def summarise(
+    scenario: str,
+    events: Sequence[h.Event],
+    dump: Dump,
+    seconds: float,
+    *,
+    may_lose: bool = False,
+) -> Summary:
+    """Count one scenario, on the broker that the dump is of."""
     ledger = keep_ledger(events)
     accepted = {job: events for job, events in ledger.jobs.items() if events.accepted}
     recovery = sorted(ms for events in accepted.values() for ms in _recoveries(ledger, events))
     return Summary(
         scenario=scenario,
+        broker=dump.broker,
         jobs=len(accepted),
         faults=len(ledger.faults),
         lost=sum(not _is_kept(job, events, dump) for job, events in accepted.items()),
@@ -81,13 +103,16 @@ def summarise(scenario: str, events: Sequence[h.Event], dump: Dump, seconds: flo
         starts=sum(len(events.starts) for events in accepted.values()),
         recovery_ms=recovery,
         seconds=round(seconds, 1),
+        may_lose=may_lose,
     )
 
 
 def combined(scenario: str, rows: Sequence[Summary], seconds: float) -> Summary:
-    """Return one row for many runs of a scenario."""
+    """Return one row for many runs on one broker."""
+    (broker,) = {row.broker for row in rows}
     return Summary(
         scenario=scenario,
+        broker=broker,
         jobs=sum(row.jobs for row in rows),
         faults=sum(row.faults for row in rows),
         lost=sum(row.lost for row in rows),
@@ -117,13 +142,24 @@ def _recoveries(ledger: Ledger, events: JobHistory) -> list[float]:
     return found
 
 
+def total_of(rows: Sequence[Summary]) -> Summary:
+    """Return what the rows of one broker come to, but for those that may lose.
+
+    Without recovery: leases differ from row to row.
+    """
+    counted = [row for row in rows if not row.may_lose]
+    total = combined("total", counted or rows, sum(row.seconds for row in rows))
+    total.recovery_ms = []
+    return total
+
+
 def as_table(rows: Sequence[Summary]) -> str:
-    """Return the rows as a Markdown table."""
+    """Return the rows of one broker as a Markdown table, with their total."""
     lines = [
         "| scenario | jobs | faults | lost | repeated | starts | recovery p50 / p99 ms | s |",
         "|---|---|---|---|---|---|---|---|",
     ]
-    for row in rows:
+    for row in (*rows, total_of(rows)):
         recovery = row.recovery()
         told = "-" if recovery is None else f"{recovery[0]:.0f} / {recovery[1]:.0f}"
         lines.append(
@@ -133,40 +169,79 @@ def as_table(rows: Sequence[Summary]) -> str:
     return "\n".join(lines)
 
 
-def as_report(rows: Sequence[Summary], made: Origin, seed: int) -> str:
+def by_broker(rows: Sequence[Summary]) -> dict[str, list[Summary]]:
+    """Return the rows of each broker, in the order of their names."""
+    return {
+        broker: sorted((row for row in rows if row.broker == broker), key=lambda row: row.scenario)
+        for broker in sorted({row.broker for row in rows})
+    }
+
+
+def shortfalls(rows: Sequence[Summary]) -> list[str]:
+    """Return where the rows are not what a whole proof must come to, one line each."""
+    found = []
+    for broker in BROKERS:
+        mine = by_broker(rows).get(broker)
+        if not mine:
+            found.append(f"{broker}: no row")
+            continue
+        total = total_of(mine)
+        if total.lost:
+            found.append(f"{broker}: {total.lost} accepted jobs lost")
+        if total.jobs < JOBS_MIN:
+            found.append(f"{broker}: {total.jobs} jobs, not {JOBS_MIN}")
+        if total.faults < FAULTS_MIN:
+            found.append(f"{broker}: {total.faults} faults, not {FAULTS_MIN}")
+    return found
+
+
+def as_report(rows: Sequence[Summary], made: Origin, seed: int, scale: float = 1.0) -> str:
     """Return the report of a proof: where it comes from, how to read it, and its rows."""
+    tables = [
+        f"## {TITLES.get(broker, broker)}\n\n{as_table(mine)}\n"
+        for broker, mine in by_broker(rows).items()
+    ]
     return REPORT.format(
         origin=made,
         seed=seed,
+        scaled="" if scale == 1.0 else f" Counts cut to {scale:g} of a whole proof (CHAOS_SCALE).",
         proof_s=KILL_EVERY_MS_IN_PROOF / 1000,
         test_s=KILL_EVERY_MS / 1000,
-        table=as_table(rows),
+        tables="\n".join(tables),
     )
 
 
 def main() -> None:
-    """Write the report of a folder from the rows in it; print it too."""
+    """Write the report of a folder from the rows in it; print it too.
+
+    Exits with 1 where a whole proof comes to less than it must.
+    """
     folder = Path(sys.argv[1])
     rows = [
         msgspec.json.decode(file.read_bytes(), type=Summary)
         for file in sorted(folder.glob("*.json"))
     ]
-    report = as_report(rows, origin(), chaos_seed())
+    scale = chaos_scale()
+    report = as_report(rows, origin(), chaos_seed(), scale)
     (folder / "report.md").write_text(report)
     sys.stdout.write(report)
+    if scale == 1.0 and (found := shortfalls(rows)):
+        sys.exit("\n".join(["the proof fell short:", *found]))
 
 
 #: What stands around the table.
 REPORT = """# Faults on real processes
 
-{origin}, seed {seed} (CHAOS_SEED).
+{origin}, seed {seed} (CHAOS_SEED).{scaled}
 
 Written by `make proof AREA=faults`. One row is one scenario of `tests/chaos` with the large counts;
 beside it lie its numbers (`.json`, each recovery in milliseconds) and, where it is not too large,
 its history (`.history.jsonl.gz`), which the checker `tests/support/checker.py` has read.
 
-- faults: what the test or a job did to a process, a call or a commit; a drain is one too.
-- lost: accepted jobs that are not final in the end. The promise is 0.
+- faults: what the test or a job did to a process, a call, a connection, a server or a commit; a
+  drain is one too.
+- lost: accepted jobs that are not final in the end. The promise is 0; a row that measures the loss
+  of a weaker class of durability says so in its name and is not in the total.
 - repeated: starts of a job after a fault cut off its attempt. A second start without a fault is a
   violation, and there was none, else this report would not have been written.
 - recovery: from a fault to the next start of each job that it cut off; in the rows "recovery" from
@@ -184,8 +259,7 @@ What a lost worker costs, with production settings:
   first look, so that live workers can extend before anything that merely ran out is taken. The slow
   case is the gap and one more lease. Dead processes of the same host are not affected by it.
 
-{table}
-"""
+{tables}"""
 
 if __name__ == "__main__":
     main()
