@@ -13,6 +13,7 @@ from penstock.core.lifecycle import State
 from penstock.errors import BadArguments, PayloadTooLarge, SerializationError
 from tests.chaos import tasks
 from tests.chaos.poison import HARMLESS, PAYLOADS, RECORDS, TASK, UNKNOWN
+from tests.support.side_by_side import on_each_broker
 from tests.support.site import Site
 from tests.support.summary import Publish, summarise
 
@@ -30,11 +31,16 @@ def records(task: str, need: str) -> Iterator[tuple[str, bytes]]:
 
 
 @pytest.mark.timeout(300)
-def test_poison_in_the_file_is_buried_and_blocks_nothing(
+def test_poison_in_the_store_is_buried_and_blocks_nothing(
     make_site: Callable[..., Site], publish: Publish
 ) -> None:
     """What cannot be read or does not fit dies in one attempt; every good job behind completes."""
-    site = make_site("f23")
+    # One after the other: 20 MiB records keep both cores busy.
+    on_each_broker(lambda kind: take_poison(make_site("f23", on=kind), publish), at_once=1)
+
+
+def take_poison(site: Site, publish: Publish) -> None:
+    """Write poison straight into the store, and let a worker find it."""
     began = time.monotonic()
     site.broker.register(["default"])
     site.broker.pause("default")
@@ -58,7 +64,7 @@ def test_poison_in_the_file_is_buried_and_blocks_nothing(
         site.cancel(job_id)
     assert worker.health().restarts == 0, worker.report()
     events, dump = site.check(leftovers=site.drain(worker))
-    publish(summarise("F23 poison in the file", events, dump, time.monotonic() - began), events)
+    publish(summarise("F23 poison in the store", events, dump, time.monotonic() - began), events)
     for job_id, name in names.items():
         found = dump.jobs[job_id]
         fate = (found.state, found.reason)

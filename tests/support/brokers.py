@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import itertools
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Literal, Self
@@ -34,6 +36,8 @@ class Brokers:
         self._lock = threading.Lock()
         self._ends = ExitStack()
         self._numbers = itertools.count()
+        # A server goes with the thread that started it, and threads of scenarios end early.
+        self._starter = self._ends.enter_context(ThreadPoolExecutor(1))
         self._redis: RedisServer | None = None
         self._postgres: PostgresServer | None = None
 
@@ -54,12 +58,14 @@ class Brokers:
             folder = self._folder / "redis"
             folder.mkdir()
             server = redis_server(folder, "--databases", str(REDIS_DATABASES))
-            self._redis = self._ends.enter_context(server)
+            start = partial(self._ends.enter_context, server)
+            self._redis = self._starter.submit(start).result()
         return f"redis://127.0.0.1:{self._redis.port}/{number}"
 
     def _postgres_url(self, number: int) -> str:
         if self._postgres is None:
-            self._postgres = self._ends.enter_context(closing(PostgresServer(POSTGRES_SETTINGS)))
+            self._postgres = self._starter.submit(PostgresServer, POSTGRES_SETTINGS).result()
+            self._ends.enter_context(closing(self._postgres))
         url = self._postgres.url
         with closing(psycopg.connect(url, autocommit=True)) as connection:
             connection.execute(f"CREATE DATABASE site_{number}".encode())

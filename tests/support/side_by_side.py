@@ -1,15 +1,22 @@
-"""Scenarios that mostly wait, started together, each reported by a test of its own."""
+"""Scenarios that mostly wait, started together."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
+
+from tests.support.brokers import KINDS, Kind
+
+T = TypeVar("T")
 
 
 class SideBySide:
-    """Runs scenarios at once; use as a context, which waits for those that nobody asked about."""
+    """Runs scenarios at once, each reported by a test of its own.
+
+    Use as a context, which waits for those that nobody asked about.
+    """
 
     def __init__(self, scenarios: Mapping[str, Callable[[], object]]) -> None:
         """Start all scenarios, each in its thread."""
@@ -32,3 +39,29 @@ class SideBySide:
     ) -> None:
         """Wait for all."""
         self._pool.shutdown()
+
+
+def on_each_broker(run: Callable[[Kind], T], *, at_once: int = len(KINDS)) -> dict[Kind, T]:
+    """Run a scenario on a broker of each kind, and return what each came to.
+
+    Args:
+        run: given the kind.
+        at_once: how many run side by side; 1 where figures of one would tell of the others.
+
+    Raises:
+        Exception: what the one that failed raised, with the name of its broker.
+        ExceptionGroup: of these, where several failed.
+    """
+    with ThreadPoolExecutor(at_once) as pool:
+        running = {kind: pool.submit(run, kind) for kind in KINDS}
+    errors: list[Exception] = []
+    for kind, one in running.items():
+        error = one.exception()
+        if isinstance(error, Exception):
+            error.add_note(f"on {kind}")
+            errors.append(error)
+    if len(errors) > 1:
+        raise ExceptionGroup("several brokers", errors)
+    for error in errors:
+        raise error
+    return {kind: one.result() for kind, one in running.items()}

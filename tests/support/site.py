@@ -213,7 +213,11 @@ class Site:
 
         def look() -> bool:
             for batch in _batches(open_jobs):
-                statuses = self.broker.peek([JobId(job) for job in batch])
+                try:
+                    statuses = self.broker.peek([JobId(job) for job in batch])
+                except Unavailable:
+                    # Down, or too busy to answer in time: part of many a scenario.
+                    return False
                 for job, status in zip(batch, statuses, strict=True):
                     assert status is not None, f"{job} is unknown\n{self.report()}"
                     if status.state in FINAL:

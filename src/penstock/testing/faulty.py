@@ -6,14 +6,15 @@ Idea: asynq's `testbroker.go`, and SQLite's sweeps that fail the n-th call for e
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from enum import StrEnum
-from typing import TypeVar
+from typing import Any, TypeVar, cast
 
 import msgspec
 
 from penstock.broker import requests as r
-from penstock.broker.protocol import Broker, Listener
+from penstock.broker.protocol import AsyncBroker, Broker, Listener
+from penstock.broker.threaded import HasLoopFace, ThreadedBroker
 from penstock.core.ids import JobId, LeaseId
 from penstock.core.job import JobRecord
 from penstock.core.settlement import Applied, Settlement
@@ -50,7 +51,7 @@ class Call(msgspec.Struct, frozen=True):
 
 
 Plan = Callable[[Call], Fault]
-"""Decides about each call before it is made. It may block, to hold a call up."""
+"""Decides about each call before it is made. It may block, to hold a call up, but in a loop."""
 
 
 def fail_nth(number: int, fault: Fault, *, verb: str | None = None) -> Plan:
@@ -68,6 +69,8 @@ def fail_nth(number: int, fault: Fault, *, verb: str | None = None) -> Plan:
 class FaultyBroker:
     """`broker`, with the faults of `plan`. `describe`, `listen` and `close` never fail.
 
+    So do the calls of its face for event loops.
+
     Attributes:
         calls: the calls so far, failed ones too, oldest first.
     """
@@ -79,6 +82,13 @@ class FaultyBroker:
         self._seen: Counter[str] = Counter()
         self.calls: list[Call] = []
 
+    def _decide(self, verb: str) -> tuple[Call, Fault]:
+        """Return the next call, and what happens to it."""
+        self._seen[verb] += 1
+        this = Call(len(self.calls) + 1, verb, self._seen[verb])
+        self.calls.append(this)
+        return this, self._plan(this)
+
     def _make(self, verb: str, call: Callable[[], Answer]) -> Answer:
         """Make one call as the plan says.
 
@@ -86,18 +96,37 @@ class FaultyBroker:
             Unavailable: the plan refuses it; nothing was written.
             OutcomeUnknown: the plan lost the answer; it was written.
         """
-        self._seen[verb] += 1
-        this = Call(len(self.calls) + 1, verb, self._seen[verb])
-        self.calls.append(this)
-        fault = self._plan(this)
+        this, fault = self._decide(verb)
         if fault is Fault.REFUSE:
-            raise Unavailable(f"call {this.number} ({verb}) is refused by the plan: call again")
+            raise _refused(this)
         answer = call()
         if fault is Fault.LOSE_REPLY:
-            raise OutcomeUnknown(
-                f"the answer of call {this.number} ({verb}) is lost by the plan: call again"
-            )
+            raise _lost(this)
         return call() if fault is Fault.TWICE else answer
+
+    async def make_awaited(self, verb: str, call: Callable[[], Awaitable[Answer]]) -> Answer:
+        """Do as for a call of the broker itself, for one of its face.
+
+        Raises:
+            Unavailable: the plan refuses it; nothing was written.
+            OutcomeUnknown: the plan lost the answer; it was written.
+        """
+        this, fault = self._decide(verb)
+        if fault is Fault.REFUSE:
+            raise _refused(this)
+        answer = await call()
+        if fault is Fault.LOSE_REPLY:
+            raise _lost(this)
+        return await call() if fault is Fault.TWICE else answer
+
+    def loop_face(self) -> AsyncBroker:
+        """Return a face for the event loop that first uses it, with the same faults.
+
+        Where the broker has none of its own, a thread makes the calls.
+        """
+        if isinstance(self._broker, HasLoopFace):
+            return cast("AsyncBroker", _FaultyFace(self, self._broker.loop_face()))
+        return ThreadedBroker(self)
 
     def register(self, queues: Sequence[str], /) -> Mapping[str, int]:
         """Return the tag of each queue."""
@@ -212,3 +241,35 @@ class FaultyBroker:
     def close(self) -> None:
         """Close the broker behind it."""
         self._broker.close()
+
+
+class _FaultyFace:
+    """The face of a broker, awaited, as the plan of `broker` says."""
+
+    def __init__(self, broker: FaultyBroker, face: AsyncBroker) -> None:
+        self._broker = broker
+        self._face = face
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._face, name)
+        if name in _NEVER_FAIL or not callable(found):
+            return found
+
+        async def call(*words: Any, **named: Any) -> Any:
+            return await self._broker.make_awaited(name, lambda: found(*words, **named))
+
+        return call
+
+
+#: Members of a face that a plan is not asked about.
+_NEVER_FAIL = frozenset({"describe", "listen", "close"})
+
+
+def _refused(call: Call) -> Unavailable:
+    return Unavailable(f"call {call.number} ({call.verb}) is refused by the plan: call again")
+
+
+def _lost(call: Call) -> OutcomeUnknown:
+    return OutcomeUnknown(
+        f"the answer of call {call.number} ({call.verb}) is lost by the plan: call again"
+    )

@@ -2,13 +2,15 @@
 
 Python imports a module of this name when it starts. CHAOS_FAULTS says which calls fail, as
 "ROLE:FAULT:FIRST:EVERY": in "supervisor", "runner" or "all", with a fault of `penstock.testing`
-or "mixed", the FIRST-th call of the process and every EVERY-th after it (0: no other).
+or "mixed", the FIRST-th call of the process and every EVERY-th after it (0: no other). Each one
+that fails is a line of the history.
 """
 
 from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 from typing import Any
 
 #: Modules by which a process is known, and its role.
@@ -26,15 +28,20 @@ def _install(told: str) -> None:
 
     def connect(url: str, **options: Any) -> Any:
         from penstock.testing.faulty import Call, Fault, FaultyBroker
+        from tests.support import history as h
 
         kinds = [Fault.REFUSE, Fault.LOSE_REPLY, Fault.TWICE]
+        history = h.History(Path(os.environ[h.HISTORY_ENV]))
 
         def plan(call: Call) -> Fault:
             past = call.number - int(first)
             hit = past == 0 or (past > 0 and int(every) > 0 and past % int(every) == 0)
             if not hit:
                 return Fault.NONE
-            return kinds[past % 3] if fault_name == "mixed" else Fault(fault_name)
+            fault = kinds[past % 3] if fault_name == "mixed" else Fault(fault_name)
+            # No process is hit: what follows from it excuses no lost attempt.
+            history.append(h.Fault(kind=f"call_{fault}"))
+            return fault
 
         return FaultyBroker(real(url, **options), plan)
 
