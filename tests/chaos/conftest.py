@@ -35,6 +35,12 @@ def proof_folder() -> Path | None:
 
 
 @pytest.fixture(scope="session")
+def is_proof(proof_folder: Path | None) -> bool:
+    """Whether this is `make proof`, for what differs in more than a count."""
+    return proof_folder is not None
+
+
+@pytest.fixture(scope="session")
 def count(proof_folder: Path | None) -> Callable[[int, int], int]:
     """Choose between the count of `make test` and that of `make proof`, cut by CHAOS_SCALE."""
     scale = chaos_scale()

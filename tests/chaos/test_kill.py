@@ -100,9 +100,10 @@ def test_random_kills_lose_nothing(
     make_site: Callable[..., Site],
     count: Callable[[int, int], int],
     publish: Publish,
+    *,
+    is_proof: bool,
 ) -> None:
     """F01: under kills of supervisors and runners every job ends, and each rerun has its cause."""
-    is_proof = count(0, 1) == 1
     kills, workers = count(KILLS_IN_TEST, KILLS), WORKERS if is_proof else WORKERS_IN_TEST
 
     def run(kind: Kind) -> None:

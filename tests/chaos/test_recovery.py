@@ -12,8 +12,8 @@ Settings are those of production. Three ways to lose a worker, and what each cos
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from queue import SimpleQueue
 
@@ -22,18 +22,20 @@ import pytest
 from penstock.core.lifecycle import State
 from tests.chaos import tasks
 from tests.support import history as h
+from tests.support.brokers import KINDS, Kind
 from tests.support.site import Site
 from tests.support.summary import Publish, Summary, combined, summarise
 
-#: The promises, in seconds from the start of the new worker.
-SAME_HOST_S = 2.0
-LOST_HOST_S = 15.0
-#: The slow case: a reaper holds one lease (12 s) after a gap, looks each second, and starts up.
-AFTER_GAP_S = 15.0
+#: Ways of losing a worker, as the report has them.
+SAME_HOST, LOST_HOST = "recovery, same host", "recovery, lost host"
+AFTER_GAP = "recovery, after a gap"
+#: The promises, in seconds from the start of the new worker. The slow case: a reaper holds one
+#: lease (12 s) after a gap, looks each second, and starts up.
+WITHIN_S = {SAME_HOST: 2.0, LOST_HOST: 15.0, AFTER_GAP: 15.0}
 #: Seconds without any reaper that make a gap: more than half a lease.
 GAP_S = 6.5
 #: Lost hosts at once: they wait for their leases side by side, but all start on the same two cores.
-WAVE = 5
+WAVE = 6
 #: Restarted workers whose job goes on to its end while the next one is killed: 5 s of sleep each.
 ENDING = 6
 
@@ -94,6 +96,10 @@ def lose(
     return finish(site, job, wait_again(site, job))
 
 
+Found = tuple[Kind, str, Future[Rerun]]
+"""On which broker a worker was lost, how, and what came of it."""
+
+
 def kill_and_restart(site: Site) -> tuple[str, float]:
     """Kill a worker on this host and start another at once; return job and seconds to the rerun."""
     job = kill_in_mid_job(site)
@@ -123,35 +129,39 @@ def test_killed_job_runs_again_soon(
 ) -> None:
     """On the same host each killed job runs again within 2 s, of a lost host within 15 s."""
     began = time.monotonic()
-    lost_hosts, same_hosts, gaps = count(5, 20), count(5, 100), count(0, 5)
     is_up: SimpleQueue[Site] = SimpleQueue()
+    found: list[Found] = []
     # Those that wait for leases to run out do so side by side; once they only wait, the others,
     # which need the processor, run one by one, each ending its job while the next one is killed.
     with ThreadPoolExecutor(WAVE) as pool, ThreadPoolExecutor(ENDING) as ending:
-        gone = [
-            pool.submit(lose, site, site.door.move_to_other_boot, is_up)
-            for site in [make_site(f"lost-{number}", timers={}) for number in range(lost_hosts)]
-        ]
-        slow = [
-            pool.submit(lose, site, site.door.move_to_other_namespace, is_up, GAP_S)
-            for site in [make_site(f"gap-{number}", timers={}) for number in range(gaps)]
-        ]
+        for number in range(count(2, 20)):
+            for kind in KINDS:
+                site = make_site(f"lost-{number}", on=kind, timers={})
+                move = site.door.move_to_other_boot
+                found.append((kind, LOST_HOST, pool.submit(lose, site, move, is_up)))
+        for number in range(count(0, 3)):
+            for kind in KINDS:
+                site = make_site(f"gap-{number}", on=kind, timers={})
+                move = site.door.move_to_other_namespace
+                found.append((kind, AFTER_GAP, pool.submit(lose, site, move, is_up, GAP_S)))
         for _ in range(WAVE):
             is_up.get(timeout=60)
-        same = []
-        for number in range(same_hosts):
-            site = make_site(f"same-{number}", timers={})
-            same.append(ending.submit(finish, site, *kill_and_restart(site)))
-        ways = [
-            ("recovery, same host", same, same_hosts, SAME_HOST_S),
-            ("recovery, lost host", gone, lost_hosts, LOST_HOST_S),
-            ("recovery, after a gap", slow, gaps, AFTER_GAP_S),
-        ]
-        found = [
-            (table_row(name, [one.result() for one in reruns], began), runs, within_s)
-            for name, reruns, runs, within_s in ways
-        ]
-    for row, _, _ in found:
+        for number in range(count(2, 35)):
+            for kind in KINDS:
+                site = make_site(f"same-{number}", on=kind, timers={})
+                rerun = ending.submit(finish, site, *kill_and_restart(site))
+                found.append((kind, SAME_HOST, rerun))
+        rows = table_rows(found, began)
+    for row in rows:
         publish(row)
-    for row, runs, within_s in found:
-        assert_row(row, runs, within_s)
+    for row in rows:
+        runs = sum((kind, way) == (row.broker, row.scenario) for kind, way, _ in found)
+        assert_row(row, runs, WITHIN_S[row.scenario])
+
+
+def table_rows(found: Sequence[Found], began: float) -> list[Summary]:
+    """Return a row for each broker and way of losing a worker."""
+    reruns: dict[tuple[Kind, str], list[Rerun]] = {}
+    for kind, way, rerun in found:
+        reruns.setdefault((kind, way), []).append(rerun.result())
+    return [table_row(way, mine, began) for (_, way), mine in reruns.items()]

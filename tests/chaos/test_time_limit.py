@@ -1,4 +1,8 @@
-"""F20: soft and hard time limits against user code that will not end."""
+"""F20: soft and hard time limits against user code that will not end.
+
+Limits are a matter between a worker and its own processes: in `make test` one broker stands for
+all, in the proof each has its turn alone, since the lateness of a limit is measured.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +17,9 @@ from penstock.tasks.options import CallOptions
 from tests.chaos import tasks
 from tests.support import history as h
 from tests.support import processes
+from tests.support.brokers import KINDS, Kind
 from tests.support.eventually import eventually
+from tests.support.side_by_side import on_each_broker
 from tests.support.site import Site
 from tests.support.summary import Publish, summarise
 
@@ -30,14 +36,25 @@ def test_soft_limit_is_raised_once_and_in_time(
     make_site: Callable[..., Site],
     count: Callable[[int, int], int],
     publish: Publish,
+    *,
+    is_proof: bool,
 ) -> None:
     """SoftTimeLimit comes once, within 0.2 s, in a thread, in a coroutine and alone in a child."""
-    site = make_site("soft")
+    times, kinds = count(2, 10), KINDS if is_proof else KINDS[:1]
+    on_each_broker(
+        lambda kind: take_soft_limits(make_site("soft", on=kind), times, publish),
+        kinds=kinds,
+        at_once=1,
+    )
+
+
+def take_soft_limits(site: Site, times: int, publish: Publish) -> None:
+    """Let jobs of each kind pass their soft limit."""
     began = time.monotonic()
     worker = site.start_ready()
     kinds = (tasks.tidy_up, tasks.tidy_up_in_loop, tasks.tidy_up_alone)
     jobs = site.enqueue(
-        *(kind.using(soft_timeout=SOFT_S).call(1.2) for kind in kinds for _ in range(count(2, 10)))
+        *(kind.using(soft_timeout=SOFT_S).call(1.2) for kind in kinds for _ in range(times))
     )
     site.wait_final([job.id for job in jobs], within_s=60)
     events, dump = site.check(leftovers=site.drain(worker))
@@ -53,9 +70,21 @@ def test_hard_limit_ends_what_will_not_end(
     make_site: Callable[..., Site],
     count: Callable[[int, int], int],
     publish: Publish,
+    *,
+    is_proof: bool,
 ) -> None:
     """A second after its hard limit an attempt is over; its neighbours finish uncharged."""
-    site = make_site("hard", kill_grace="500ms", concurrency="6")
+    times, kinds = count(1, 3), KINDS if is_proof else KINDS[:1]
+
+    def run(kind: Kind) -> None:
+        site = make_site("hard", on=kind, kill_grace="500ms", concurrency="6")
+        take_hard_limits(site, times, publish)
+
+    on_each_broker(run, kinds=kinds, at_once=1)
+
+
+def take_hard_limits(site: Site, times: int, publish: Publish) -> None:
+    """Let jobs of each kind pass their hard limit, in whatever way they hold on."""
     began = time.monotonic()
     worker = site.start_ready()
     limited = CallOptions(timeout=HARD_S, retries=0)
@@ -66,7 +95,7 @@ def test_hard_limit_ends_what_will_not_end(
     neighbours = site.enqueue(*(tasks.wait.call(0.8) for _ in range(4)))
     alone = (tasks.hang_alone.using(**limited).call(how, FOR_EVER_S) for how in STUBBORN)
     jobs = site.enqueue(*alone)
-    for call in stubborn * count(1, 5):
+    for call in stubborn * times:
         # One after the other: a limit that ends a shared runner must not be hidden by the next.
         (job,) = site.enqueue(call)
         jobs.append(job)

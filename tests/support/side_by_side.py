@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Self, TypeVar
@@ -41,19 +41,22 @@ class SideBySide:
         self._pool.shutdown()
 
 
-def on_each_broker(run: Callable[[Kind], T], *, at_once: int = len(KINDS)) -> dict[Kind, T]:
+def on_each_broker(
+    run: Callable[[Kind], T], *, at_once: int = len(KINDS), kinds: Sequence[Kind] = KINDS
+) -> dict[Kind, T]:
     """Run a scenario on a broker of each kind, and return what each came to.
 
     Args:
         run: given the kind.
         at_once: how many run side by side; 1 where figures of one would tell of the others.
+        kinds: which brokers, where not all.
 
     Raises:
         Exception: what the one that failed raised, with the name of its broker.
         ExceptionGroup: of these, where several failed.
     """
     with ThreadPoolExecutor(at_once) as pool:
-        running = {kind: pool.submit(run, kind) for kind in KINDS}
+        running = {kind: pool.submit(run, kind) for kind in kinds}
     errors: list[Exception] = []
     for kind, one in running.items():
         error = one.exception()

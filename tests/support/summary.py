@@ -245,6 +245,8 @@ its history (`.history.jsonl.gz`), which the checker `tests/support/checker.py` 
 - recovery: from a fault to the next start of each job that it cut off; in the rows "recovery" from
   the start of the new worker. Leases are 2 s in the rows F01 to F23 (1 s in F09) and those of
   production, 12 s, in the rows "recovery".
+- F08 stopped workers: the first run of each job came back after its lease and wrote too late; no
+  write of it landed.
 - F01 kills every {kill_every_s:g} s, and not every 0.4 s, at which two cores are so busy with
   starting workers that the figures would tell of that.
 
