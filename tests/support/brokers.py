@@ -42,7 +42,7 @@ class Brokers:
         self._postgres: PostgresServer | None = None
 
     def url(self, kind: Kind, folder: Path) -> str:
-        """Return the URL of a broker that holds nothing; `folder` is for a file."""
+        """Return the URL of a broker that holds nothing; `folder` is that of a file."""
         with self._lock:
             number = next(self._numbers)
             match kind:

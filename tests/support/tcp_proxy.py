@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import queue
+import random
 import select
 import socket
+import struct
 import threading
+from concurrent.futures import Future
 from enum import StrEnum
 from typing import Final, Self
 
@@ -12,6 +16,8 @@ from typing import Final, Self
 _CHUNK: Final = 65_536
 #: Seconds between looks at the mode while nothing moves.
 _LOOK_S: Final = 0.02
+#: SO_LINGER: a closed connection is reset, and what it had under way is dropped.
+_RESET: Final = struct.pack("ii", 1, 0)
 
 
 class Mode(StrEnum):
@@ -42,6 +48,8 @@ class TcpProxy:
         self._clients: set[socket.socket] = set()
         self._wanted = True
         self._lock = threading.Lock()
+        self._resets: queue.SimpleQueue[Future[bool]] = queue.SimpleQueue()
+        self._draw = random.Random(1)
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     def __enter__(self) -> Self:
@@ -62,15 +70,37 @@ class TcpProxy:
             self._pairs.clear()
             self._clients.clear()
 
+    def reset(self) -> bool:
+        """Reset a connection, chosen at random among those over which something just came.
+
+        Both ends are told, and what is under way is lost. Return False where nothing came in time.
+        """
+        done: Future[bool] = Future()
+        self._resets.put(done)
+        return done.result()
+
     def _run(self) -> None:
         while self._wanted:
             with self._lock:
                 watched = [self._listener, *self._pairs]
-                for one in select.select(watched, [], [], _LOOK_S)[0]:
+                ready = select.select(watched, [], [], _LOOK_S)[0]
+                if not self._resets.empty():
+                    self._resets.get().set_result(self._reset_one_of(ready))
+                for one in ready:
                     if one is self._listener:
                         self._accept()
                     elif one in self._pairs:
                         self._pass_on(one)
+
+    def _reset_one_of(self, ready: list[socket.socket]) -> bool:
+        live = [one for one in ready if one in self._pairs]
+        if not live:
+            return False
+        one = self._draw.choice(live)
+        for end in (one, self._pairs[one]):
+            end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+        self._end(one)
+        return True
 
     def _accept(self) -> None:
         client, _ = self._listener.accept()
@@ -83,13 +113,19 @@ class TcpProxy:
             data = one.recv(_CHUNK)
         except OSError:
             data = b""
-        other = self._pairs[one]
         if not data:
-            for end in (one, other):
-                del self._pairs[end]
-                self._clients.discard(end)
-                end.close()
+            self._end(one)
             return
         is_request = one in self._clients
         if self.mode is Mode.PASS or (self.mode is Mode.DEAF and is_request):
-            other.sendall(data)
+            try:
+                self._pairs[one].sendall(data)
+            except OSError:
+                # The other end is gone, as that of a killed process.
+                self._end(one)
+
+    def _end(self, one: socket.socket) -> None:
+        for end in (one, self._pairs[one]):
+            del self._pairs[end]
+            self._clients.discard(end)
+            end.close()
