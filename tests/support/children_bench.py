@@ -88,6 +88,7 @@ class ChildrenBench:
             reclaim=Reclaim(
                 self.link,
                 settler,
+                tasks=tasks,
                 identity=identity,
                 queues=settings.queues,
                 leases=leases,

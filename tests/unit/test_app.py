@@ -11,6 +11,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from penstock import App, AsyncTask, Exponential, SyncTask, current_job, library_task
@@ -162,6 +163,21 @@ def test_registration_holds_what_a_worker_needs() -> None:
         ({"memory": "2 apples"}, "memory '2 apples' is not a size"),
         ({"memory": 0}, "memory 0 is no reservation"),
         ({"memory": "auto", "isolation": "thread"}, "exclude each other"),
+        ({"exclusive": "yes"}, "exclusive 'yes' is not allowed: use True or False"),
+        ({"on_partition": "stop"}, "on_partition 'stop' is unknown: use 'continue' or 'kill'"),
+        (
+            {"exclusive": True, "on_partition": "continue"},
+            "exclusive=True and on_partition='continue' exclude each other: .* leave on_partition",
+        ),
+        (
+            {"exclusive": True, "isolation": "thread"},
+            "isolation='thread' and exclusive=True exclude each other: .* leave isolation out",
+        ),
+        (
+            {"on_partition": "kill", "isolation": "thread"},
+            "isolation='thread' and on_partition='kill' exclude each other",
+        ),
+        ({"exclusive": True, "isolation": "vm"}, "isolation 'vm' is unknown"),
         ({"light": "yes"}, "light 'yes' is not allowed"),
         ({"retry_on": ["OSError"]}, "retry_on 'OSError' is not allowed: give subclasses"),
         ({"discard_on": KeyboardInterrupt}, "discard_on .* is not allowed"),
@@ -197,6 +213,12 @@ def test_on_dead_task_must_take_what_it_is_given() -> None:
         ({"memory": "auto"}, "alone"),
         ({"memory": "16MiB"}, "alone.m0"),
         ({"memory": "2GiB"}, "alone.m22"),
+        ({"exclusive": True}, "alone"),
+        ({"on_partition": "kill"}, "alone"),
+        ({"exclusive": False, "on_partition": "kill", "isolation": "process"}, "alone"),
+        ({"exclusive": True, "on_partition": "kill", "memory": "16MiB"}, "alone.m0"),
+        ({"exclusive": False, "on_partition": "continue"}, "thread"),
+        ({"exclusive": None, "on_partition": None, "isolation": "thread"}, "thread"),
     ],
 )
 def test_need_of_a_task_follows_from_its_options(options: Any, need: str) -> None:
@@ -205,6 +227,22 @@ def test_need_of_a_task_follows_from_its_options(options: Any, need: str) -> Non
     app.task(name="t", **options)(double)
     [facts] = app.manifest().tasks
     assert facts.need == need
+
+
+@pytest.mark.parametrize("function", [double, adouble])
+@pytest.mark.parametrize("options", [{"exclusive": True}, {"on_partition": "kill"}])
+def test_a_supervisor_is_told_which_jobs_die_when_it_is_cut_off(
+    function: Any, options: Any
+) -> None:
+    """An exclusive task is isolated, and its facts say what to do; so it is for `kill`."""
+    app = App("memory://")
+    app.task(name="other")(double)
+    app.task(name="t", **options)(function)
+    facts = {one.name: one for one in app.manifest().tasks}
+    assert (facts["t"].isolated, facts["t"].on_partition) == (True, "kill")
+    assert (facts["other"].isolated, facts["other"].on_partition) == (False, "continue")
+    told = msgspec.json.decode(msgspec.json.encode(app.manifest()), type=AppManifest)
+    assert {one.name: one.on_partition for one in told.tasks} == {"t": "kill", "other": "continue"}
 
 
 def test_decorators_below_the_task_are_seen_through() -> None:

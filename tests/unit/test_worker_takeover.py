@@ -6,7 +6,8 @@ import asyncio
 import contextlib
 import os
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 
 import msgspec
 import pytest
@@ -17,7 +18,9 @@ from penstock.brokers.memory import MemoryBroker
 from penstock.core.ids import AttemptKey, Fence, JobId, JobIdSource, LeaseId
 from penstock.core.job import ALONE, SHARED, Claimed, JobSpec, Reason, StoredError
 from penstock.core.lifecycle import State
+from penstock.core.manifest import AppManifest, TaskFacts
 from penstock.core.outcome import Crashed, Interrupted, Succeeded
+from penstock.core.retry import POLICY_DEFAULT
 from penstock.testing.clock import ManualClock
 from penstock.testing.faulty import Call, Fault, FaultyBroker, Plan, fail_nth
 from penstock.worker.supervisor.cancels import Cancels
@@ -45,12 +48,17 @@ class Recorder:
     def __init__(self) -> None:
         """Start with nothing told."""
         self.renewals: list[tuple[LeaseId, LeaseId]] = []
+        self.extensions: list[tuple[LeaseId, int]] = []
         self.cancelled: list[AttemptKey] = []
         self.overran: list[AttemptKey] = []
 
     def renewed(self, lease: LeaseId, lost: LeaseId) -> None:
         """Keep the renewal."""
         self.renewals.append((lease, lost))
+
+    def extended(self, lease: LeaseId, runs_out_ms: int) -> None:
+        """Keep until when the lease holds."""
+        self.extensions.append((lease, runs_out_ms))
 
     def cancel(self, jobs: tuple[AttemptKey, ...]) -> None:
         """Keep the cancels."""
@@ -71,7 +79,8 @@ class Bench:
         self.faulty = FaultyBroker(self.store, plan)
         self.link = BrokerLink(ThreadedBroker(self.faulty), self.clock)
         self.identity = Identity("me@1-a", "here", self.clock.boot_id, 7)
-        self.settler = Settler(self.link, Tasks())
+        self.tasks = Tasks()
+        self.settler = Settler(self.link, self.tasks)
         self.leases = Leases(
             self.link,
             queues=QUEUES,
@@ -83,6 +92,7 @@ class Bench:
         self.reclaim = Reclaim(
             self.link,
             self.settler,
+            tasks=self.tasks,
             identity=self.identity,
             queues=QUEUES,
             leases=self.leases,
@@ -110,9 +120,14 @@ class Bench:
 
     def run_elsewhere(self, owner: r.Owner, need: str = SHARED) -> tuple[LeaseId, Claimed]:
         """Let `owner` open a lease and claim a new job under it."""
+        self.enqueue(need)
+        job = self.claim_elsewhere(owner, need)
+        return job.lease, job
+
+    def claim_elsewhere(self, owner: r.Owner, need: str) -> Claimed:
+        """Let `owner` open a lease and claim the job that waits."""
         lease = draw_lease()
         self.store.open_lease(r.OpenLease(id=lease, queues=QUEUES, owner=owner, ttl_ms=TTL_MS))
-        self.enqueue(need)
         request = r.ClaimRequest(
             lease=lease,
             offers=(r.Offer("q", (need,)),),
@@ -120,7 +135,7 @@ class Bench:
             fence=Fence(secrets.token_hex(16)),
         )
         (job,) = self.store.claim(request).jobs
-        return lease, job
+        return job
 
     def state(self, job: Claimed) -> tuple[State, str | None, bool, bool]:
         """Return (state, last outcome, lost, suspect) of a job."""
@@ -207,6 +222,34 @@ def test_a_lease_that_ran_out_is_a_loss_without_a_witness(
     asyncio.run(main())
 
 
+def test_the_first_loss_of_an_exclusive_job_is_not_charged() -> None:
+    """A worker that was cut off has killed it, so the job is only marked; then it is charged."""
+
+    async def main() -> None:
+        bench = Bench()
+        task = TaskFacts(name="t", queue="q", policy=POLICY_DEFAULT, on_partition="kill")
+        bench.tasks.learn(AppManifest(url="memory://", tasks=(task,), queues=QUEUES))
+        await bench.open_own()
+        stranger = msgspec.structs.replace(bench.owner(1, "other@1-b"), pid_namespace=8)
+        _, job = bench.run_elsewhere(stranger, ALONE)
+
+        def look(job: Claimed) -> bool:
+            bench.clock.advance(500)
+            bench.store.extend([bench.leases.own], ttl_ms=TTL_MS)
+            return bench.state(job)[0] is not State.RUNNING
+
+        await for_a_while(bench.reclaim.run, partial(look, job))
+        assert bench.state(job) == (State.QUEUED, "lost", True, False)
+        assert bench.store.needs(QUEUES)["q"] == [ALONE]
+        again = bench.claim_elsewhere(stranger, ALONE)
+        assert again.id == job.id
+        await for_a_while(bench.reclaim.run, partial(look, again))
+        assert bench.state(job) == (State.RETRYING, "lost", True, True)
+        await bench.link.broker.close()
+
+    asyncio.run(main())
+
+
 def test_the_processes_of_a_dead_worker_are_not_waited_for() -> None:
     """A lease whose owner is known to be dead is closed at once, without any time passing."""
 
@@ -256,6 +299,61 @@ def test_leases_are_extended_through_an_outage_and_after_it() -> None:
         assert bench.link.failing_since_ms is None
         (facts,) = bench.store.leases()
         assert facts.expires_in_ms == TTL_MS
+        await bench.link.broker.close()
+
+    asyncio.run(main())
+
+
+def test_until_when_a_lease_holds_is_counted_from_the_sending() -> None:
+    """However late an answer comes; an extension that failed, or may have, prolongs nothing."""
+
+    async def main() -> None:
+        fault = {"is": Fault.NONE}
+        bench = Bench(lambda _call: fault["is"])
+        before = bench.clock.boot_ms()
+        await bench.open_own()
+        own = bench.leases.own
+        assert bench.holder.extensions == [(own, before + TTL_MS)]
+        for lost in (Fault.REFUSE, Fault.LOSE_REPLY):
+            fault["is"] = lost
+            bench.clock.advance(1_000)
+            calls = len(bench.faulty.calls)
+            made = partial(lambda calls: len(bench.faulty.calls) >= calls + 2, calls)
+            await for_a_while(bench.leases.run, made)
+            assert bench.leases.runs_out_ms(own) == before + TTL_MS
+        fault["is"] = Fault.NONE
+        sent_ms = bench.clock.boot_ms()
+        extend = bench.store.extend
+
+        def extend_late(leases: Sequence[LeaseId], *, ttl_ms: int) -> r.ExtendAnswer:
+            answer = extend(leases, ttl_ms=ttl_ms)
+            bench.clock.advance(5_000)
+            return answer
+
+        bench.store.extend = extend_late  # type: ignore[method-assign] # slow on its way back
+        await for_a_while(bench.leases.run, lambda: len(bench.holder.extensions) > 1)
+        assert bench.leases.extended_at_ms >= sent_ms + 5_000
+        assert bench.holder.extensions[1] == (own, sent_ms + TTL_MS)
+        assert bench.leases.runs_out_ms(LeaseId("ab" * 16)) == 0
+        await bench.link.broker.close()
+
+    asyncio.run(main())
+
+
+def test_a_lease_that_was_lost_holds_no_more() -> None:
+    """The lost one has run out, the one in its place holds from the first try to open it."""
+
+    async def main() -> None:
+        bench = Bench(fail_nth(1, Fault.LOSE_REPLY, verb="open_lease"))
+        before = bench.clock.boot_ms()
+        await bench.open_own()
+        lost = bench.leases.own
+        assert bench.leases.runs_out_ms(lost) == before + TTL_MS
+        bench.store.close_leases([lost])
+        await for_a_while(bench.leases.run, lambda: bench.holder.renewals)
+        assert bench.leases.runs_out_ms(lost) == 0
+        assert bench.leases.runs_out_ms(bench.leases.own) == before + TTL_MS
+        assert bench.holder.extensions[-1] == (bench.leases.own, before + TTL_MS)
         await bench.link.broker.close()
 
     asyncio.run(main())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from penstock.core.job import PRIORITY_DEFAULT, SHARED
+from penstock.core.partition import OnPartition
 from penstock.core.retry import RetryPolicy
 
 
@@ -20,6 +21,7 @@ class TaskFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         soft_timeout_ms: soft limit of one attempt; as timeout_ms.
         is_async: an `async def` function.
         isolated: its jobs need a child of their own.
+        on_partition: what its jobs do when their lease cannot be extended.
         priority: of its jobs unless the call says otherwise.
         need: the ready set that its jobs enter unless the call says otherwise.
         on_dead: name of the task to enqueue when a job of this one is buried (`tasks/on_dead.py`).
@@ -33,6 +35,7 @@ class TaskFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     soft_timeout_ms: int | None = None
     is_async: bool = False
     isolated: bool = False
+    on_partition: OnPartition = "continue"
     priority: int = PRIORITY_DEFAULT
     need: str = SHARED
     on_dead: str | None = None

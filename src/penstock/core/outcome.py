@@ -71,7 +71,8 @@ class Lost(msgspec.Struct, frozen=True, tag="lost"):
     """The lease ran out or the whole worker died: nobody saw what happened.
 
     Attributes:
-        alone: the attempt ran alone in a child.
+        alone: the attempt ran alone in a child, and nothing else explains the loss
+            (`core/partition.py`), so it is charged.
     """
 
     error: StoredError

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from penstock.broker.requests import Durability
 from penstock.core.job import PRIORITY_DEFAULT
 from penstock.core.names import check_name
+from penstock.core.partition import OnPartition
 from penstock.core.retry import BACKOFF_DEFAULT, RETRIES_DEFAULT, Backoff, RetryPolicy
 from penstock.core.units import duration_ms
 from penstock.errors import BadSetting
@@ -87,7 +88,7 @@ def registration_fields(options: TaskOptions) -> dict[str, Any]:
         if option not in TaskOptions.__annotations__:
             known = ", ".join(TaskOptions.__annotations__)
             raise BadSetting(f"option {option!r} of a task is unknown: use one of {known}")
-    memory, isolation = options.get("memory"), _isolation(options)
+    memory, on_partition = options.get("memory"), _on_partition(options)
     key_window, queue = options.get("key_window"), options.get("queue")
     return {
         "aliases": tuple(check_name("task", alias) for alias in options.get("aliases", ())),
@@ -103,7 +104,8 @@ def registration_fields(options: TaskOptions) -> dict[str, Any]:
             backoff=_backoff(options),
         ),
         "limits": _limits(options),
-        "isolation": isolation,
+        "isolation": "process" if on_partition == "kill" else _isolation(options),
+        "on_partition": on_partition,
         "memory_bytes": None if memory is None else check_memory(memory),
         "memory_auto": memory == "auto",
         "light": _light(options),
@@ -176,6 +178,28 @@ def _isolation(options: TaskOptions) -> Isolation | None:
             "measured and limited in a child of its own"
         )
     return value
+
+
+def _on_partition(options: TaskOptions) -> OnPartition:
+    exclusive, value = options.get("exclusive"), options.get("on_partition")
+    if exclusive not in (None, True, False):
+        raise BadSetting(f"exclusive {exclusive!r:.80} is not allowed: use True or False")
+    if value not in (None, "continue", "kill"):
+        raise BadSetting(f"on_partition {value!r:.80} is unknown: use 'continue' or 'kill'")
+    if exclusive and value == "continue":
+        raise BadSetting(
+            "exclusive=True and on_partition='continue' exclude each other: a job that goes on "
+            "while its worker is cut off can run beside its next attempt; leave on_partition out"
+        )
+    if not exclusive and value != "kill":
+        return "continue"
+    if _isolation(options) == "thread":
+        asked = "exclusive=True" if exclusive else "on_partition='kill'"
+        raise BadSetting(
+            f"isolation='thread' and {asked} exclude each other: a thread cannot be killed without "
+            "its neighbours; leave isolation out, and the job runs alone in a child"
+        )
+    return "kill"
 
 
 def _light(options: TaskOptions) -> bool | None:

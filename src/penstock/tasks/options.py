@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 from penstock.broker.requests import Durability
+from penstock.core.partition import OnPartition
 from penstock.core.retry import Backoff
 from penstock.core.units import Duration
 
@@ -82,6 +83,12 @@ class TaskOptions(TypedDict, total=False):
         backoff: wait between attempts, `Exponential(...)`.
         isolation: "process": each job runs alone in a child; "thread": never in a child of its own
             accord; None: as the worker finds best.
+        exclusive: True: no second attempt of a job starts while the first one still runs, also
+            where the worker is cut off from the broker: means isolation="process" and
+            on_partition="kill".
+        on_partition: what a running job does when its worker cannot extend the lease: "continue",
+            the default: it runs on, and its result is refused if another attempt has begun; "kill":
+            it is killed, with all it started, before the lease can have run out.
         memory: "auto" or a size: the job runs in a child with that much reserved.
         light: True or False: whether it may use the slots kept for light tasks; None: as measured.
         retry_on: only these exceptions are tried again; others bury the job at once.
@@ -100,6 +107,8 @@ class TaskOptions(TypedDict, total=False):
     timeout: Duration | None
     soft_timeout: Duration | None
     isolation: Isolation | None
+    exclusive: bool | None
+    on_partition: OnPartition | None
     memory: Size | None
     light: bool | None
     retry_on: type[Exception] | Sequence[type[Exception]]

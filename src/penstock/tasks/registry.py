@@ -11,6 +11,7 @@ from penstock.broker.requests import PAYLOAD_BYTES_MAX
 from penstock.core.job import PRIORITY_DEFAULT
 from penstock.core.manifest import TaskFacts
 from penstock.core.need import need_name
+from penstock.core.partition import OnPartition
 from penstock.core.retry import POLICY_DEFAULT, RetryPolicy
 from penstock.errors import BadSetting, SerializationError, UnknownTask
 from penstock.serializers.json import JsonWriter
@@ -51,6 +52,8 @@ class Registration(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         policy: retries, crashes and backoff.
         limits: time limits of one attempt.
         isolation: "process", "thread" or None.
+        on_partition: what its jobs do when their lease cannot be extended; with "kill" the
+            isolation is "process".
         memory_bytes: declared reservation; None: none, or learned where `memory_auto`.
         memory_auto: `memory="auto"`.
         light: True, False, or None: as measured.
@@ -73,6 +76,7 @@ class Registration(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     policy: RetryPolicy = POLICY_DEFAULT
     limits: Limits = NO_LIMITS
     isolation: Isolation | None = None
+    on_partition: OnPartition = "continue"
     memory_bytes: int | None = None
     memory_auto: bool = False
     light: bool | None = None
@@ -135,6 +139,7 @@ class Registration(msgspec.Struct, frozen=True, kw_only=True, eq=False):
             soft_timeout_ms=self.limits.soft_timeout_ms,
             is_async=self.is_async,
             isolated=self.is_isolated,
+            on_partition=self.on_partition,
             priority=self.priority,
             need=self.need(memory_bytes=None, memory_auto=False),
             on_dead=self.on_dead,

@@ -4,7 +4,7 @@ One frame = 4 bytes big-endian length, then that many bytes of JSON: a tagged st
 The channel is a `socketpair(AF_UNIX, SOCK_STREAM)`; its end inherited by the other process is named
 by the environment variable `CHANNEL_FD_ENV`. End of file on it means that the other side is gone.
 
-supervisor -> runner   Start, Renew, CancelJobs, Slots, Quiet, Drain, ReleaseNow
+supervisor -> runner   Start, Renew, Extended, CancelJobs, Slots, Quiet, Drain, ReleaseNow
 runner -> supervisor   Hello, Ready, Beat, Watch, Unwatch, Yielded, Drained
 supervisor -> child    Prepare, Run, CancelRun, Answer, Retire
 child -> supervisor    Hello, Ready, Finished, Noted, Ask
@@ -99,6 +99,16 @@ class Renew(msgspec.Struct, frozen=True, tag="renew"):
 
     lease: LeaseId
     lost: LeaseId
+
+
+class Extended(msgspec.Struct, frozen=True, tag="extended"):
+    """The lease cannot run out before this instant; said at each extension, and before Start.
+
+    A claim may be answered after that, when its jobs are another's: they must not begin.
+    """
+
+    lease: LeaseId
+    runs_out_boot_ms: int
 
 
 class CancelJobs(msgspec.Struct, frozen=True, tag="cancel_jobs"):
@@ -282,7 +292,7 @@ class Answer(msgspec.Struct, frozen=True, tag="answer"):
     failure: AskRefusal | None = None
 
 
-ToRunner = Start | Renew | CancelJobs | Slots | Quiet | Drain | ReleaseNow
+ToRunner = Start | Renew | Extended | CancelJobs | Slots | Quiet | Drain | ReleaseNow
 FromRunner = Hello | Ready | Beat | Watch | Unwatch | Yielded | Drained
 ToChild = Prepare | Run | CancelRun | Answer | Retire
 FromChild = Hello | Ready | Finished | Noted | Ask

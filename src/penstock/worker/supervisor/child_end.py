@@ -16,6 +16,8 @@ class Mark(StrEnum):
     TIME_LIMIT = "time_limit"
     CANCEL = "cancel"
     DRAIN = "drain"
+    CUT_OFF = "cut_off"
+    """The broker cannot be reached, and the job must not outlive its lease."""
     LOST = "lost"
     """The job belongs to another worker now; nothing is settled."""
 
@@ -47,6 +49,9 @@ def judge(
             return o.CancelledByRequest(StoredError("cancelled", "its cancel was requested"))
         case Mark.DRAIN:
             text = "the worker stopped before the job ended"
+            return o.Interrupted(StoredError("interrupted", text))
+        case Mark.CUT_OFF:
+            text = "the broker was out of reach, and its lease must not run out under the job"
             return o.Interrupted(StoredError("interrupted", text))
         case _:
             return o.Crashed(crash(), alone=True)

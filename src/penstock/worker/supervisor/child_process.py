@@ -188,6 +188,9 @@ class ChildProcess:
         """
         if self.mark is None:
             self.mark = mark
+        if self._ending is not None and not grace_ms:
+            self._ending.cancel()  # It may wait for a grace to pass.
+            self._ending = None
         if self._ending is None:
             self._ending = asyncio.create_task(self._end(grace_ms))
 
@@ -246,16 +249,14 @@ class ChildProcess:
             case Hello(error=error):
                 if error is not None and not self._ready.done():
                     self._ready.set_exception(ChildFailed(error))
-            case Ready():
-                if not self._ready.done():
-                    self._ready.set_result(None)
+            case Ready() if not self._ready.done():
+                self._ready.set_result(None)
             case Finished():
                 self._finish(message)
             case Noted():
                 await self._note(message)
-            case Ask():
-                if self._calls is not None:
-                    self._channel.send(await self._calls.answer(message))
+            case Ask() if self._calls is not None:
+                self._channel.send(await self._calls.answer(message))
 
     def _take_at_once(self, message: FromChild) -> bool:
         if isinstance(message, Finished):

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from penstock.broker.requests import BATCH_MAX, ClaimAnswer
@@ -24,6 +24,7 @@ from .child_calls import ChildCalls
 from .child_pool import ChildPool
 from .claims import LOOK_AGAIN_S, Claims, LoneClaim
 from .crew import Crew
+from .cut_off import CutOff
 from .lone_attempt import Halt, LoneAttempt
 from .parts import Parts
 from .rounds import Ends, Rounds
@@ -40,6 +41,7 @@ class Children:
         bell: rung by the broker's wake-up, by yielded slots, and when a claim came short.
         moved_at_ms: boot time at which the claim loop last moved.
         attempts: under way or not settled yet, by job.
+        cut_off: ends those that must not outlive their lease.
     """
 
     def __init__(
@@ -63,9 +65,17 @@ class Children:
             parts, crew, self._claims, Ends(self._draw, self._begin, self._settled, self._move)
         )
         self._wanted = 0
+        self._is_held_off = False
         self.bell = runners.yielded_bell
         self.moved_at_ms = parts.link.clock.boot_ms()
         self.attempts: dict[JobId, LoneAttempt] = {}
+        self.cut_off = CutOff(
+            parts.leases,
+            parts.tasks,
+            parts.link.clock,
+            lease_ttl_ms=parts.settings.lease_ttl_ms,
+            attempts=self._under_way,
+        )
 
     @property
     def is_at_rest(self) -> bool:
@@ -76,6 +86,9 @@ class Children:
     def is_due_soon(self) -> bool:
         """Whether, at the last look, a waiting job was due within one poll."""
         return self._claims.is_due_soon
+
+    def _under_way(self) -> Iterable[LoneAttempt]:
+        return self.attempts.values()
 
     async def run(self) -> None:
         """Claim whenever a lone job waits and a slot is free, for ever."""
@@ -119,6 +132,9 @@ class Children:
         # Race: the worker may have been told to stop while the broker was asked.
         if self._parts.stopping.is_shut:
             return None
+        self._is_held_off = not self.cut_off.may_claim
+        if self._is_held_off:
+            return None
         free = min(self._parts.slots.free(self._rounds.leaving + ended), self._pool.idle)
         # A job is claimed only once there is a child for it: until then any worker may have it.
         limit = min(free - self._claims.promised, BATCH_MAX)
@@ -153,11 +169,15 @@ class Children:
             if job.lease != self._parts.leases.own:
                 # Race: the lease was lost while its claim was under way.
                 attempt.halt(Halt.LOST)
+            elif not self.cut_off.may_begin(job):
+                # Race: the answer came so late that the lease may be lost, and nobody knows yet.
+                attempt.halt(Halt.CUT_OFF)
             elif self._parts.stopping.drain.is_set():
                 # Race: claimed before the worker was told to end, and here after it.
                 attempt.halt(Halt.RELEASE)
             self.attempts[job.id] = attempt
             self._parts.slots.take()
+            self.cut_off.bell.ring()
             try:
                 attempt.begin(self._over)
             except Exception:  # noqa: BLE001 - one job must not strand those claimed with it
@@ -193,6 +213,13 @@ class Children:
         for attempt in self.attempts.values():
             if attempt.job.lease == lost:
                 attempt.halt(Halt.LOST)
+
+    def extended(self, lease: LeaseId, runs_out_ms: int) -> None:
+        """Claim again, if the lease was thought to be about to run out."""
+        del lease, runs_out_ms  # `Leases` keeps it
+        if self._is_held_off:
+            self._is_held_off = False
+            self.bell.ring()
 
     def cancel(self, jobs: tuple[AttemptKey, ...]) -> None:
         """Cancel attempts, if they still run under these fences."""

@@ -39,6 +39,10 @@ class Holder(Protocol):
         """Work under `lease` from now on; jobs claimed under `lost` belong to others."""
         ...
 
+    def extended(self, lease: LeaseId, runs_out_ms: int) -> None:
+        """Be told that `lease` cannot run out before this instant of boot time."""
+        ...
+
     def cancel(self, jobs: tuple[tuple[JobId, Fence], ...]) -> None:
         """Cancel these attempts, if they still run."""
         ...
@@ -86,6 +90,7 @@ class Leases:
         self._wake_token = wake_token
         self._held: dict[LeaseId, _Holding] = {}
         self._lost: dict[LeaseId, _Holding] = {}
+        self._runs_out_ms: dict[LeaseId, int] = {}
         self.bell = Bell()
         self.own = LeaseId("")
         self.extended_at_ms = link.clock.boot_ms()
@@ -96,12 +101,14 @@ class Leases:
 
     async def open(self, owner: Owner, holder: Holder) -> LeaseId:
         """Open a lease for a process; return once the broker knows it."""
-        lease = draw_lease()
+        lease, sent_ms = draw_lease(), self._now_ms()
         await self._link.insist(
             partial(self._link.broker.open_lease, self._request(lease, owner)),
             what=f"opening a lease for pid {owner.pid}",
         )
+        # Fence: repeating it prolongs nothing, so that it counts from the first try.
         self._held[lease] = _Holding(owner, holder, draw_lease())
+        self._note_extended([lease], sent_ms)
         return lease
 
     async def open_own(self, owner: Owner, holder: Holder) -> None:
@@ -122,6 +129,13 @@ class Leases:
         self._held.clear()
         self._lost.clear()
         return gone
+
+    def runs_out_ms(self, lease: LeaseId) -> int:
+        """Return the instant of boot time before which a lease cannot run out; 0: it is not held.
+
+        Counted from the sending of the last extension that was answered.
+        """
+        return self._runs_out_ms.get(lease, 0) if lease in self._held else 0
 
     async def run(self) -> None:
         """Extend for ever: at each interval, when rung, and when a cancel may be overdue."""
@@ -145,11 +159,12 @@ class Leases:
     async def _extend(self) -> None:
         for lost in list(self._lost):
             await self._renew(lost)
-        leases = list(self._held)
+        leases, sent_ms = list(self._held), self._now_ms()
         if not leases:
             return
         answer = await self._link.ask(self._link.broker.extend(leases, ttl_ms=self._ttl_ms))
         self.extended_at_ms = self._now_ms()
+        self._note_extended((one for one in leases if one not in answer.lost), sent_ms)
         told = self._cancels.told(answer.cancels, self.extended_at_ms)
         self._deliver(told.fresh, overrun=False)
         self._deliver(told.overdue, overrun=True)
@@ -162,6 +177,8 @@ class Leases:
         """Open a new lease in the place of one that was taken over."""
         holding = self._lost[lost]
         lease = holding.following
+        # Fence: as in `open`; here the tries are many calls.
+        sent_ms = self._runs_out_ms.setdefault(lease, self._now_ms() + self._ttl_ms) - self._ttl_ms
         await self._link.ask(self._link.broker.open_lease(self._request(lease, holding.owner)))
         # Race: the holder may have died meanwhile; then nobody wants the new lease, it runs out.
         if self._lost.pop(lost, None) is None:
@@ -175,6 +192,18 @@ class Leases:
             holding.owner.pid,
         )
         holding.holder.renewed(lease, lost)
+        self._note_extended([lease], sent_ms)
+
+    def _note_extended(self, leases: Iterable[LeaseId], sent_ms: int) -> None:
+        runs_out_ms = sent_ms + self._ttl_ms
+        # Race: a holder may have been forgotten while the broker was asked.
+        told = {lease: self._held[lease].holder for lease in leases if lease in self._held}
+        kept = (*self._held, *(one.following for one in self._lost.values()))
+        known = self._runs_out_ms
+        self._runs_out_ms = {one: known[one] for one in kept if one in known}
+        for lease, holder in told.items():
+            self._runs_out_ms[lease] = runs_out_ms
+            holder.extended(lease, runs_out_ms)
 
     def _deliver(self, notices: Iterable[CancelNotice], *, overrun: bool) -> None:
         by_lease: dict[LeaseId, list[tuple[JobId, Fence]]] = {}

@@ -32,7 +32,9 @@ class Halt(IntEnum):
     """The worker stops; the job may tidy up."""
     RELEASE = 3
     """The worker stops at once."""
-    LOST = 4
+    CUT_OFF = 4
+    """The broker is out of reach, and the lease may run out."""
+    LOST = 5
     """The job belongs to another worker now."""
 
 
@@ -42,6 +44,7 @@ class LoneAttempt:
     Attributes:
         job: as claimed.
         child: where it runs; None before and after.
+        told: the strongest word that it was told.
     """
 
     def __init__(
@@ -55,15 +58,15 @@ class LoneAttempt:
         self._calls = calls
         self._crew = crew
         self._on_end: OnEnd = _ignore_end
-        self._halt = Halt.NONE
+        self.told = Halt.NONE
 
     def begin(self, on_end: OnEnd) -> None:
         """Run the job; `on_end` is told once how its attempt ended, maybe before this returns."""
         self._on_end = on_end
         if self.job.flaw is not None:
             self._end(o.PayloadUnreadable(StoredError("payload_unreadable", self.job.flaw)))
-        elif self._halt is not Halt.NONE:
-            self._end(_not_begun(self._halt))
+        elif self.told is not Halt.NONE:
+            self._end(_not_begun(self.told))
         else:
             child = self._pool.pick()
             if child is not None:
@@ -73,9 +76,9 @@ class LoneAttempt:
 
     def halt(self, why: Halt) -> None:
         """Cancel, interrupt or drop the attempt."""
-        if why <= self._halt:
+        if why <= self.told:
             return
-        self._halt = why
+        self.told = why
         child, grace_ms = self.child, self._parts.settings.kill_grace_ms
         if child is None:
             return
@@ -86,6 +89,8 @@ class LoneAttempt:
                 child.cancel(drain=True, grace_ms=grace_ms)
             case Halt.RELEASE:
                 child.end(Mark.DRAIN)
+            case Halt.CUT_OFF:
+                child.end(Mark.CUT_OFF)
             case Halt.LOST:
                 child.end(Mark.LOST)
 
@@ -98,9 +103,9 @@ class LoneAttempt:
             _log.error("no child for job %s: %s", self.job.id, failure.error.message)
             self._end(o.Interrupted(failure.error))
             return
-        if self._halt is not Halt.NONE:
+        if self.told is not Halt.NONE:
             self._pool.put_back(child)
-            self._end(_not_begun(self._halt))
+            self._end(_not_begun(self.told))
             return
         self._begin_in(child)
 
@@ -136,7 +141,7 @@ class LoneAttempt:
             self._end(outcome, child.pid)
 
     def _end(self, outcome: Outcome | None, pid: int | None = None) -> None:
-        if outcome is None or self._halt is Halt.LOST:
+        if outcome is None or self.told is Halt.LOST:
             self._on_end(self, None)
         else:
             self._on_end(self, Verdict(self.job, outcome, pid))
@@ -156,5 +161,8 @@ def _not_begun(why: Halt) -> Outcome | None:
             return None
         case Halt.CANCEL:
             return o.CancelledByRequest(StoredError("cancelled", "its cancel was requested"))
+        case Halt.CUT_OFF:
+            text = "its claim was answered when the lease was about to run out: it did not begin"
+            return o.Interrupted(StoredError("interrupted", text))
         case _:
             return o.Interrupted(StoredError("interrupted", "the worker stopped before it began"))

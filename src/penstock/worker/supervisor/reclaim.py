@@ -19,6 +19,7 @@ from penstock.core.ids import Fence, LeaseId
 from penstock.core.job import Claimed, StoredError
 from penstock.core.need import runs_alone
 from penstock.core.outcome import Lost, Outcome, PayloadUnreadable
+from penstock.core.partition import is_loss_charged
 from penstock.core.wording import counted
 from penstock.errors import OutcomeUnknown, Unavailable
 
@@ -26,6 +27,7 @@ from .identity import Identity
 from .leases import Leases
 from .link import BrokerLink
 from .settling import Settler, Verdict
+from .task_facts import Tasks
 
 _log = logging.getLogger("penstock.worker")
 
@@ -46,12 +48,13 @@ class Reclaim:
     """
 
     def __init__(
-        self, link: BrokerLink, settler: Settler, *, identity: Identity, queues: tuple[str, ...],
-        leases: Leases, lease_ttl_ms: int, interval_ms: int,
+        self, link: BrokerLink, settler: Settler, *, tasks: Tasks, identity: Identity,
+        queues: tuple[str, ...], leases: Leases, lease_ttl_ms: int, interval_ms: int,
     ) -> None:  # fmt: skip
         """Take over for `queues`, under the supervisor's own lease of `leases`."""
         self._link = link
         self._settler = settler
+        self._tasks = tasks
         self._identity = identity
         self._queues = queues
         self._lease_ttl_ms = lease_ttl_ms
@@ -151,7 +154,12 @@ class Reclaim:
         if witness is not None and job.worker == self._identity.worker:
             return witness(job)
         text = f"worker {job.worker} (pid {job.pid}) went away, and nobody saw how"
-        return Lost(StoredError("lost", text), alone=runs_alone(job.spec, job.charges))
+        is_charged = is_loss_charged(
+            alone=runs_alone(job.spec, job.charges),
+            on_partition=self._tasks.on_partition(job.spec.task),
+            charges=job.charges,
+        )
+        return Lost(StoredError("lost", text), alone=is_charged)
 
     async def _tell_hold(self, hold_ms: int) -> None:
         # On a new file, and wherever nothing runs, there is nothing that could be left alone.

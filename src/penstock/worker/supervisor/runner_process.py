@@ -23,6 +23,7 @@ from penstock.worker.wire import (
     CancelJobs,
     Drain,
     Drained,
+    Extended,
     FromRunner,
     Hello,
     Ready,
@@ -151,15 +152,10 @@ class RunnerProcess:
             FromRunner, f"penstock-stack-{secrets.token_hex(4)}"
         )
         try:
+            fds = {CHANNEL_FD_ENV: theirs.fileno(), STACK_FD_ENV: stack_fd}
+            named = {name: str(fd) for name, fd in fds.items()}
             process = spawner.spawn(
-                RUNNER_MODULE,
-                app,
-                env={
-                    **env,
-                    CHANNEL_FD_ENV: str(theirs.fileno()),
-                    STACK_FD_ENV: str(stack_fd),
-                },
-                fds=(theirs.fileno(), stack_fd),
+                RUNNER_MODULE, app, env={**env, **named}, fds=tuple(fds.values())
             )
         except BaseException:
             channel.close()
@@ -221,6 +217,10 @@ class RunnerProcess:
         """Tell it that it claims under another lease now."""
         self.lease = lease
         self.send(Renew(lease=lease, lost=lost))
+
+    def extended(self, lease: LeaseId, runs_out_ms: int) -> None:
+        """Tell it until when its lease is sure to hold."""
+        self.send(Extended(lease, runs_out_ms))
 
     def cancel(self, jobs: tuple[AttemptKey, ...]) -> None:
         """Tell it to cancel attempts."""

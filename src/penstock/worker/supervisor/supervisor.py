@@ -202,6 +202,7 @@ class Supervisor:
             reclaim=Reclaim(
                 link,
                 settler,
+                tasks=tasks,
                 identity=identity,
                 queues=settings.queues,
                 leases=leases,
@@ -230,6 +231,7 @@ class Supervisor:
             "limits": limits.run,
             "stalls": Stalls(parts, runners, crew).run,
             "claims for children": children.run,
+            "exclusive jobs": children.cut_off.run,
             "idle children": pool.run,
             "maintenance": Maintenance(
                 parts.link, parts.settings.queues, retention(parts.settings)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from penstock.core.manifest import AppManifest, TaskFacts
+from penstock.core.partition import OnPartition
 from penstock.core.retry import POLICY_DEFAULT, RetryPolicy
 
 
@@ -21,6 +22,11 @@ class Tasks:
     def find(self, name: str) -> TaskFacts | None:
         """Return the task of that name or alias, None where it is not known."""
         return self._by_name.get(name)
+
+    def on_partition(self, task: str) -> OnPartition:
+        """Return what jobs of a task do when their lease cannot be extended."""
+        facts = self._by_name.get(task)
+        return "continue" if facts is None else facts.on_partition
 
     def policy(self, task: str) -> RetryPolicy:
         """Return the policy of a task, the default for one that is not known."""
