@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Sequence
 from typing import Final
 
 from penstock.app import App
+from penstock.broker.clock import SystemClock
 from penstock.broker.protocol import AsyncBroker
 from penstock.core.ids import AttemptKey
 from penstock.core.job import SHARED, THREAD, Claimed
@@ -22,10 +24,13 @@ from penstock.worker.runner.attempts import RunnerAttempt, enter
 from penstock.worker.runner.carrier import Carrier
 from penstock.worker.runner.desk import Desk
 from penstock.worker.runner.feed import Feed
+from penstock.worker.runner.grip import Grip
 from penstock.worker.runner.limits import Limits
 from penstock.worker.runner.notes import NoteBook
 from penstock.worker.runner.pump import Ended, Pump
 from penstock.worker.runner.witness import Witness
+
+_log = logging.getLogger("penstock.runner")
 
 #: Milliseconds: a burst waits for a job that becomes due this soon, such as an early retry (the
 #: default backoff begins at 2 s and doubles); what is due later is for the next worker.
@@ -51,6 +56,7 @@ class Service:
     Attributes:
         desk: the attempts.
         pump: the claims and settlements.
+        grip: whether the lease holds.
     """
 
     def __init__(
@@ -83,7 +89,8 @@ class Service:
         self.desk.coroutines_max = start.coroutines
         self.desk.threads_max = start.threads
         self.desk.default_limits = start
-        carrier = Carrier(broker, lambda lease: lease == self.pump.lease)
+        self.grip = Grip(start.lease, SystemClock())
+        carrier = Carrier(broker, lambda lease: lease == self.grip.lease)
         dead_notices = DeadNotices(broker, app.registry.facts)
         self.pump = Pump(
             carrier,
@@ -128,8 +135,12 @@ class Service:
         """Do what the supervisor says."""
         match message:
             case wire.Renew():
+                self.grip.renew(message.lease)
                 self.desk.lose(message.lost)
                 self.pump.renew(message.lease)
+            case wire.Extended():
+                if self.grip.extend(message.lease, message.runs_out_boot_ms):
+                    self.pump.look_again()
             case wire.CancelJobs():
                 self._early_cancels |= self.desk.interrupt(message.jobs, Stop.CANCEL)
             case wire.Slots():
@@ -147,10 +158,15 @@ class Service:
 
     def take(self, jobs: Sequence[Claimed]) -> None:
         """Start claimed jobs; those that come too late go back."""
-        if self._stop is None:
-            self.desk.start(jobs)
-        else:
+        # All are of one claim, and so of one lease.
+        # Fence: where it may be lost they may run elsewhere by now; their release is then refused.
+        is_late = bool(jobs) and not self.grip.holds(jobs[0].lease)
+        if is_late:
+            _log.warning("%d jobs do not begin: their claim was answered too late", len(jobs))
+        if is_late or self._stop is not None:
             self.desk.send_back(jobs)
+        else:
+            self.desk.start(jobs)
         # Race: a job can be cancelled after the broker gave it away and before it is here. What
         # matches no job of the claims that were under way was for one that has ended.
         absent = self.desk.interrupt(self._early_cancels, Stop.CANCEL)
@@ -176,7 +192,8 @@ class Service:
             self._start.queues,
             listener,
             slots=slots,
-            free=free,
+            # Under a lease that may have run out nothing may begin, so nothing is asked for.
+            free=lambda: free() if self.grip.holds(self.grip.lease) else 0,
             kick=self.pump.kick,
             claims_at_once=self._broker.rounds_at_once,
         )
