@@ -18,10 +18,10 @@ from tests.chaos.test_postgres_restarts import Producer
 from tests.support import history as h
 from tests.support.brokers import Brokers, Kind
 from tests.support.eventually import eventually
+from tests.support.fault_proxy import FaultProxy
 from tests.support.side_by_side import on_each_broker
 from tests.support.site import Site
 from tests.support.summary import Publish, chaos_seed, summarise
-from tests.support.tcp_proxy import TcpProxy
 
 #: Jobs that are accepted between two resets, at least.
 JOBS_PER_RESET = 3
@@ -40,7 +40,7 @@ def test_resets_lose_and_repeat_nothing(
 
     def run(kind: Kind) -> None:
         url = urlsplit(brokers.url(kind, tmp_path))
-        with TcpProxy(url.port or 0) as proxy:
+        with FaultProxy(url.port or 0) as proxy:
             host = url.netloc.replace(str(url.port), str(proxy.port))
             site = make_site("resets", on=kind, url=url._replace(netloc=host).geturl())
             reset_connections(site, proxy, resets, publish)
@@ -48,7 +48,7 @@ def test_resets_lose_and_repeat_nothing(
     on_each_broker(run, kinds=("redis", "postgres"))
 
 
-def reset_connections(site: Site, proxy: TcpProxy, resets: int, publish: Publish) -> None:
+def reset_connections(site: Site, proxy: FaultProxy, resets: int, publish: Publish) -> None:
     """Reset connections of workers and of a producer that is beside them."""
     began = time.monotonic()
     draw = random.Random(chaos_seed())
@@ -58,7 +58,7 @@ def reset_connections(site: Site, proxy: TcpProxy, resets: int, publish: Publish
         wait_accepted(site, producer, JOBS_PER_RESET * number)
         time.sleep(draw.uniform(0.0, 0.01))
         site.fault("connection_reset", ())
-        eventually(proxy.reset, within_s=30, what="a connection in use", state=site.report)
+        eventually(proxy.reset_one, within_s=30, what="a connection in use", state=site.report)
     producer.stop()
     assert not producer.failures, producer.failures
     site.wait_final([job.id for job in producer.jobs], within_s=60)

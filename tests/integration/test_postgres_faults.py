@@ -15,9 +15,9 @@ from penstock.brokers.postgres import PostgresBroker
 from penstock.core import settlement as s
 from penstock.errors import OutcomeUnknown, Unavailable
 from tests.support.eventually import eventually
+from tests.support.fault_proxy import FaultProxy
 from tests.support.postgres_schema import claim, counted, new_job, open_lease, put
 from tests.support.postgres_server import PostgresServer
-from tests.support.tcp_proxy import Mode, TcpProxy
 
 #: Seconds within which everything is as before once the server answers again (F05, F12).
 BACK_S = 2.0
@@ -33,13 +33,13 @@ def server() -> Iterator[PostgresServer]:
 
 
 @pytest.fixture
-def proxy(server: PostgresServer) -> Iterator[TcpProxy]:
+def proxy(server: PostgresServer) -> Iterator[FaultProxy]:
     """A network to it that can fail."""
-    with TcpProxy(server.port) as found:
+    with FaultProxy(server.port) as found:
         yield found
 
 
-def through(proxy: TcpProxy) -> str:
+def through(proxy: FaultProxy) -> str:
     """Return the URL of the server behind the proxy."""
     return f"postgresql://penstock@127.0.0.1:{proxy.port}/postgres"
 
@@ -92,12 +92,12 @@ def test_ended_sessions_are_replaced(server: PostgresServer) -> None:
         put(broker)
 
 
-def test_a_silent_server_is_given_up(server: PostgresServer, proxy: TcpProxy) -> None:
+def test_a_silent_server_is_given_up(server: PostgresServer, proxy: FaultProxy) -> None:
     """A call that nobody answers ends by itself, and one after the silence goes through."""
     with closing(PostgresBroker.open(through(proxy))) as broker:
         put(broker)
         request = new_job(broker)
-        proxy.mode = Mode.SILENT
+        proxy.swallow(calls=True, replies=True)
         started = time.monotonic()
         with pytest.raises(OutcomeUnknown):
             broker.enqueue([request])
@@ -105,23 +105,23 @@ def test_a_silent_server_is_given_up(server: PostgresServer, proxy: TcpProxy) ->
         with pytest.raises(Unavailable):
             broker.enqueue([request])
         assert time.monotonic() - started < TOLD_S
-        proxy.mode = Mode.PASS
+        proxy.mend()
         (answer,) = broker.enqueue([request])
         assert isinstance(answer, r.Accepted)
         assert not answer.duplicate
 
 
 def test_a_lost_answer_to_commit_is_told_as_unknown(
-    server: PostgresServer, proxy: TcpProxy
+    server: PostgresServer, proxy: FaultProxy
 ) -> None:
     """The job is stored, the caller is told that it may be, and asking again finds it."""
     with closing(PostgresBroker.open(through(proxy))) as broker:
         before = (put(broker), counted(broker).queued)[1]
         request = new_job(broker)
-        proxy.mode = Mode.DEAF
+        proxy.swallow(replies=True)
         with pytest.raises(OutcomeUnknown, match="may or may not"):
             broker.enqueue([request])
-        proxy.mode = Mode.PASS
+        proxy.mend()
         (answer,) = broker.enqueue([request])
         assert isinstance(answer, r.Accepted)
         assert answer.duplicate
@@ -129,23 +129,23 @@ def test_a_lost_answer_to_commit_is_told_as_unknown(
 
 
 def test_a_lost_connection_before_commit_is_definite(
-    server: PostgresServer, proxy: TcpProxy
+    server: PostgresServer, proxy: FaultProxy
 ) -> None:
     """A settlement of several statements that is cut off before COMMIT wrote nothing."""
     with closing(PostgresBroker.open(through(proxy))) as broker:
         put(broker)
         (job,) = claim(broker, open_lease(broker), limit=1)
-        proxy.mode = Mode.DEAF
+        proxy.swallow(replies=True)
         retry = s.Release(id=job.id, fence=job.fence, outcome="interrupted")
         with pytest.raises(Unavailable, match="nothing was written"):
             broker.settle([retry])
-        proxy.mode = Mode.PASS
+        proxy.mend()
         assert list(broker.settle([retry])) == [s.Applied.APPLIED]
 
 
 def test_a_server_that_is_not_there_is_told_at_once(server: PostgresServer) -> None:
     """Opening a broker on a port where nobody listens is refused, definitely."""
-    with TcpProxy(server.port) as gone:
+    with FaultProxy(server.port) as gone:
         url = through(gone)
     with pytest.raises(Unavailable, match="start the server"):
         PostgresBroker.open(url)

@@ -17,8 +17,8 @@ from penstock.core import settlement as s
 from penstock.core.ids import JobId
 from penstock.core.lifecycle import State
 from penstock.errors import BrokerError, OutcomeUnknown, Unavailable
-from tests.support.black_hole import BlackHole, black_hole
 from tests.support.eventually import eventually
+from tests.support.fault_proxy import FaultProxy
 from tests.support.port_actor import QUEUE, PortActor, completions
 from tests.support.redis_server import RedisServer, redis_server
 
@@ -44,11 +44,16 @@ def actor(redis: RedisServer) -> Iterator[PortActor]:
 
 
 @pytest.fixture
-def hole(redis: RedisServer, actor: PortActor) -> Iterator[BlackHole]:
+def hole(redis: RedisServer, actor: PortActor) -> Iterator[FaultProxy]:
     """A way to the server of `actor` that can swallow things."""
     assert actor.broker.counts()
-    with black_hole(redis.port) as made:
+    with FaultProxy(redis.port) as made:
         yield made
+
+
+def url_of(hole: FaultProxy) -> str:
+    """Return the URL of the server behind it."""
+    return f"redis://127.0.0.1:{hole.port}/0"
 
 
 def told(call: Callable[[], object]) -> tuple[type[BrokerError], float]:
@@ -59,12 +64,12 @@ def told(call: Callable[[], object]) -> tuple[type[BrokerError], float]:
     return type(caught.value), time.monotonic() - began
 
 
-def test_a_black_hole_is_known_within_a_second(hole: BlackHole, actor: PortActor) -> None:
+def test_a_black_hole_is_known_within_a_second(hole: FaultProxy, actor: PortActor) -> None:
     """A write that was sent is unknown, whatever was not sent is refused, and all soon.
 
     When the way is free again the same request makes one job, as if nothing had been.
     """
-    with closing(RedisBroker.open(hole.url)) as broker:
+    with closing(RedisBroker.open(url_of(hole))) as broker:
         broker.register([QUEUE])
         request = actor.request()
         hole.swallow(calls=True)
@@ -73,32 +78,32 @@ def test_a_black_hole_is_known_within_a_second(hole: BlackHole, actor: PortActor
         for call in (lambda: broker.enqueue([request]), broker.counts, broker.listen):
             kind, seconds = told(call)
             assert (kind, seconds < KNOWN_S) == (Unavailable, True), seconds
-        kind, seconds = told(lambda: RedisBroker.open(hole.url))
+        kind, seconds = told(lambda: RedisBroker.open(url_of(hole)))
         assert (kind, seconds < KNOWN_S) == (Unavailable, True), seconds
-        hole.swallow()
+        hole.mend()
         (answer,) = broker.enqueue([request])
         assert isinstance(answer, r.Accepted)
         assert not answer.duplicate
 
 
-def test_a_read_that_is_not_answered_is_refused(hole: BlackHole) -> None:
+def test_a_read_that_is_not_answered_is_refused(hole: FaultProxy) -> None:
     """Nothing is unknown about a call that writes nothing."""
-    with closing(RedisBroker.open(hole.url)) as broker:
+    with closing(RedisBroker.open(url_of(hole))) as broker:
         assert broker.counts()
         hole.swallow(calls=True)
         kind, seconds = told(broker.counts)
         assert (kind, seconds < KNOWN_S) == (Unavailable, True), seconds
 
 
-def test_a_lost_reply_makes_no_second_job(hole: BlackHole, actor: PortActor) -> None:
+def test_a_lost_reply_makes_no_second_job(hole: FaultProxy, actor: PortActor) -> None:
     """An enqueue whose answer was lost is made again, and is the same job; so is its settlement."""
-    with closing(RedisBroker.open(hole.url)) as broker:
+    with closing(RedisBroker.open(url_of(hole))) as broker:
         broker.register([QUEUE])
         request = actor.request()
         hole.swallow(replies=True)
         assert told(lambda: broker.enqueue([request]))[0] is OutcomeUnknown
         eventually(lambda: actor.broker.get(request.id), within_s=SOON_S, what="the job")
-        hole.swallow()
+        hole.mend()
         (answer,) = broker.enqueue([request])
         assert isinstance(answer, r.Accepted)
         assert answer.duplicate
@@ -112,7 +117,7 @@ def test_a_lost_reply_makes_no_second_job(hole: BlackHole, actor: PortActor) -> 
         eventually(
             lambda: actor.broker.counts()[0].completed == 2, within_s=SOON_S, what="the settlement"
         )
-        hole.swallow()
+        hole.mend()
         assert broker.settle(completions([job], b"2")) == [s.Applied.STALE]
         record = actor.broker.get(job.id)
         assert record is not None

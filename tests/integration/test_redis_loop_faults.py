@@ -20,7 +20,7 @@ from penstock.core import settlement as s
 from penstock.core.ids import JobId
 from penstock.core.job import JobRecord
 from penstock.errors import BrokerError, OutcomeUnknown, Unavailable
-from tests.support.black_hole import BlackHole, black_hole
+from tests.support.fault_proxy import FaultProxy
 from tests.support.port_actor import QUEUE, PortActor, completions
 from tests.support.redis_server import RedisServer, redis_server
 from tests.support.service_bench import until
@@ -51,11 +51,16 @@ def actor(redis: RedisServer) -> Iterator[PortActor]:
 
 
 @pytest.fixture
-def hole(redis: RedisServer, actor: PortActor) -> Iterator[BlackHole]:
+def hole(redis: RedisServer, actor: PortActor) -> Iterator[FaultProxy]:
     """A way to the server of `actor` that can swallow things."""
     assert actor.broker.counts()
-    with black_hole(redis.port) as made:
+    with FaultProxy(redis.port) as made:
         yield made
+
+
+def url_of(hole: FaultProxy) -> str:
+    """Return the URL of the server behind it."""
+    return f"redis://127.0.0.1:{hole.port}/0"
 
 
 def in_loop(
@@ -110,7 +115,7 @@ async def in_flight(*calls: Coroutine[Any, Any, Any]) -> list[asyncio.Task[Any]]
     return tasks
 
 
-def test_a_black_hole_is_known_within_a_second(hole: BlackHole, actor: PortActor) -> None:
+def test_a_black_hole_is_known_within_a_second(hole: FaultProxy, actor: PortActor) -> None:
     """A write that was sent is unknown, a read or what was not sent is refused, and all soon.
 
     When the way is free again the same request makes one job, as if nothing had been.
@@ -123,15 +128,15 @@ def test_a_black_hole_is_known_within_a_second(hole: BlackHole, actor: PortActor
         assert [await told(task) for task in tasks] == [OutcomeUnknown, Unavailable]
         for call in (face.enqueue([request]), face.counts(), face.listen()):
             assert await told(call) is Unavailable
-        hole.swallow()
+        hole.mend()
         (answer,) = await face.enqueue([request])
         assert isinstance(answer, r.Accepted)
         assert not answer.duplicate
 
-    in_loop(hole.url, use)
+    in_loop(url_of(hole), use)
 
 
-def test_a_lost_reply_makes_no_second_job(hole: BlackHole, actor: PortActor) -> None:
+def test_a_lost_reply_makes_no_second_job(hole: FaultProxy, actor: PortActor) -> None:
     """An enqueue whose answer was lost is made again, and is the same job; so is its settlement."""
     request = actor.request()
 
@@ -139,7 +144,7 @@ def test_a_lost_reply_makes_no_second_job(hole: BlackHole, actor: PortActor) -> 
         hole.swallow(replies=True)
         assert await told(face.enqueue([request])) is OutcomeUnknown
         await until(lambda: actor.broker.get(request.id))
-        hole.swallow()
+        hole.mend()
         (answer,) = await face.enqueue([request])
         assert isinstance(answer, r.Accepted)
         assert answer.duplicate
@@ -150,14 +155,14 @@ def test_a_lost_reply_makes_no_second_job(hole: BlackHole, actor: PortActor) -> 
         hole.swallow(replies=True)
         assert await told(face.settle(completions([job]))) is OutcomeUnknown
         await until(lambda: actor.broker.counts()[0].completed == 2)
-        hole.swallow()
+        hole.mend()
         assert await face.settle(completions([job], b"2")) == [s.Applied.STALE]
 
-    in_loop(hole.url, use)
+    in_loop(url_of(hole), use)
     assert actor.broker.counts()[0].completed == 2
 
 
-def test_a_repeated_claim_gives_the_same_jobs(hole: BlackHole, actor: PortActor) -> None:
+def test_a_repeated_claim_gives_the_same_jobs(hole: FaultProxy, actor: PortActor) -> None:
     """A claim whose answer was lost is made again under its fence, and takes nothing more."""
     ids = actor.put(4)
     request = actor.claim_request(actor.lease(), limit=2)
@@ -166,10 +171,10 @@ def test_a_repeated_claim_gives_the_same_jobs(hole: BlackHole, actor: PortActor)
         hole.swallow(replies=True)
         assert await told(face.claim(request)) is OutcomeUnknown
         await until(lambda: actor.broker.counts()[0].running)
-        hole.swallow()
+        hole.mend()
         return await face.claim(request)
 
-    assert [job.id for job in in_loop(hole.url, use).jobs] == ids[:2]
+    assert [job.id for job in in_loop(url_of(hole), use).jobs] == ids[:2]
     assert actor.broker.counts()[0].running == 2
 
 
@@ -247,7 +252,7 @@ def test_a_cancelled_caller_leaves_the_others_their_answers(
 
 
 def test_a_caller_cancelled_while_it_connects_leaves_the_others_their_line(
-    hole: BlackHole, actor: PortActor
+    hole: FaultProxy, actor: PortActor
 ) -> None:
     """Those who wait for the same connection get it; one that fails later is told to nobody."""
     (job_id,) = actor.put()
@@ -267,7 +272,7 @@ def test_a_caller_cancelled_while_it_connects_leaves_the_others_their_line(
         # The next one waits for the same attempt.
         assert await told(face.get(job_id)) is Unavailable
 
-    in_loop(hole.url, use)
+    in_loop(url_of(hole), use)
 
 
 def test_large_answers_come_in_parts(actor: PortActor, redis: RedisServer) -> None:
