@@ -37,6 +37,10 @@ class AttemptLog:
         self._current.progress({"attempt": self.attempt})
         self._history.append(h.Noted(job=self.job, attempt=self.attempt))
 
+    def lives(self) -> None:
+        """Write that the attempt still runs."""
+        self._history.append(h.Lived(job=self.job, attempt=self.attempt, pid=self.pid))
+
     def narrate(self) -> None:
         """Hand progress over, and a log line that names this attempt and the time."""
         self._current.log(f"{self.attempt} {h.boot_ns()}")

@@ -71,6 +71,14 @@ class SideEffect(_Event, frozen=True, kw_only=True, tag="side_effect"):
     pid: int
 
 
+class Lived(_Event, frozen=True, kw_only=True, tag="lived"):
+    """User code still runs."""
+
+    job: str
+    attempt: int
+    pid: int
+
+
 class Noted(_Event, frozen=True, kw_only=True, tag="noted"):
     """User code handed progress over: `{"attempt": attempt}`."""
 
@@ -142,6 +150,7 @@ Event = (
     | EnqueueFailed
     | Started
     | SideEffect
+    | Lived
     | Noted
     | Ended
     | FinishReplied

@@ -28,6 +28,7 @@ class JobHistory:
     refused: list[At[h.EnqueueFailed]] = field(default_factory=list)
     starts: list[At[h.Started]] = field(default_factory=list)
     effects: list[At[h.SideEffect]] = field(default_factory=list)
+    lives: list[At[h.Lived]] = field(default_factory=list)
     notes: list[At[h.Noted]] = field(default_factory=list)
     ends: list[At[h.Ended]] = field(default_factory=list)
     replies: list[At[h.FinishReplied]] = field(default_factory=list)
@@ -69,6 +70,7 @@ _FIELDS: dict[type, str] = {
     h.EnqueueFailed: "refused",
     h.Started: "starts",
     h.SideEffect: "effects",
+    h.Lived: "lives",
     h.Noted: "notes",
     h.Ended: "ends",
     h.FinishReplied: "replies",

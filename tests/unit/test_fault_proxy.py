@@ -256,12 +256,13 @@ def test_the_next_connection_over_which_something_comes_is_reset(proxy: FaultPro
 def test_a_server_that_is_not_there_is_told_by_a_reset(echo: Echo) -> None:
     """A proxy has to accept before it can know; then it resets."""
     echo.close()
-    with (
-        FaultProxy(echo.port) as proxy,
-        socket.create_connection(("127.0.0.1", proxy.port), SOON_S) as client,
-        pytest.raises(ConnectionResetError),
-    ):
-        client.recv(1)
+
+    def call(port: int) -> None:
+        with socket.create_connection(("127.0.0.1", port), SOON_S) as client:
+            client.recv(1)
+
+    with FaultProxy(echo.port) as proxy, pytest.raises(ConnectionResetError):
+        call(proxy.port)
 
 
 def test_a_url_leads_through_it(proxy: FaultProxy, echo: Echo) -> None:

@@ -25,12 +25,13 @@ CONNECT_TIMEOUT_S: Final = 1.0
 #: Seconds between looks for a signal while waiting, as psycopg has it.
 _INTERVAL_S: Final = 0.1
 #: Plans must not depend on how full the tables were when they were made: each statement has its
-#: index. A transaction whose client stands still ends after ten seconds, and lets its locks go. Who
+#: index. A transaction whose client stands still, or is cut off, ends after two seconds and lets
+#: its locks go: later, and reapers that wait for them take the gap for an outage and hold. Who
 #: waits for a row for longer than a tenth of a second may stand in a deadlock, which the server
 #: looks for after a whole one only: it gives way and tries again.
 _SETTINGS: Final = (
     b"SET jit = off; SET enable_seqscan = off; SET plan_cache_mode = force_generic_plan; "
-    b"SET idle_in_transaction_session_timeout = '10s'; SET lock_timeout = '100ms'; "
+    b"SET idle_in_transaction_session_timeout = '2s'; SET lock_timeout = '100ms'; "
     b"SET client_min_messages = warning; SET default_transaction_isolation = 'read committed'"
 )
 
