@@ -51,7 +51,7 @@ Answer = TypeVar("Answer")
 #: Seconds; a server that is silent for longer is given up. Workers and operators have time.
 ANSWER_TIMEOUT_S: Final = 5.0
 #: Seconds; who enqueues is often answering somebody himself.
-PRODUCER_TIMEOUT_S: Final = 1.0
+PRODUCER_TIMEOUT_S: Final = 0.8
 #: A crash of the server may take a claim: the job is claimed again (ADR-0017).
 _CLAIM: Final = Flight(r.Durability.LOCAL, is_whole=True)
 _WAKE: Final = Flight(r.Durability.LOCAL, is_whole=True, sets_commit=True)

@@ -20,8 +20,9 @@ from psycopg.rows import TupleRow
 
 from . import arrays
 
-#: Seconds; a connection that takes longer is taken for impossible. A local one takes 3 ms.
-CONNECT_TIMEOUT_S: Final = 1.0
+#: Seconds; a connection that takes longer is taken for impossible: a producer is told of it within
+#: one second, whatever else that takes. A local one takes 3 ms.
+CONNECT_TIMEOUT_S: Final = 0.8
 #: Seconds between looks for a signal while waiting, as psycopg has it.
 _INTERVAL_S: Final = 0.1
 #: Plans must not depend on how full the tables were when they were made: each statement has its
