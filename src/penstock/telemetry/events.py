@@ -51,7 +51,7 @@ class AttemptFinished(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         outcome: name of the outcome (`core.outcome`).
         settlement: name of what was decided (`core.settlement`).
-        run_ms: from the claim to the end of user code.
+        run_ms: from the claim to the broker's answer, by this process's monotonic clock.
     """
 
     id: JobId

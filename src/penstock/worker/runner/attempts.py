@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from concurrent.futures import TimeoutError as NotYet
 from typing import TYPE_CHECKING, Final
 
@@ -37,10 +38,12 @@ class RunnerAttempt(Attempt):
         has_notes: user code has said something that is to be kept.
         is_lost: its fence is known to have moved on.
         is_given_up: it was released while it still ran; what it comes to is nobody's concern.
+        claimed_s: when it was claimed; monotonic seconds.
     """
 
     __slots__ = (
         "_notes",
+        "claimed_s",
         "has_notes",
         "is_given_up",
         "is_lost",
@@ -56,6 +59,7 @@ class RunnerAttempt(Attempt):
         self.has_notes = False
         self.is_lost = False
         self.is_given_up = False
+        self.claimed_s = time.monotonic()
 
     @property
     def key(self) -> AttemptKey:

@@ -55,7 +55,7 @@ class Witness:
         elif _log.isEnabledFor(logging.DEBUG):
             _log.debug(*_line(attempt.job, settlement, answer), extra=fields_of(attempt.job))
         if self._sinks:
-            self._sinks.tell(_event(attempt.job, settlement, answer))
+            self._sinks.tell(_event(attempt, settlement, answer))
 
 
 def _line(job: Claimed, settlement: Settlement, answer: Applied) -> tuple[str, ...]:
@@ -71,7 +71,10 @@ def _line(job: Claimed, settlement: Settlement, answer: Applied) -> tuple[str, .
     )
 
 
-def _event(job: Claimed, settlement: Settlement, answer: Applied) -> AttemptFinished | LeaseLost:
+def _event(
+    attempt: RunnerAttempt, settlement: Settlement, answer: Applied
+) -> AttemptFinished | LeaseLost:
+    job = attempt.job
     if answer is Applied.STALE:
         return LeaseLost(id=job.id, task=job.spec.task, queue=job.queue, attempt=job.claim_number)
     return AttemptFinished(
@@ -81,5 +84,6 @@ def _event(job: Claimed, settlement: Settlement, answer: Applied) -> AttemptFini
         attempt=job.claim_number,
         outcome=settlement.outcome,
         settlement=str(settlement.__struct_config__.tag),
-        run_ms=max(0, time.time_ns() // 1_000_000 - job.claimed_at),
+        # Not by `claimed_at`, which is the broker's clock: that of this host may be hours away.
+        run_ms=round((time.monotonic() - attempt.claimed_s) * 1000),
     )
