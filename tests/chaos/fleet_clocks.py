@@ -98,7 +98,7 @@ class Fleet:
 
         def look() -> list[int]:
             stopped = processes.stop_tree(worker.pid)
-            if self.site.file.exists() and write_lock_holders(self.site.file) & set(stopped):
+            if write_lock_holders(self.site.folder / "penstock.db") & set(stopped):
                 processes.send(stopped, signal.SIGCONT)
                 return []
             return stopped
