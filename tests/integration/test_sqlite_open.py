@@ -127,8 +127,8 @@ def test_a_newer_schema_is_refused(tmp_path: Path) -> None:
     """A file of a newer Penstock is not touched; the message names both versions."""
     path = tmp_path / "jobs.db"
     SqliteBroker.open(path).close()
-    look(path, "UPDATE meta SET value = '2' WHERE name = 'schema_version'")
-    with pytest.raises(BadSetting, match=r"schema version 2.*knows 1: upgrade Penstock"):
+    look(path, "UPDATE meta SET value = '3' WHERE name = 'schema_version'")
+    with pytest.raises(BadSetting, match=r"from version 3 on; this one knows 2: upgrade Penstock"):
         SqliteBroker.open(path)
 
 

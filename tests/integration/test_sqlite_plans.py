@@ -13,7 +13,7 @@ import pytest
 from penstock.broker.requests import Offer
 from penstock.brokers.sqlite.claim import heads_statement
 from penstock.brokers.sqlite.connection import connect
-from penstock.brokers.sqlite.statements import read_sql, read_statements
+from penstock.brokers.sqlite.statements import read_migrations, read_statements
 
 #: Files whose statements run at every call, or over every job.
 HOT = (
@@ -43,7 +43,8 @@ def database() -> Iterator[apsw.Connection]:
     """An empty database with our schema, whose plans do not depend on its content."""
     connection = apsw.Connection(":memory:")
     connection.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)
-    connection.execute(read_sql("schema"))
+    for step in read_migrations():
+        connection.execute(step.sql)
     yield connection
     connection.close()
 
@@ -55,7 +56,7 @@ def statements() -> dict[str, str]:
     return {
         f"{verb}.{name}": sql
         for verb in verbs
-        if verb != "schema"
+        if verb != "migrations"
         for name, sql in read_statements(verb).items()
         if f"{verb}.{name}" not in PARTS
     }
@@ -133,7 +134,8 @@ def test_an_offer_with_a_limit_sorts_only_what_it_takes(database: apsw.Connectio
 def test_statements_are_prepared_once(tmp_path: Path) -> None:
     """A new value does not make SQLite prepare again, which costs ten times the statement."""
     connection = connect(str(tmp_path / "jobs.db"), busy_timeout_s=1, creates=True)
-    connection.execute(read_sql("schema"))
+    for step in read_migrations():
+        connection.execute(step.sql)
     sql = heads_statement((Offer("a", ("shared",)),))
     assert not is_prepared_again(connection, sql)
     # The same look sees it where SQLite is left to look at the values.

@@ -356,6 +356,7 @@ class BrokerFacts(msgspec.Struct, frozen=True, kw_only=True):
         durabilities: classes it can give.
         warnings: settings that endanger jobs, each with the way out.
         advice: settings that could be better, each with the value it should have.
+        schema_version: of what it holds; None: it keeps nothing.
     """
 
     kind: str
@@ -365,3 +366,4 @@ class BrokerFacts(msgspec.Struct, frozen=True, kw_only=True):
     durabilities: tuple[Durability, ...]
     warnings: tuple[str, ...] = ()
     advice: tuple[str, ...] = ()
+    schema_version: int | None = None

@@ -83,7 +83,8 @@ def of_settings(config: Config) -> Iterator[Finding]:
 
 def of_broker(facts: BrokerFacts) -> Iterator[Finding]:
     """What the broker is, and what endangers jobs there."""
-    yield Finding("ok", "broker", f"{facts.kind} {facts.version} at {facts.location}")
+    schema = "" if facts.schema_version is None else f", schema version {facts.schema_version}"
+    yield Finding("ok", "broker", f"{facts.kind} {facts.version} at {facts.location}{schema}")
     if facts.kind == "sqlite":
         yield from _of_file(facts.location)
     if facts.durability in {Durability.NONE, Durability.LOCAL}:

@@ -111,7 +111,7 @@ class PostgresBroker:
             raise faults.in_connect(error, address.location) from error
         try:
             facts = read_facts(connection, address.location, durability)
-            prepare(connection, database.schema, address.location)
+            schema = prepare(connection, database.schema, address.location)
         except psycopg.Error as error:
             connection.close()
             raise faults.in_connect(error, address.location) from error
@@ -119,6 +119,7 @@ class PostgresBroker:
             connection.close()
             raise
         database.pool.give_back(connection)
+        facts = msgspec.structs.replace(facts, schema_version=schema.version)
         return cls(database, facts, payload_bytes_max)
 
     def register(self, queues: Sequence[str], /) -> Mapping[str, int]:

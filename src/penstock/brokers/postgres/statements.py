@@ -12,9 +12,10 @@ from collections.abc import Mapping
 from importlib.resources import files
 from typing import Final
 
+from penstock.broker import schema
+
 _NAME: Final = re.compile(r"^-- name: (\w+)\n", re.MULTILINE)
 _COMMENT: Final = re.compile(r"[ ]*--.*$", re.MULTILINE)
-_MIGRATION: Final = re.compile(r"(\d{4})_\w+\.sql")
 
 
 def read_statements(verb: str) -> Mapping[str, str]:
@@ -27,12 +28,9 @@ def read_statements(verb: str) -> Mapping[str, str]:
     }
 
 
-def read_migrations() -> Mapping[int, str]:
-    """Return `sql/migrations/NUMBER_NAME.sql` by number, in order; together they are the schema."""
+def read_migrations() -> tuple[schema.Migration, ...]:
+    """Return `sql/migrations/NUMBER_NAME.sql` in order; together they are the schema."""
     folder = files(__package__).joinpath("sql", "migrations")
-    found = {
-        int(name[1]): file.read_text(encoding="utf-8")
-        for file in folder.iterdir()
-        if (name := _MIGRATION.fullmatch(file.name)) is not None
-    }
-    return dict(sorted(found.items()))
+    return schema.read_migrations(
+        (file.name, file.read_text(encoding="utf-8")) for file in folder.iterdir()
+    )

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+import msgspec
+
 from penstock.broker import requests as r
 from penstock.broker import rules
 from penstock.broker.threaded import ThreadedBroker
@@ -17,6 +19,7 @@ from penstock.errors import BrokerError, WrongContext
 
 from .listener import RedisListener
 from .loop_broker import RedisLoopBroker
+from .schema import prepare
 from .scripts import read_scripts
 from .server import ANSWER_TIMEOUT_S, Server
 from .settings import check_settings
@@ -71,7 +74,7 @@ class RedisBroker:
         clock: str | None = None,
         answer_timeout_s: float = ANSWER_TIMEOUT_S,
     ) -> RedisBroker:
-        """Connect to a server and check its settings.
+        """Connect to a server, check its settings and what it holds.
 
         Args:
             url: `redis://HOST:PORT/DB`, `rediss://...` or `unix://PATH`.
@@ -82,15 +85,18 @@ class RedisBroker:
             answer_timeout_s: for each answer.
 
         Raises:
-            BadSetting: the URL, the server's settings or the class of durability cannot be used.
+            BadSetting: the URL, the server's settings, what it holds or the class of durability
+                cannot be used.
             Unavailable: the server cannot be reached.
         """
         server = Server(url, answer_timeout_s=answer_timeout_s)
         try:
             facts = check_settings(server, durability or r.Durability.LOCAL)
+            schema = prepare(server, root, read_scripts(clock)["schema"])
         except BaseException:
             server.close()
             raise
+        facts = msgspec.structs.replace(facts, schema_version=schema.version)
         return cls(server, facts, payload_bytes_max, root=root, clock=clock)
 
     def loop_face(self) -> AsyncBroker:

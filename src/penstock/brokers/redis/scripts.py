@@ -31,6 +31,7 @@ _CLAIMS: Final = ("promote", "hold", "walk", "handout", "claim")
 #: Script -> (files after those three, the line that makes the answer, whether it runs on a
 #: full server). What ends jobs or keeps leases must run there, or it could never be drained.
 _PARTS: Final[dict[str, tuple[tuple[str, ...], str, bool]]] = {
+    "schema": (("schema",), "", True),
     "register": (("register",), "", True),
     "tags": ((), "return redis.call('HGETALL', root .. ':queues')", True),
     "enqueue": (("pages", "sleepers", "state", "enqueue"), "return enqueue()", False),

@@ -76,6 +76,7 @@ class SqliteBroker:
             durability=durability,
             durabilities=_DURABILITIES,
             warnings=file.warnings,
+            schema_version=file.schema_version,
         )
 
     @classmethod

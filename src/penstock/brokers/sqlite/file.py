@@ -45,6 +45,7 @@ class SqliteFile:
         wake_directory: where the FIFOs of its listeners are.
         sqlite_version: of the library.
         warnings: what endangers jobs in this place.
+        schema_version: of the file, when it was last opened for writing.
     """
 
     def __init__(self, path: Path, clock: Clock, *, busy_timeout_s: float) -> None:
@@ -59,6 +60,7 @@ class SqliteFile:
         self.path = path
         self.wake_directory = path.with_name(path.name + "-wake")
         self._busy_timeout_s = busy_timeout_s
+        self.schema_version = 0
         self._is_closed = False
         self._identity: tuple[int, int] | None = None
         self._look_at = 0.0
@@ -182,7 +184,8 @@ class SqliteFile:
             raise BadSetting(f"{self.path} is no regular file: give the path of a file")
         connection = connect(str(self.path), busy_timeout_s=self._busy_timeout_s, creates=True)
         try:
-            prepare(connection, self.path, busy_timeout_s=self._busy_timeout_s)
+            schema = prepare(connection, self.path, busy_timeout_s=self._busy_timeout_s)
+            self.schema_version = schema.version
         except BaseException as error:
             connection.close(force=True)
             # One that was good before is away for a while: its callers wait, or are told so.

@@ -1,6 +1,6 @@
-"""The schema of a file: made where there is none, refused where it is of a newer Penstock.
+"""The schema of a file: made where there is none, moved on where it is older, refused where beyond.
 
-There is one version so far, hence no older file and nothing that migrates one.
+A file that needs no more than this Penstock knows is used as it is, be its version newer.
 """
 
 from __future__ import annotations
@@ -11,55 +11,78 @@ from typing import Final
 
 import apsw
 
+from penstock.broker.schema import FIRST, Schema, check_schema
 from penstock.errors import BadSetting
 
 from .connection import PAGE_BYTES
-from .statements import read_sql
+from .statements import read_migrations
 
+_MIGRATIONS: Final = read_migrations()
 #: Version that this adapter reads and writes.
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = _MIGRATIONS[-1].version
 #: "Pens" in ASCII; `file` and sqlite3's `PRAGMA application_id` show whose file it is.
 APPLICATION_ID: Final = 0x50656E73
 #: Seconds between tries to switch to a log, for which SQLite does not ask the busy handler.
 _SWITCH_PAUSE_S: Final = 0.002
+_NOTE: Final = "UPDATE meta SET value = ?2 WHERE name = ?1"
 
 
-def prepare(connection: apsw.Connection, path: Path, *, busy_timeout_s: float) -> None:
+def prepare(connection: apsw.Connection, path: Path, *, busy_timeout_s: float) -> Schema:
     """Make the file ours: a write-ahead log, and the tables of `SCHEMA_VERSION`.
 
-    Several processes may do so at once; one makes the tables, the others find them.
+    Several processes may do so at once; one does, the others find it done.
+
+    Returns:
+        What the file says of itself, which may be newer than this Penstock.
 
     Raises:
-        BadSetting: the file belongs to another program, or to a newer Penstock.
+        BadSetting: the file belongs to another program, or needs a newer Penstock.
         apsw.Error: the file cannot be read or written.
     """
     _check_owner(connection, path)
     # It counts only where the file is new.
     connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")
     _use_log(connection, busy_timeout_s)
-    if version_of(connection) == SCHEMA_VERSION:
-        return
+    found = schema_of(connection)
+    if found is not None and found.version >= SCHEMA_VERSION:
+        return found
     connection.execute("BEGIN IMMEDIATE")
     try:
-        # Race: another process may have made the tables since.
+        # Race: another process may have done it since.
         _check_owner(connection, path)
-        if version_of(connection) is None:
-            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-            connection.execute(read_sql("schema"))
+        made = _migrate(connection, schema_of(connection))
         connection.execute("COMMIT")
     finally:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
+    return made
 
 
-def version_of(connection: apsw.Connection) -> int | None:
-    """Return the schema version, None where there are no tables."""
+def schema_of(connection: apsw.Connection) -> Schema | None:
+    """Return what the file says of itself, None where there are no tables."""
     # Race: `table_exists` would answer from what this connection last read of the schema, which may
     # be older than the transaction that it is in.
     if not connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'meta'").fetchall():
         return None
-    [(version,)] = connection.execute("SELECT value FROM meta WHERE name = 'schema_version'")
-    return int(version)
+    rows = connection.execute("SELECT name, value FROM meta").fetchall()
+    said = {str(name): int(str(value)) for name, value in rows}
+    needs = said["schema_version"]
+    # Before version 2 the one row said both.
+    return Schema(version=said.get("schema_revision", needs), needs=needs)
+
+
+def _migrate(connection: apsw.Connection, found: Schema | None) -> Schema:
+    """Make what is missing, each step with its note, in the transaction that is open."""
+    if found is None:
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    now = found or Schema(version=0, needs=FIRST.needs)
+    for step in _MIGRATIONS:
+        if step.version > now.version:
+            connection.execute(step.sql)
+            now = Schema(step.version, max(step.needs, now.needs))
+            connection.execute(_NOTE, ("schema_version", str(now.needs)))
+            connection.execute(_NOTE, ("schema_revision", str(now.version)))
+    return now
 
 
 def _check_owner(connection: apsw.Connection, path: Path) -> None:
@@ -74,12 +97,9 @@ def _check_owner(connection: apsw.Connection, path: Path) -> None:
             f"{path} is a SQLite file of another program (application id {application_id:#x}): "
             "give another path"
         )
-    version = version_of(connection)
-    if version is not None and version > SCHEMA_VERSION:
-        raise BadSetting(
-            f"{path} has schema version {version}, made by a newer Penstock; this one knows "
-            f"{SCHEMA_VERSION}: upgrade Penstock, or give another path"
-        )
+    found = schema_of(connection)
+    if found is not None:
+        check_schema(found, SCHEMA_VERSION, str(path), or_else="give another path")
 
 
 def _use_log(connection: apsw.Connection, busy_timeout_s: float) -> None:

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from importlib.resources import files
 from typing import Final
 
+from penstock.broker import schema
+
 _NAME: Final = re.compile(r"^-- name: (\w+)\n", re.MULTILINE)
 
 
@@ -20,6 +22,14 @@ def read_statements(verb: str) -> Mapping[str, str]:
     return {
         name: text.strip().rstrip(";") for name, text in zip(parts[::2], parts[1::2], strict=True)
     }
+
+
+def read_migrations() -> tuple[schema.Migration, ...]:
+    """Return `sql/migrations/NUMBER_NAME.sql` in order; together they are the schema."""
+    folder = files(__package__).joinpath("sql", "migrations")
+    return schema.read_migrations(
+        (file.name, file.read_text(encoding="utf-8")) for file in folder.iterdir()
+    )
 
 
 def read_sql(verb: str) -> str:

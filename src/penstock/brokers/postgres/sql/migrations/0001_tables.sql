@@ -1,4 +1,5 @@
 -- The tables of Penstock, version 1.
+-- needs: 1
 --
 -- Instants are milliseconds since 1970 by the server's clock; those that end in _lease_ms are of the
 -- lease clock. Ids, fences and leases are 128 bits, hence of type uuid: 16 bytes, in time order.

@@ -1,4 +1,5 @@
 -- The tables of a Penstock file, version 1.
+-- needs: 1
 --
 -- Instants are milliseconds since 1970 (wall clock) unless the name ends in _boot_ms (milliseconds
 -- since boot, comparable under one boot id only). Ids, fences and leases are 32 hexadecimal digits.
