@@ -54,6 +54,7 @@ class Site:
     Attributes:
         history: the file that jobs, faults and the test append to.
         door: to what the broker stores, behind the back of the port.
+        worker_app: what its workers run.
     """
 
     def __init__(
@@ -81,6 +82,7 @@ class Site:
         self.history = h.History(folder / "history.jsonl")
         self.settings = {"url": self.url, **timers, **settings}
         self.workers: list[WorkerProcess] = []
+        self.worker_app = APP
         self.app = App(self.url)
         self.app.include(tasks)
         self.broker: Broker = connect(self.url)
@@ -118,7 +120,7 @@ class Site:
             **environment,
         }
         worker = WorkerProcess(
-            APP,
+            self.worker_app,
             name=name or f"w{len(self.workers)}",
             folder=self.folder,
             env=worker_environment({**self.settings, **settings}, extra),

@@ -1,0 +1,54 @@
+"""The Penstock before this one, as source: the commit that closed the Redis issue (ADR-0026).
+
+`scripts/fixture-release` made it. A new schema brings a new fixture: the last commit that has not
+got it.
+"""
+
+from __future__ import annotations
+
+import atexit
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+from tests.support.worker_process import ROOT, worker_environment
+
+#: The commit, and what git calls its folder `src`.
+COMMIT: Final = "6e2530c"
+TREE: Final = "b91ef66650facb32a922a89048da81babe6b5849"
+ARCHIVE: Final = ROOT / "tests" / "fixtures" / f"penstock-{COMMIT}.tar.xz"
+#: The newest schema version that it knows, on every broker.
+KNOWS: Final = 1
+
+
+@cache
+def source() -> Path:
+    """Return the folder that makes `import penstock` mean the old one, when it comes first."""
+    folder = Path(tempfile.mkdtemp(prefix="penstock-release-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    with tarfile.open(ARCHIVE) as archive:
+        archive.extractall(folder, filter="data")
+    return folder / "src"
+
+
+def environment() -> dict[str, str]:
+    """Return the variables under which a process runs the old code."""
+    return {"PYTHONPATH": str(source())}
+
+
+def run_old(code: str, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run Python on the old code, and return what it printed and how it ended."""
+    return subprocess.run(
+        [sys.executable, "-c", code, *words],
+        cwd=ROOT,
+        env=worker_environment({}, environment()),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
