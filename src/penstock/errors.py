@@ -56,6 +56,10 @@ class BadSetting(UsageError, ValueError):
     """A setting, option, duration, size or name breaks its rule."""
 
 
+class NewerSchema(BadSetting):
+    """The broker holds what only a newer Penstock may open; nothing was changed."""
+
+
 class BadArguments(UsageError, TypeError):
     """A call does not fit the signature of its task."""
 

@@ -24,11 +24,9 @@ from tests.support.summary import Publish, chaos_seed, summarise
 SOON_S: Final = 120.0
 #: What no log may hold: a record that one release wrote and the other cannot read ends in these.
 PARSE_ERRORS: Final = ("Traceback", "ValidationError", "DecodeError", "KeyError", "ValueError")
-#: Jobs of each producer in each round.
-JOBS: Final = 20
 
 
-def run(folder: Path, url: str, publish: Publish, *, seconds: float) -> None:
+def run(folder: Path, url: str, publish: Publish, *, jobs: int, seconds: float) -> None:
     """Go up from a broker that the old release made, stay mixed for a while, and go down again."""
     began, seed = time.monotonic(), chaos_seed()
     history = folder / "history.jsonl"
@@ -38,25 +36,25 @@ def run(folder: Path, url: str, publish: Publish, *, seconds: float) -> None:
         MixedFleet(folder, url) as fleet,
     ):
         # The broker is the old release's own, and its worker is at work while the new one opens it.
-        old.enqueue(JOBS)
+        old.enqueue(jobs)
         fleet.start_before_upgrade()
         wait_starts(history, 1)
         fleet.upgrade()
         until = time.monotonic() + seconds
-        mix(fleet, old, new)
+        mix(fleet, old, new, jobs)
         while time.monotonic() < until:
-            old.begin(JOBS)
-            new.begin(JOBS)
+            old.begin(jobs)
+            new.begin(jobs)
             fleet.replace_killed("old")
             fleet.replace_killed("new")
             old.wait()
             new.wait()
-            mix(fleet, old, new)
+            mix(fleet, old, new, jobs)
         # Down again, under load: what the new one leaves is for the old one, which starts anew on
         # what the new one has migrated.
-        old.begin(JOBS)
-        new.begin(JOBS)
-        wait_starts(history, JOBS // 2)
+        old.begin(jobs)
+        new.begin(jobs)
+        wait_starts(history, jobs // 2)
         fleet.kill("new")
         fleet.replace_killed("old")
         old.wait()
@@ -82,13 +80,13 @@ def wait_starts(history: Path, count: int) -> None:
     eventually(lambda: starts() >= there, within_s=SOON_S, what=f"{count} more starts")
 
 
-def mix(fleet: MixedFleet, old: Producer, new: Producer) -> None:
+def mix(fleet: MixedFleet, old: Producer, new: Producer, jobs: int) -> None:
     """Enqueue until each release has begun jobs of both, and one has gone on with the other's."""
     give_up = time.monotonic() + SOON_S
     while not fleet.is_mixed():
         assert time.monotonic() < give_up, f"one release gets no jobs\n{fleet.site.report()}"
-        old.begin(JOBS)
-        new.begin(JOBS)
+        old.begin(jobs)
+        new.begin(jobs)
         old.wait()
         new.wait()
 
@@ -115,7 +113,9 @@ def running(
     """Start the scenario on each broker: all of them wait most of the time."""
     folders = {kind: tmp_path_factory.mktemp(kind) for kind in KINDS}
     scenarios: dict[str, Callable[[], Any]] = {
-        kind: partial(run, at, brokers.url(kind, at), publish, seconds=count(0, 180))
+        kind: partial(
+            run, at, brokers.url(kind, at), publish, jobs=count(20, 60), seconds=count(0, 180)
+        )
         for kind, at in folders.items()
     }
     with SideBySide(scenarios) as side_by_side:

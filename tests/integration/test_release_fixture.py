@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import subprocess
+import tarfile
 from pathlib import Path
 
-from tests.support.release import COMMIT, TREE, run_old, source
+from tests.support.release import ARCHIVE, COMMIT, TREE, run_old, source
 from tests.support.worker_process import ROOT
 
 
@@ -17,8 +18,10 @@ def git(*words: str, cwd: Path) -> str:
 
 def test_the_fixture_is_the_tree_of_its_commit(tmp_path: Path) -> None:
     """Git gives what was unpacked the id of the tree, as the history has it where it is there."""
+    with tarfile.open(ARCHIVE) as archive:
+        archive.extractall(tmp_path, filter="data")
     git("init", "--quiet", cwd=tmp_path)
-    git(f"--work-tree={source().parent}", "add", "--force", "src", cwd=tmp_path)
+    git("add", "--force", "src", cwd=tmp_path)
     assert git("rev-parse", git("write-tree", cwd=tmp_path) + ":src", cwd=tmp_path) == TREE
     history = git("rev-list", "--all", f"--abbrev={len(COMMIT)}", "--abbrev-commit", cwd=ROOT)
     if COMMIT in history.split():

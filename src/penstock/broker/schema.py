@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
-from penstock.errors import BadSetting
+from penstock.errors import NewerSchema
 
 _NAME: Final = re.compile(r"(\d{4})_\w+\.sql")
 _NEEDS: Final = re.compile(r"^-- needs: (\d+)$", re.MULTILINE)
@@ -75,10 +75,10 @@ def check_schema(found: Schema, knows: int, where: str, *, or_else: str) -> None
         or_else: what else can be done than to upgrade.
 
     Raises:
-        BadSetting: it needs a newer one; nothing was changed.
+        NewerSchema: it needs a newer one; nothing was changed.
     """
     if found.needs > knows:
-        raise BadSetting(
+        raise NewerSchema(
             f"{where} has schema version {found.version}, made by a newer Penstock, and may be "
             f"opened from version {found.needs} on; this one knows {knows}: upgrade Penstock, or "
             f"{or_else}"

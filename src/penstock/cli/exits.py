@@ -27,7 +27,8 @@ class Exit(IntEnum):
     UNAVAILABLE = 69
     """The broker could not be reached; the message says whether something may be written."""
     CONFIGURATION = 78
-    """A setting from the environment or a file is wrong; nothing was done."""
+    """A setting from the environment or a file is wrong, or the broker needs a newer Penstock;
+    nothing was done, and trying again will not help."""
     INTERRUPTED = 130
     """Ctrl-C."""
     PIPE_CLOSED = 141
@@ -66,6 +67,7 @@ class PipeClosed(Exception):
 #: Error class -> exit code; the first row that fits decides, so subclasses stand first.
 EXITS: Final[tuple[tuple[type[BaseException], Exit], ...]] = (
     (Misconfigured, Exit.CONFIGURATION),
+    (e.NewerSchema, Exit.CONFIGURATION),
     (NotFound, Exit.NOT_FOUND),
     (e.UnknownTask, Exit.NOT_FOUND),
     (e.JobNotFound, Exit.NOT_FOUND),

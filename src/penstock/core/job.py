@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Final
+from typing import Final, Self
 
 import msgspec
 
@@ -25,7 +25,10 @@ ALONE: Final = "alone"
 
 
 class Reason(StrEnum):
-    """Why a job ended dead, cancelled or expired."""
+    """Why a job ended dead, cancelled or expired.
+
+    A reason that only a newer release knows is read as it is, so that its jobs can be listed here.
+    """
 
     RETRIES_EXHAUSTED = "retries_exhausted"
     NOT_RETRYABLE = "not_retryable"
@@ -39,6 +42,14 @@ class Reason(StrEnum):
     DISCARDED = "discarded"
     PARENT_FAILED = "parent_failed"
     DEADLINE = "deadline"
+
+    @classmethod
+    def _missing_(cls, value: object) -> Self | None:
+        if not isinstance(value, str):
+            return None
+        unknown = str.__new__(cls, value)
+        unknown._name_, unknown._value_ = value.upper(), value
+        return unknown
 
 
 class Parent(msgspec.Struct, frozen=True, array_like=True):

@@ -15,7 +15,7 @@ from penstock.connect import connect_as
 from penstock.core.ids import AttemptKey
 from penstock.core.job import StoredError
 from penstock.core.manifest import AppManifest
-from penstock.errors import BadSetting, Unavailable
+from penstock.errors import BadSetting, NewerSchema, Unavailable
 from penstock.executors.process import Spawner
 from penstock.worker.error_text import import_failure
 from penstock.worker.pulse import first_of, retry_wait_s
@@ -162,6 +162,9 @@ async def _open_broker(plan: WorkerPlan, settings: Settings, stopping: Stopping)
     while True:
         try:
             broker = await asyncio.to_thread(connect_as, settings)
+        except NewerSchema as error:
+            # Whoever gave the URL: it is right, and the code is not.
+            raise StartFailed(str(error), EXIT_REFUSED, kind="NewerSchema") from error
         except BadSetting as error:
             raise StartFailed(str(error), refused) from error
         except Unavailable as error:

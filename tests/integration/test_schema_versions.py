@@ -1,0 +1,193 @@
+"""From the schema of the release before to this one, and what is refused, on every broker."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any, Final
+
+import apsw
+import psycopg
+import pytest
+from redis import Redis
+
+from penstock.broker.requests import JobFilter
+from penstock.broker.schema import FIRST, Schema, read_migrations
+from penstock.brokers.postgres import statements as postgres_sql
+from penstock.brokers.redis.schema import SCHEMA as REDIS_SCHEMA
+from penstock.brokers.sqlite import statements as sqlite_sql
+from penstock.connect import connect, sqlite_path
+from penstock.core.job import Reason
+from penstock.errors import NewerSchema
+from tests.support.brokers import KINDS, Brokers, Kind
+from tests.support.command_line import penstock
+from tests.support.release import KNOWS, run_old
+
+#: Version that this release reads and writes.
+VERSION: Final = 2
+#: Enqueues three jobs, and says how many the broker holds; run on the old code.
+OLD_CODE: Final = """
+import sys
+from penstock import App
+from penstock.broker.requests import JobFilter
+app = App(sys.argv[1])
+@app.task
+def task(n: int) -> int:
+    return n
+for number in range(3):
+    task.using(delay="1h").enqueue(number)
+print(len(app.broker.list_jobs(JobFilter(), limit=100, before=None).jobs))
+"""
+
+
+@pytest.fixture(scope="module")
+def brokers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Brokers]:
+    """Empty brokers of every kind."""
+    with Brokers(tmp_path_factory.mktemp("brokers")) as found:
+        yield found
+
+
+@pytest.fixture(params=KINDS)
+def url(request: pytest.FixtureRequest, brokers: Brokers, tmp_path: Path) -> str:
+    """A broker of each kind that holds nothing."""
+    kind: Kind = request.param
+    return brokers.url(kind, tmp_path)
+
+
+def said(url: str) -> Schema:
+    """Return what a store says of itself, behind the back of the adapters."""
+    if url.startswith("redis"):
+        with closing(Redis.from_url(url)) as client:
+            found: Any = client.hgetall("penstock:schema")
+            return Schema(int(found[b"version"]), int(found[b"needs"])) if found else FIRST
+    rows = dict(ask(url, "SELECT name, value FROM meta"))
+    needs = int(rows["schema_version"])
+    return Schema(int(rows.get("schema_revision", needs)), needs)
+
+
+def say(url: str, schema: Schema) -> None:
+    """Let a store say something else, as a newer release would."""
+    if url.startswith("redis"):
+        with closing(Redis.from_url(url)) as client:
+            client.hset("penstock:schema", "version", str(schema.version))
+            client.hset("penstock:schema", "needs", str(schema.needs))
+        return
+    for name, value in (("schema_version", schema.needs), ("schema_revision", schema.version)):
+        sql = f"UPDATE meta SET value = '{value}' WHERE name = '{name}' RETURNING name"  # noqa: S608
+        ask(url, sql)
+
+
+def ask(url: str, sql: str) -> list[tuple[Any, ...]]:
+    """Run one statement on a database."""
+    if url.startswith("sqlite"):
+        with closing(apsw.Connection(str(sqlite_path(url)))) as file:
+            return file.execute(sql).fetchall()
+    with closing(psycopg.connect(url, autocommit=True)) as server:
+        return server.execute(sql.replace("meta", "penstock.meta").encode()).fetchall()
+
+
+def old_jobs(url: str) -> int:
+    """Let the old release enqueue three jobs; return how many it finds then."""
+    done = run_old(OLD_CODE, url)
+    assert done.returncode == 0, done.stderr
+    return int(done.stdout)
+
+
+def test_a_store_of_the_release_before_is_migrated_and_still_its_own(url: str) -> None:
+    """What the old release made is moved on, jobs and all, and the old one opens it as before."""
+    assert old_jobs(url) == 3
+    assert said(url) == Schema(KNOWS, KNOWS)
+    with closing(connect(url)) as broker:
+        assert broker.describe().schema_version == VERSION
+        assert len(broker.list_jobs(JobFilter(), limit=100, before=None).jobs) == 3
+    assert said(url) == Schema(VERSION, KNOWS)
+    assert old_jobs(url) == 6
+    assert said(url) == Schema(VERSION, KNOWS)
+
+
+def test_many_migrate_at_once(url: str) -> None:
+    """Processes that start together after a deploy find one migration, made once."""
+    old_jobs(url)
+    failures: list[Exception] = []
+
+    def open_one() -> None:
+        try:
+            with closing(connect(url)) as broker:
+                assert broker.describe().schema_version == VERSION
+        except Exception as error:  # noqa: BLE001 - told below
+            failures.append(error)
+
+    threads = [threading.Thread(target=open_one) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    assert said(url) == Schema(VERSION, KNOWS)
+
+
+def test_a_newer_store_that_needs_no_more_is_used(url: str) -> None:
+    """One version on, as a rolling upgrade makes it, this release goes on and changes nothing."""
+    connect(url).close()
+    newer = Schema(version=VERSION + 1, needs=VERSION)
+    say(url, newer)
+    with closing(connect(url)) as broker:
+        assert broker.describe().schema_version == newer.version
+    assert said(url) == newer
+
+
+def test_a_store_that_needs_more_is_refused(url: str) -> None:
+    """The error names all three versions and the way out; nothing is changed."""
+    connect(url).close()
+    beyond = Schema(version=VERSION + 2, needs=VERSION + 1)
+    say(url, beyond)
+    why = r"schema version 4, made by a newer Penstock, .* version 3 on; this one knows 2: upgrade"
+    with pytest.raises(NewerSchema, match=why):
+        connect(url)
+    assert said(url) == beyond
+
+
+def test_commands_tell_the_version_and_the_refusal(tmp_path: Path) -> None:
+    """Doctor tells the version of what a broker holds, or the problem; a worker ends with 78."""
+    url = f"sqlite:///{tmp_path / 'jobs.db'}"
+    connect(url).close()
+    doctor = penstock("doctor", "--json", "--url", url, folder=tmp_path)
+    lines = [one["text"] for one in doctor.document["findings"] if one["what"] == "broker"]
+    assert any(line.endswith(f", schema version {VERSION}") for line in lines), lines
+    assert doctor.document["broker"]["schema_version"] == VERSION
+    say(url, Schema(version=VERSION + 2, needs=VERSION + 1))
+    doctor = penstock("doctor", "--json", "--url", url, folder=tmp_path)
+    assert doctor.code == 1
+    [problem] = [one for one in doctor.document["findings"] if one["state"] == "problem"]
+    assert (problem["what"], "upgrade Penstock" in problem["text"]) == ("broker", True)
+    (tmp_path / "app.py").write_text("from penstock import App\napp = App()\n")
+    worker = penstock("worker", "app:app", "--url", url, folder=tmp_path)
+    assert worker.code == 78, worker
+    assert "this one knows 2: upgrade Penstock" in worker.err
+
+
+def test_no_migration_locks_the_release_before_out() -> None:
+    """Each step needs no more than what the version before it knows, on every broker."""
+    for steps in (sqlite_sql.read_migrations(), postgres_sql.read_migrations()):
+        assert steps[-1].version == VERSION
+        assert all(step.needs < step.version for step in steps[1:])
+        assert steps[-1].needs <= KNOWS
+    assert Schema(VERSION, KNOWS) == REDIS_SCHEMA
+
+
+@pytest.mark.parametrize(
+    ("name", "text"), [("0002_b.sql", "-- needs: 1"), ("0001_a.sql", "-- it needs something")]
+)
+def test_a_migration_out_of_line_is_found(name: str, text: str) -> None:
+    """A gap in the numbers, or a file that does not say what it needs, is an error of ours."""
+    with pytest.raises(ValueError, match=r"numbered|needs"):
+        read_migrations([(name, text)])
+
+
+def test_a_reason_of_a_newer_release_can_be_read() -> None:
+    """It is shown as it was written, and is none of those known here."""
+    reason = Reason("too_hot")
+    assert (str(reason), reason in list(Reason)) == ("too_hot", False)
+    assert Reason("poison") is Reason.POISON
