@@ -13,23 +13,27 @@ import psycopg
 import pytest
 from redis import Redis
 
+from penstock import App
 from penstock.broker.requests import JobFilter
 from penstock.broker.schema import FIRST, Schema, read_migrations
 from penstock.brokers.postgres import statements as postgres_sql
 from penstock.brokers.redis.schema import SCHEMA as REDIS_SCHEMA
+from penstock.brokers.redis.stored import json_of, to_short
 from penstock.brokers.sqlite import statements as sqlite_sql
 from penstock.connect import connect, sqlite_path
 from penstock.core.job import Reason
 from penstock.errors import NewerSchema
+from tests.support.backdoor import backdoor
 from tests.support.brokers import KINDS, Brokers, Kind
 from tests.support.command_line import penstock
-from tests.support.release import KNOWS, run_old
+from tests.support.release import KNOWS, run_new, run_old
 
 #: Version that this release reads and writes.
 VERSION: Final = 2
 #: Enqueues three jobs, and says how many the broker holds; run on the old code.
 OLD_CODE: Final = """
 import sys
+from penstock import App
 from penstock import App
 from penstock.broker.requests import JobFilter
 app = App(sys.argv[1])
@@ -39,6 +43,31 @@ def task(n: int) -> int:
 for number in range(3):
     task.using(delay="1h").enqueue(number)
 print(len(app.broker.list_jobs(JobFilter(), limit=100, before=None).jobs))
+"""
+
+#: Lets the one queued job fail, be buried and be requeued, so that it is queued again.
+LIFE: Final = """
+import secrets, sys
+from penstock.broker import requests as r
+from penstock.connect import connect
+from penstock.core import settlement as s
+from penstock.core.job import SHARED, Charges, Reason
+broker = connect(sys.argv[1])
+broker.register(["default"])
+lease = secrets.token_hex(16)
+owner = r.Owner("w@1-abc", "here", "boot", 0, 1, 0)
+broker.open_lease(r.OpenLease(id=lease, queues=("default",), owner=owner, ttl_ms=60_000))
+def claim():
+    offers, jobs = (r.Offer("default", (SHARED,)),), ()
+    while not jobs:
+        fence = secrets.token_hex(16)
+        jobs = broker.claim(r.ClaimRequest(lease=lease, offers=offers, limit=1, fence=fence)).jobs
+    assert jobs[0].flaw is None, jobs
+    return {"id": jobs[0].id, "fence": jobs[0].fence, "outcome": "failed", "pid": 1}
+broker.settle([s.Retry(**claim(), delay_ms=1, charges=Charges(errors=1))])
+job = claim()
+broker.settle([s.Bury(**job, reason=Reason.NOT_RETRYABLE, charges=Charges(errors=2))])
+print(broker.requeue([job["id"]]))
 """
 
 
@@ -166,6 +195,33 @@ def test_commands_tell_the_version_and_the_refusal(tmp_path: Path) -> None:
     worker = penstock("worker", "app:app", "--url", url, folder=tmp_path)
     assert worker.code == 78, worker
     assert "this one knows 2: upgrade Penstock" in worker.err
+
+
+def stored_spec(url: str, job: str) -> bytes:
+    """Return the record of a job as it is stored, behind the back of the adapters."""
+    if url.startswith("redis"):
+        with closing(Redis.from_url(url)) as client:
+            found: Any = client.hget("penstock:{default}:spec", to_short(job))
+            return json_of(found)
+    is_file = url.startswith("sqlite")
+    [(spec,)] = ask(url, "SELECT spec FROM job" if is_file else "SELECT spec FROM penstock.job")
+    return bytes(spec)
+
+
+def test_what_only_a_newer_release_knows_of_a_job_is_kept(url: str) -> None:
+    """An unknown field of a spec lives through claim, retry, bury and requeue, by either code."""
+    with closing(App(url)) as app:
+
+        @app.task(name="t")
+        async def task(n: int) -> int:
+            return n
+
+        job = task.enqueue(1).id
+    newer = stored_spec(url, job)[:-1] + b',"of_tomorrow":{"deep":[1,2.5,null]}}'
+    backdoor(url).write_specs({job: newer})
+    for done in (run_old(LIFE, url), run_new(LIFE, url), run_old(LIFE, url)):
+        assert done.returncode == 0, done.stderr
+        assert stored_spec(url, job) == newer
 
 
 def test_no_migration_locks_the_release_before_out() -> None:

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Final
@@ -43,10 +44,21 @@ def environment() -> dict[str, str]:
 
 def run_old(code: str, *words: str) -> subprocess.CompletedProcess[str]:
     """Run Python on the old code, and return what it printed and how it ended."""
+    return _run(environment(), code, words)
+
+
+def run_new(code: str, *words: str) -> subprocess.CompletedProcess[str]:
+    """Do as `run_old` does, on the code under test."""
+    return _run({}, code, words)
+
+
+def _run(
+    extra: Mapping[str, str], code: str, words: Sequence[str]
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-c", code, *words],
         cwd=ROOT,
-        env=worker_environment({}, environment()),
+        env=worker_environment({}, extra),
         capture_output=True,
         text=True,
         check=False,
