@@ -114,7 +114,7 @@ def running(
     folders = {kind: tmp_path_factory.mktemp(kind) for kind in KINDS}
     scenarios: dict[str, Callable[[], Any]] = {
         kind: partial(
-            run, at, brokers.url(kind, at), publish, jobs=count(20, 60), seconds=count(0, 180)
+            run, at, brokers.url(kind, at), publish, jobs=count(20, 80), seconds=count(0, 180)
         )
         for kind, at in folders.items()
     }
