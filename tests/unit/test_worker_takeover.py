@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 
@@ -13,136 +11,21 @@ import msgspec
 import pytest
 
 from penstock.broker import requests as r
-from penstock.broker.threaded import ThreadedBroker
-from penstock.brokers.memory import MemoryBroker
-from penstock.core.ids import AttemptKey, Fence, JobId, JobIdSource, LeaseId
-from penstock.core.job import ALONE, SHARED, Claimed, JobSpec, Reason, StoredError
+from penstock.core.ids import Fence, LeaseId
+from penstock.core.job import ALONE, SHARED, Claimed, Reason
 from penstock.core.lifecycle import State
 from penstock.core.manifest import AppManifest, TaskFacts
 from penstock.core.outcome import Crashed, Interrupted, Succeeded
 from penstock.core.retry import POLICY_DEFAULT
-from penstock.testing.clock import ManualClock
-from penstock.testing.faulty import Call, Fault, FaultyBroker, Plan, fail_nth
-from penstock.worker.supervisor.cancels import Cancels
+from penstock.testing.faulty import Call, Fault, fail_nth
 from penstock.worker.supervisor.child_calls import ChildCalls
-from penstock.worker.supervisor.identity import Identity
-from penstock.worker.supervisor.leases import Leases, draw_lease
-from penstock.worker.supervisor.link import BrokerLink
 from penstock.worker.supervisor.maintenance import Maintenance
-from penstock.worker.supervisor.reclaim import Reclaim
-from penstock.worker.supervisor.settling import Settler, Verdict
-from penstock.worker.supervisor.task_facts import Tasks
+from penstock.worker.supervisor.settling import Verdict
 from penstock.worker.wire import Ask
 from tests.support.eventually import eventually
+from tests.support.takeover_bench import ERROR, QUEUES, RUNNER_PID, TTL_MS, TakeoverBench
 
-TTL_MS = 12_000
-QUEUES = ("q",)
-RUNNER_PID = 4_000_000
 RULES = (r.Retention(state=State.COMPLETED, age_ms=60_000, count_max=1_000),)
-ERROR = StoredError("crashed", "it died")
-
-
-class Recorder:
-    """A lease holder that keeps what it is told."""
-
-    def __init__(self) -> None:
-        """Start with nothing told."""
-        self.renewals: list[tuple[LeaseId, LeaseId]] = []
-        self.extensions: list[tuple[LeaseId, int]] = []
-        self.cancelled: list[AttemptKey] = []
-        self.overran: list[AttemptKey] = []
-
-    def renewed(self, lease: LeaseId, lost: LeaseId) -> None:
-        """Keep the renewal."""
-        self.renewals.append((lease, lost))
-
-    def extended(self, lease: LeaseId, runs_out_ms: int) -> None:
-        """Keep until when the lease holds."""
-        self.extensions.append((lease, runs_out_ms))
-
-    def cancel(self, jobs: tuple[AttemptKey, ...]) -> None:
-        """Keep the cancels."""
-        self.cancelled += jobs
-
-    def overrun(self, jobs: tuple[AttemptKey, ...]) -> None:
-        """Keep the overruns."""
-        self.overran += jobs
-
-
-class Bench:
-    """A supervisor's parts around a broker in memory, without processes."""
-
-    def __init__(self, plan: Plan = lambda _call: Fault.NONE) -> None:
-        """Make the parts; `plan` decides which calls of the supervisor fail."""
-        self.clock = ManualClock()
-        self.store = MemoryBroker(self.clock)
-        self.faulty = FaultyBroker(self.store, plan)
-        self.link = BrokerLink(ThreadedBroker(self.faulty), self.clock)
-        self.identity = Identity("me@1-a", "here", self.clock.boot_id, 7)
-        self.tasks = Tasks()
-        self.settler = Settler(self.link, self.tasks)
-        self.leases = Leases(
-            self.link,
-            queues=QUEUES,
-            ttl_ms=TTL_MS,
-            extend_ms=20,
-            cancels=Cancels(50),
-            wake_token=None,
-        )
-        self.reclaim = Reclaim(
-            self.link,
-            self.settler,
-            tasks=self.tasks,
-            identity=self.identity,
-            queues=QUEUES,
-            leases=self.leases,
-            lease_ttl_ms=TTL_MS,
-            interval_ms=10,
-        )
-        self.tag = self.store.register(QUEUES)["q"]
-        self.ids = JobIdSource()
-        self.holder = Recorder()
-
-    def owner(self, pid: int, worker: str = "me@1-a") -> r.Owner:
-        """Return an owner of this host."""
-        return r.Owner(worker, "here", self.clock.boot_id, 7, pid, 1)
-
-    async def open_own(self) -> None:
-        """Open the supervisor's lease."""
-        await self.leases.open_own(self.identity.owner(os.getpid()), self.holder)
-
-    def enqueue(self, need: str = SHARED, delay_ms: int | None = None) -> JobId:
-        """Enqueue a job."""
-        job_id = self.ids.draw(self.clock.wall_ms(), self.tag, secrets.randbits(48))
-        spec = JobSpec(task="t", payload=msgspec.Raw(b"{}"), need=need)
-        self.store.enqueue([r.EnqueueRequest(id=job_id, queue="q", spec=spec, delay_ms=delay_ms)])
-        return job_id
-
-    def run_elsewhere(self, owner: r.Owner, need: str = SHARED) -> tuple[LeaseId, Claimed]:
-        """Let `owner` open a lease and claim a new job under it."""
-        self.enqueue(need)
-        job = self.claim_elsewhere(owner, need)
-        return job.lease, job
-
-    def claim_elsewhere(self, owner: r.Owner, need: str) -> Claimed:
-        """Let `owner` open a lease and claim the job that waits."""
-        lease = draw_lease()
-        self.store.open_lease(r.OpenLease(id=lease, queues=QUEUES, owner=owner, ttl_ms=TTL_MS))
-        request = r.ClaimRequest(
-            lease=lease,
-            offers=(r.Offer("q", (need,)),),
-            limit=1,
-            fence=Fence(secrets.token_hex(16)),
-        )
-        (job,) = self.store.claim(request).jobs
-        return job
-
-    def state(self, job: Claimed) -> tuple[State, str | None, bool, bool]:
-        """Return (state, last outcome, lost, suspect) of a job."""
-        record = self.store.get(job.id)
-        assert record is not None
-        charges = record.charges
-        return record.state, record.attempts[-1].outcome, charges.lost, charges.suspect
 
 
 async def for_a_while(loop: Callable[[], Awaitable[None]], until: Callable[[], object]) -> None:
@@ -167,7 +50,7 @@ def test_a_death_is_accounted_for_whatever_call_fails(number: int, fault: Fault)
     """The jobs of a dead runner become suspects, charged once, under any single failure."""
 
     async def main() -> None:
-        bench = Bench(fail_nth(number, fault))
+        bench = TakeoverBench(fail_nth(number, fault))
         await bench.open_own()
         lease, job = bench.run_elsewhere(bench.owner(RUNNER_PID))
         await bench.reclaim.after_death(
@@ -184,7 +67,7 @@ def test_the_sweep_reaches_every_call() -> None:
     """The scenario of the sweep makes no more calls than the sweep has numbers."""
 
     async def main() -> int:
-        bench = Bench()
+        bench = TakeoverBench()
         await bench.open_own()
         lease, _ = bench.run_elsewhere(bench.owner(RUNNER_PID))
         await bench.reclaim.after_death(RUNNER_PID, [lease], lambda _job: Interrupted(ERROR))
@@ -204,7 +87,7 @@ def test_a_lease_that_ran_out_is_a_loss_without_a_witness(
     """The first loss marks a shared job and charges a lone one."""
 
     async def main() -> None:
-        bench = Bench()
+        bench = TakeoverBench()
         await bench.open_own()
         # Of another boot's pid namespace: nobody here can know whether it is dead.
         stranger = msgspec.structs.replace(bench.owner(1, "other@1-b"), pid_namespace=8)
@@ -226,7 +109,7 @@ def test_the_first_loss_of_an_exclusive_job_is_not_charged() -> None:
     """A worker that was cut off has killed it, so the job is only marked; then it is charged."""
 
     async def main() -> None:
-        bench = Bench()
+        bench = TakeoverBench()
         task = TaskFacts(name="t", queue="q", policy=POLICY_DEFAULT, on_partition="kill")
         bench.tasks.learn(AppManifest(url="memory://", tasks=(task,), queues=QUEUES))
         await bench.open_own()
@@ -254,7 +137,7 @@ def test_the_processes_of_a_dead_worker_are_not_waited_for() -> None:
     """A lease whose owner is known to be dead is closed at once, without any time passing."""
 
     async def main() -> None:
-        bench = Bench()
+        bench = TakeoverBench()
         await bench.open_own()
         _, job = bench.run_elsewhere(bench.owner(RUNNER_PID, "dead@1-c"))
         await for_a_while(bench.reclaim.run, lambda: bench.state(job)[0] is not State.RUNNING)
@@ -268,7 +151,7 @@ def test_a_lost_lease_is_renewed_and_told() -> None:
     """A holder whose lease was taken over learns of the new one and of the lost one."""
 
     async def main() -> None:
-        bench = Bench()
+        bench = TakeoverBench()
         await bench.open_own()
         lost = bench.leases.own
         bench.store.close_leases([lost])
@@ -286,7 +169,7 @@ def test_leases_are_extended_through_an_outage_and_after_it() -> None:
 
     async def main() -> None:
         failing = {"is": False}
-        bench = Bench(lambda _call: Fault.REFUSE if failing["is"] else Fault.NONE)
+        bench = TakeoverBench(lambda _call: Fault.REFUSE if failing["is"] else Fault.NONE)
         await bench.open_own()
         failing["is"] = True
         await for_a_while(bench.leases.run, lambda: bench.link.failing_since_ms is not None)
@@ -309,7 +192,7 @@ def test_until_when_a_lease_holds_is_counted_from_the_sending() -> None:
 
     async def main() -> None:
         fault = {"is": Fault.NONE}
-        bench = Bench(lambda _call: fault["is"])
+        bench = TakeoverBench(lambda _call: fault["is"])
         before = bench.clock.boot_ms()
         await bench.open_own()
         own = bench.leases.own
@@ -344,7 +227,7 @@ def test_a_lease_that_was_lost_holds_no_more() -> None:
     """The lost one has run out, the one in its place holds from the first try to open it."""
 
     async def main() -> None:
-        bench = Bench(fail_nth(1, Fault.LOSE_REPLY, verb="open_lease"))
+        bench = TakeoverBench(fail_nth(1, Fault.LOSE_REPLY, verb="open_lease"))
         before = bench.clock.boot_ms()
         await bench.open_own()
         lost = bench.leases.own
@@ -363,7 +246,7 @@ def test_cancels_come_with_the_extension() -> None:
     """A requested cancel is delivered to the holder once, and pressed once its grace is over."""
 
     async def main() -> None:
-        bench = Bench()
+        bench = TakeoverBench()
         await bench.open_own()
         bench.enqueue()
         request = r.ClaimRequest(
@@ -390,7 +273,7 @@ def test_no_settlement_is_lost_or_doubled(fault: Fault) -> None:
     """A settlement whose call fails is made again; the job is settled once."""
 
     async def main() -> None:
-        bench = Bench(fail_nth(1, fault, verb="settle"))
+        bench = TakeoverBench(fail_nth(1, fault, verb="settle"))
         _, job = bench.run_elsewhere(bench.owner(RUNNER_PID))
         await bench.settler.settle([Verdict(job, Succeeded(b"1"), 5)])
         record = bench.store.get(job.id)
@@ -408,7 +291,7 @@ def test_maintenance_works_in_bounded_batches() -> None:
     """One tick promotes a backlog in several calls, but no more of it than its share."""
 
     async def main() -> None:
-        bench = Bench()
+        bench = TakeoverBench()
         for _ in range(2 * r.BATCH_MAX + 10):
             bench.enqueue(delay_ms=1_000)
         bench.clock.advance(1_000)
@@ -428,7 +311,7 @@ def test_maintenance_forgets_what_is_older_than_its_retention() -> None:
     """A completed job is gone after its time, and a younger one is kept."""
 
     async def main() -> None:
-        bench = Bench()
+        bench = TakeoverBench()
         old = bench.run_elsewhere(bench.owner(1))[1]
         await bench.settler.settle([Verdict(old, Succeeded(b"1"))])
         bench.clock.advance(RULES[0].age_ms)
@@ -454,7 +337,7 @@ def test_one_settlement_that_is_refused_strands_no_other() -> None:
         return Fault.NONE
 
     async def main() -> None:
-        bench = Bench(plan)
+        bench = TakeoverBench(plan)
         jobs = [bench.run_elsewhere(bench.owner(RUNNER_PID))[1] for _ in range(2)]
         await bench.settler.settle([Verdict(job, Succeeded(b"1"), 5) for job in jobs])
         records = [bench.store.get(job.id) for job in jobs]
@@ -469,7 +352,7 @@ def test_a_death_says_nothing_about_a_later_process_of_that_number() -> None:
     """A job of a new runner that got a dead one's pid is lost without a witness."""
 
     async def main() -> None:
-        bench = Bench()
+        bench = TakeoverBench()
         await bench.open_own()
         await bench.reclaim.after_death(RUNNER_PID, [], lambda _job: Interrupted(ERROR))
         bench.reclaim.born(RUNNER_PID)
@@ -491,7 +374,7 @@ def test_a_childs_question_is_answered_whatever_happens() -> None:
         return Fault.NONE
 
     async def main() -> None:
-        link = Bench(plan).link
+        link = TakeoverBench(plan).link
         answer = await ChildCalls(link).answer(Ask(7, queues=("q",)))
         assert answer.number == 7
         assert answer.failure is not None

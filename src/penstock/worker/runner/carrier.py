@@ -60,7 +60,7 @@ class Carrier:
         self._is_current = is_current
         self.is_cut_off = False
         self.claims = True
-        self._sleeping: set[Bell] = set()
+        self._sleeping: dict[Bell, None] = {}
 
     def refuse_claims(self) -> None:
         """Want no claims from now on; one that waits for its next try is given up at once."""
@@ -123,6 +123,28 @@ class Carrier:
         """Return whether nobody wants the jobs of a claim that has taken none for certain."""
         return not self._is_current(request.lease) or (not self.claims and not tries.is_unknown)
 
+    async def repeat(self, request: ClaimRequest) -> ClaimAnswer | None:
+        """Make a claim that may have taken jobs until its lease is open, and tell which they are.
+
+        Race: a lease that ran out while the broker was away gives nothing, not even what it gave
+        before. Once it is extended it lives again, and what it gave runs under it for ever.
+
+        Returns:
+            The answer; None where the lease is not the runner's any more: its jobs are others'.
+        """
+        tries = Tries()
+        while self._is_current(request.lease):
+            await self._pause(tries)
+            try:
+                answer = await self._broker.claim(request)
+            except (Unavailable, OutcomeUnknown) as error:
+                await self._wait(tries, error)
+                continue
+            self._answered()
+            if answer.lease_open:
+                return answer
+        return None
+
     async def read(self, job_id: JobId) -> JobRecord | None:
         """Return what the broker knows of a job, once it has answered; None if it has none."""
         tries = Tries()
@@ -170,11 +192,11 @@ class Carrier:
         """Wait for the next try. Rounds under way side by side wait each for themselves."""
         tries.failures += 1
         bell = Bell()
-        self._sleeping.add(bell)
+        self._sleeping[bell] = None
         try:
             await bell.sleep(retry_wait_s(tries.failures))
         finally:
-            self._sleeping.discard(bell)
+            del self._sleeping[bell]
 
     def _ring(self) -> None:
         for bell in self._sleeping:

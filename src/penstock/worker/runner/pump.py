@@ -30,7 +30,6 @@ from penstock.worker.runner.notes import NoteBook
 
 _log = logging.getLogger("penstock.runner")
 
-
 #: A further round starts beside one under way where one in so many coroutine slots has ended or is
 #: free, so that small batches do not chase each other.
 _FURTHER_PART: Final = 4
@@ -253,18 +252,23 @@ class Pump:
                 [ended.settlement for ended in batch], request, first=first
             )
             self.moved_at = time.monotonic()
-            one.feed = None
             is_doubtful = answers.is_doubtful and Applied.STALE in answers.applied
             if batch and not is_doubtful:
                 self._tell(batch, answers)
+                one.batch = []
             if feed is not None and request is not None:
-                feed.answered(request, answers.claimed)
+                claimed = answers.claimed
+                if answers.is_doubtful and claimed is not None and not claimed.lease_open:
+                    claimed = await self._carrier.repeat(request)
+                one.feed = None
+                feed.answered(request, claimed)
                 request = None
-                if answers.claimed is not None:
-                    self._ends.take(answers.claimed.jobs)
+                if claimed is not None:
+                    self._ends.take(claimed.jobs)
             if is_doubtful:
                 # What was claimed does not wait for it: the broker may be away again.
-                answers = await self._find_out(batch, answers)
+                applied = await find_out(_settled(batch, answers), self._carrier.read)
+                answers = answers._replace(applied=applied)
                 self._tell(batch, answers)
             if batch:
                 await self._dead_notices.send(_settled(batch, answers))
@@ -275,10 +279,6 @@ class Pump:
                 feed.answered(request, None)
             self._rounds.remove(one)
             self.kick()
-
-    async def _find_out(self, batch: list[Ended], answers: Answers) -> Answers:
-        applied = await find_out(_settled(batch, answers), self._carrier.read)
-        return answers._replace(applied=applied)
 
     def _tell(self, batch: list[Ended], answers: Answers) -> None:
         made = zip(batch, answers.settlements, strict=True)

@@ -108,8 +108,8 @@ class Children:
         """Claim once if possible; return how long to sleep, 0: go on at once."""
         poll_ms = self._parts.settings.poll_ms
         if self._claims.left:
-            await self._claim(self._claims.left[0])
-            return 0
+            answer = await self._claim(self._claims.left[0])
+            return 0 if answer.lease_open else round(LOOK_AGAIN_S * 1000)
         if self._parts.stopping.is_shut:
             self._want_no_more()
             return poll_ms

@@ -153,11 +153,18 @@ class Claims:
             self.leave(claim)
             raise
         self.answered(claim, answer)
+        self.leave(claim)
         return answer
 
     def answered(self, claim: LoneClaim, answer: ClaimAnswer) -> None:
-        """Take in an answer: one that comes short shows that nothing more waits."""
-        if claim in self.open:
+        """Take in an answer: one that comes short shows that nothing more waits.
+
+        Race: a lease that ran out while the broker was away gives nothing, not even what it gave
+        before; once it is extended, which is asked for here, that runs under it for ever. So a
+        claim that may have taken something stays open until it finds its lease open.
+        """
+        is_over = answer.lease_open or not claim.may_have_taken
+        if is_over and claim in self.open:
             self.open.remove(claim)
         self.is_seen = False
         self._may_wait = self._may_wait and len(answer.jobs) == claim.request.limit

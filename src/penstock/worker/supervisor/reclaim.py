@@ -142,10 +142,22 @@ class Reclaim:
                 limit=BATCH_MAX,
                 lease_ttl_ms=self._lease_ttl_ms,
             )
+        elif not await self._is_open(request.lease):
+            return ReclaimAnswer(jobs=(), closed=())
         self._unanswered = request
         answer = await self._link.ask(self._link.broker.reclaim(request))
         self._unanswered = None
         return answer
+
+    async def _is_open(self, lease: LeaseId) -> bool:
+        """Extend a lease under which something may have been taken; return whether it is open.
+
+        Race: a lease that ran out while the broker was away gives nothing, not even what it gave
+        before; extended a moment later it lives again, and what it gave runs under it for ever.
+        """
+        extend = self._link.broker.extend([lease], ttl_ms=self._lease_ttl_ms)
+        answer = await self._link.ask(extend)
+        return lease not in answer.lost
 
     def _judge(self, job: Claimed) -> Outcome:
         if job.flaw is not None:
