@@ -383,3 +383,24 @@ def test_a_childs_question_is_answered_whatever_happens() -> None:
         await link.broker.close()
 
     asyncio.run(main())
+
+
+def test_a_lease_whose_opening_is_not_answered_is_closed_at_the_end() -> None:
+    """A worker that ends before the broker has answered leaves no lease open."""
+
+    async def main() -> None:
+        bench = TakeoverBench(
+            lambda call: Fault.LOSE_REPLY if call.verb == "open_lease" else Fault.NONE
+        )
+        opening = asyncio.ensure_future(bench.leases.open(bench.owner(RUNNER_PID), bench.holder))
+        await asyncio.to_thread(
+            eventually, lambda: bench.faulty.calls, within_s=20, what="a lease to be opened"
+        )
+        opening.cancel()
+        await asyncio.wait([opening])
+        (lease,) = bench.leases.forget_all()
+        bench.store.close_leases([lease])
+        assert bench.store.leases() == []
+        await bench.link.broker.close()
+
+    asyncio.run(main())

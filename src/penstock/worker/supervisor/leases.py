@@ -91,6 +91,7 @@ class Leases:
         self._held: dict[LeaseId, _Holding] = {}
         self._lost: dict[LeaseId, _Holding] = {}
         self._runs_out_ms: dict[LeaseId, int] = {}
+        self._opening: dict[LeaseId, None] = {}
         self.bell = Bell()
         self.own = LeaseId("")
         self.extended_at_ms = link.clock.boot_ms()
@@ -102,11 +103,14 @@ class Leases:
     async def open(self, owner: Owner, holder: Holder) -> LeaseId:
         """Open a lease for a process; return once the broker knows it."""
         lease, sent_ms = draw_lease(), self._now_ms()
+        # Race: where the worker ends before this is answered, the broker may know it all the same.
+        self._opening[lease] = None
         await self._link.insist(
             partial(self._link.broker.open_lease, self._request(lease, owner)),
             what=f"opening a lease for pid {owner.pid}",
         )
         # Fence: repeating it prolongs nothing, so that it counts from the first try.
+        self._opening.pop(lease, None)
         self._held[lease] = _Holding(owner, holder, draw_lease())
         self._note_extended([lease], sent_ms)
         return lease
@@ -124,8 +128,9 @@ class Leases:
         return gone
 
     def forget_all(self) -> list[LeaseId]:
-        """Stop extending anything; return what was held."""
-        gone = [*self._held, *(one.following for one in self._lost.values())]
+        """Stop extending anything; return what was held, or was about to be."""
+        gone = [*self._held, *self._opening, *(one.following for one in self._lost.values())]
+        self._opening.clear()
         self._held.clear()
         self._lost.clear()
         return gone
