@@ -73,7 +73,9 @@ def _causes(ledger: Ledger, events: JobHistory, record: JobRecord) -> Iterator[V
         if attempt.outcome in CAUSED and not excused and not unread:
             cause = f"attempt {attempt.number} was {attempt.outcome}, and no fault hit pid {pids}"
             yield Violation(record.id, cause)
-        if attempt.outcome in RAN and start is None:
+        # Its process stood still from before its first line until its limit had passed.
+        unrun = attempt.outcome == "timed_out" and excused
+        if attempt.outcome in RAN and start is None and not unrun:
             yield Violation(record.id, f"attempt {attempt.number} {attempt.outcome}, never started")
         is_last = index == len(record.attempts) - 1
         if not is_last and attempt.outcome not in REPEATED and not events.requeues:

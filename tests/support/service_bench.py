@@ -88,6 +88,7 @@ class ServiceBench:
                 msgspec.structs.replace(order, **changes),
                 face(),
                 pipe,
+                SystemClock(),
             )
             running = asyncio.create_task(service.run())
             if beside is not None:

@@ -9,6 +9,7 @@ import sys
 from functools import partial
 
 from penstock.app import App
+from penstock.broker.clock import SystemClock
 from penstock.broker.threaded import loop_face
 from penstock.connect import connect
 from penstock.worker import boot, wire
@@ -63,7 +64,7 @@ async def serve(app: App, pipe: Pipe[wire.ToRunner], heart: Heart) -> int:
     gc.collect()
     gc.freeze()
     pipe.send(wire.Ready())
-    service = Service(app, start, loop_face(broker), pipe)
+    service = Service(app, start, loop_face(broker), pipe, SystemClock())
     heart.tell_of(service.desk, service.pump)
     inbox.deliver_to(service.take_in)
     is_settled = await service.run()

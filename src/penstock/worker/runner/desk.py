@@ -119,13 +119,13 @@ class Desk:
         self.threads_busy += attempt.is_plain
         return attempt
 
-    def interrupt(self, keys: Iterable[AttemptKey], stop: Stop) -> set[AttemptKey]:
+    def interrupt(self, keys: Iterable[AttemptKey], stop: Stop) -> dict[AttemptKey, None]:
         """Interrupt those of these attempts that run here; return those that do not."""
-        absent: set[AttemptKey] = set()
+        absent: dict[AttemptKey, None] = {}
         for key in keys:
             attempt = self.running.get(key)
             if attempt is None:
-                absent.add(key)
+                absent[key] = None
             else:
                 attempt.interrupt(stop)
         return absent

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Sequence
 
+from penstock.core.clock import Clock
 from penstock.executors.stop import Stop
 from penstock.telemetry.logs import fields_of
 from penstock.worker.attempt import Attempt
@@ -27,10 +27,12 @@ class Limits:
 
     Args:
         pipe: to the supervisor.
+        clock: whose boot time both know.
     """
 
-    def __init__(self, pipe: Pipe[ToRunner]) -> None:
+    def __init__(self, pipe: Pipe[ToRunner], clock: Clock) -> None:
         self._pipe = pipe
+        self._clock = clock
         self._loop = asyncio.get_running_loop()
         self._ended: list[Unwatch] = []
 
@@ -39,7 +41,7 @@ class Limits:
 
         Race: an attempt that never yields would keep the loop from telling it later.
         """
-        boot_ms = time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1_000_000
+        boot_ms = self._clock.boot_ms()
         self._pipe.send(
             *(Watch(one.job.id, one.job.fence, boot_ms + one.hard_ms) for one in attempts)
         )

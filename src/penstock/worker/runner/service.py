@@ -8,15 +8,15 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from penstock.app import App
-from penstock.broker.clock import SystemClock
 from penstock.broker.protocol import AsyncBroker
+from penstock.core.clock import Clock
 from penstock.core.ids import AttemptKey
 from penstock.core.job import SHARED, THREAD, Claimed
 from penstock.core.settlement import Applied
 from penstock.executors.stop import Stop
 from penstock.executors.thread import ThreadExecutor
 from penstock.worker import wire
-from penstock.worker.attempt import AttemptPlan
+from penstock.worker.attempt import AttemptPlan, CallPlain
 from penstock.worker.dead_notices import DeadNotices
 from penstock.worker.pipe import Pipe
 from penstock.worker.pulse import Bell
@@ -52,6 +52,8 @@ class Service:
         start: what the supervisor asks for.
         broker: async face.
         pipe: to the supervisor.
+        clock: of this machine.
+        call_plain: calls plain functions; None: threads of its own do.
 
     Attributes:
         desk: the attempts.
@@ -65,6 +67,9 @@ class Service:
         start: wire.Start,
         broker: AsyncBroker,
         pipe: Pipe[wire.ToRunner],
+        clock: Clock,
+        *,
+        call_plain: CallPlain | None = None,
     ) -> None:
         self._start = start
         self._broker = broker
@@ -72,14 +77,14 @@ class Service:
         self._bell = Bell()
         self._stop: wire.Drain | wire.ReleaseNow | None = None
         self._yield_to: int | None = None
-        self._early_cancels: set[AttemptKey] = set()
+        self._early_cancels: dict[AttemptKey, None] = {}
         self._notes = NoteBook(broker)
-        limits = Limits(pipe)
+        limits = Limits(pipe, clock)
         plan = AttemptPlan(
             find=app.registry.find,
             enter=enter,
             middleware=app.middlewares,
-            call_plain=ThreadExecutor().call,
+            call_plain=call_plain or ThreadExecutor().call,
             limits=limits,
             result_bytes_max=start.result_bytes_max,
         )
@@ -89,7 +94,7 @@ class Service:
         self.desk.coroutines_max = start.coroutines
         self.desk.threads_max = start.threads
         self.desk.default_limits = start
-        self.grip = Grip(start.lease, SystemClock())
+        self.grip = Grip(start.lease, clock)
         carrier = Carrier(broker, lambda lease: lease == self.grip.lease)
         dead_notices = DeadNotices(broker, app.registry.facts)
         self.pump = Pump(
@@ -170,7 +175,7 @@ class Service:
         # Race: a job can be cancelled after the broker gave it away and before it is here. What
         # matches no job of the claims that were under way was for one that has ended.
         absent = self.desk.interrupt(self._early_cancels, Stop.CANCEL)
-        self._early_cancels = absent if self.pump.claims else set()
+        self._early_cancels = absent if self.pump.claims else {}
         self._thread_freed()
 
     def told(self, ended: Sequence[Ended], applied: Sequence[Applied]) -> None:

@@ -28,7 +28,7 @@ class Crew:
     def __init__(self, group: asyncio.TaskGroup) -> None:
         """Work in `group`."""
         self._group = group
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[asyncio.Task[None], None] = {}
         self.failures = 0
 
     def keep(self, name: str, run: Run) -> None:
@@ -41,13 +41,13 @@ class Crew:
 
     def dismiss(self) -> None:
         """Cancel everything, so that the group can end."""
-        for task in self._tasks:
+        for task in list(self._tasks):
             task.cancel()
 
     def _add(self, name: str, work: Coroutine[Any, Any, None]) -> None:
         task = self._group.create_task(work, name=name)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks[task] = None
+        task.add_done_callback(self._tasks.pop)
 
     async def _loop(self, name: str, run: Run) -> None:
         failures = 0
