@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from penstock.context import CurrentJob, current_job
     from penstock.core.lifecycle import State
     from penstock.core.retry import Exponential
+    from penstock.core.secret import Secret
     from penstock.job import After, Job
     from penstock.signals import CancelRequested, Discard, Retry, Snooze, SoftTimeLimit
     from penstock.task import AsyncTask, Call, SyncTask, Task
@@ -32,6 +33,7 @@ __all__ = [
     "Exponential",
     "Job",
     "Retry",
+    "Secret",
     "Snooze",
     "SoftTimeLimit",
     "State",
@@ -55,6 +57,7 @@ _PLACES: Final = {
     "Exponential": "core.retry",
     "Job": "job",
     "Retry": "signals",
+    "Secret": "core.secret",
     "Snooze": "signals",
     "SoftTimeLimit": "signals",
     "State": "core.lifecycle",

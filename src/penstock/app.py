@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from penstock.broker.requests import Durability
     from penstock.config.resolve import Config
     from penstock.middleware import Middleware
+    from penstock.serializers.sealing import Sealer
     from penstock.telemetry.events import EventSink
 
 Hook = Callable[[], Any]
@@ -76,11 +77,7 @@ class App:
         self._stop_hooks: list[Hook] = []
         self._middleware: list[Middleware] = []
         self.event_sinks = EventSinks()
-        self.client = Client(
-            self._open_broker,
-            lambda: self.config.settings.payload_bytes_max,
-            self.event_sinks,
-        )
+        self.client = Client(self._open_broker, self.event_sinks, lambda: self.config.settings)
 
     def __repr__(self) -> str:
         return f"<App of {len(self.registry)} tasks>"
@@ -263,13 +260,14 @@ class App:
             return await aenqueue_in(self.client, connection, list(calls), durability)
         return await self.client.aenqueue_many(calls, builder.durability(durability))
 
-    def install_enqueuer(self, enqueuer: Enqueuer | None) -> None:
+    def install_enqueuer(self, enqueuer: Enqueuer | None, *, sealer: Sealer | None = None) -> None:
         """Send everything through `enqueuer` from now on; None: to the app's own broker again.
 
         For what stands between an app and its broker: a worker's runner shares its connection, its
-        child enqueues over a pipe, a sandbox keeps jobs in memory.
+        child enqueues over a pipe, a sandbox keeps jobs in memory. Secret arguments are sealed by
+        `sealer`, else under the keys of the settings.
         """
-        self.client.attach(enqueuer)
+        self.client.attach(enqueuer, sealer=sealer)
 
     def manifest(self) -> AppManifest:
         """Return what a supervisor must know of the app, as data."""

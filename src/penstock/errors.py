@@ -6,6 +6,7 @@ PenstockError
 │   ├── InvalidTransition      the lifecycle table has no such row
 │   ├── BadSetting             a setting, option, duration, size or name breaks its rule
 │   ├── BadArguments           a call does not fit the task's signature
+│   ├── SecretKeyMissing       a Secret cannot be encrypted, or read back, without its key
 │   └── WrongContext           right call, wrong place (result() in a running event loop, ...)
 ├── BrokerError
 │   ├── Unavailable            definite: nothing was written, calling again is safe
@@ -62,6 +63,13 @@ class NewerSchema(BadSetting):
 
 class BadArguments(UsageError, TypeError):
     """A call does not fit the signature of its task."""
+
+
+class SecretKeyMissing(UsageError):
+    """There is no key to encrypt a Secret argument with, or not the one that it was encrypted with.
+
+    At enqueue nothing was written.
+    """
 
 
 class WrongContext(UsageError, RuntimeError):

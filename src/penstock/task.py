@@ -183,16 +183,17 @@ class Call(Generic[R_co]):
 
     Attributes:
         plan: everything about the job but its arguments.
-        payload: the arguments as one JSON object.
+        payload: the arguments as one JSON object, without those that `secrets` holds.
+        secrets: the arguments to be encrypted as another one; None: there are none.
         digest: SHA-256 of the arguments where the call has a key, else None.
     """
 
-    __slots__ = ("digest", "payload", "plan")
+    __slots__ = ("digest", "payload", "plan", "secrets")
 
     def __init__(self, plan: Plan, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         signature = plan.registration.signature
         self.plan = plan
-        self.payload = signature.payload(args, kwargs)
+        self.payload, self.secrets = signature.parted(args, kwargs)
         self.digest = None if plan.spec.key is None else signature.digest(args, kwargs)
 
     def __repr__(self) -> str:

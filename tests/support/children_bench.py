@@ -18,6 +18,7 @@ from penstock.core.ids import JobId, JobIdSource
 from penstock.core.job import ALONE, JobRecord, JobSpec
 from penstock.core.lifecycle import FINAL
 from penstock.executors.process import Spawner
+from penstock.serializers.sealing import Seal
 from penstock.testing.clock import ManualClock
 from penstock.worker.supervisor.cancels import Cancels
 from penstock.worker.supervisor.child_pool import ChildPool
@@ -96,6 +97,7 @@ class ChildrenBench:
                 interval_ms=200,
             ),
             slots=Slots(self._slots),
+            seal=Seal(settings.secret_keys),
         )
 
     async def open_lease(self) -> None:

@@ -21,6 +21,7 @@ from penstock import (
     Exponential,
     Job,
     Retry,
+    Secret,
     Snooze,
     SoftTimeLimit,
     State,
@@ -215,6 +216,16 @@ def steered() -> int:
     except TimeoutError:
         raise Discard("pointless") from None
 
+
+@app.task
+def signed(user: str, token: Secret[str], old: Secret[bytes] | None = None) -> int:
+    """A task with secret parameters."""
+    assert_type(token.reveal(), str)
+    return len(token.reveal())
+
+
+assert_type(signed.enqueue("ann", token=Secret("s3cret")), Job[int])
+assert_type(signed("ann", Secret("s3cret"), Secret(b"old")), int)
 
 app.include(shared, shared_async)
 assert_type(app.bound(shared).enqueue(n=1), Job[float])

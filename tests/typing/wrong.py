@@ -6,7 +6,7 @@ them no longer does; `test_typing.py` compares the errors line by line.
 
 from __future__ import annotations
 
-from penstock import After, App, Exponential, Job, Task, current_job
+from penstock import After, App, Exponential, Job, Secret, Task, current_job
 
 app = App()
 app_of_number = App(1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
@@ -87,3 +87,15 @@ def results() -> None:
     jobs: list[Job[int]] = app.enqueue_many([plain.call("a")])  # type: ignore[list-item]  # pyright: ignore[reportAssignmentType]
     plain.enqueue("a").status().upper().nothing()  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
     current_job().attempt.nothing()  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
+
+
+@app.task
+def signed(token: Secret[str]) -> None:
+    """A task with a secret parameter."""
+
+
+def secrets() -> None:
+    """A secret is marked where it is passed, and revealed where it is used."""
+    signed.enqueue("s3cret")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    signed.enqueue(Secret(1))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    Secret("s3cret").upper()  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]

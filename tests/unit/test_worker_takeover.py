@@ -17,6 +17,8 @@ from penstock.core.lifecycle import State
 from penstock.core.manifest import AppManifest, TaskFacts
 from penstock.core.outcome import Crashed, Interrupted, Succeeded
 from penstock.core.retry import POLICY_DEFAULT
+from penstock.core.secret import SecretKeys
+from penstock.serializers.sealing import Seal
 from penstock.testing.faulty import Call, Fault, fail_nth
 from penstock.worker.supervisor.child_calls import ChildCalls
 from penstock.worker.supervisor.maintenance import Maintenance
@@ -374,6 +376,8 @@ def test_a_childs_question_is_answered_whatever_happens() -> None:
         return Fault.NONE
 
     async def main() -> None:
+from penstock.core.secret import SecretKeys
+from penstock.serializers.sealing import Seal
         link = TakeoverBench(plan).link
         answer = await ChildCalls(link).answer(Ask(7, queues=("q",)))
         assert answer.number == 7

@@ -21,6 +21,7 @@ from penstock.cli.commands import (
     enqueue,
     job,
     jobs,
+    new_key,
     purge,
     queues,
     requeue,
@@ -72,6 +73,7 @@ def build() -> typer.Typer:
     command(app, "purge", purge.purge)
     command(app, "doctor", doctor.doctor)
     command(app, "config", config.config)
+    command(app, "new-key", new_key.new_key)
     return app
 
 

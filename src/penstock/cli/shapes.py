@@ -1,7 +1,8 @@
 """The JSON documents of the commands. They are stable: fields are added, never renamed or removed.
 
 Instants end in `_at`: milliseconds since 1970 UTC, null where it has not happened. Durations end in
-`_ms`. `arguments`, `result`, `progress` and `checkpoint` are JSON values as the task wrote them.
+`_ms`. `arguments`, `result`, `progress` and `checkpoint` are JSON values as the task wrote
+them, but for secret arguments, which are the text "•••".
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import msgspec
 from penstock.broker.requests import QueueCounts
 from penstock.core.job import AttemptRecord, JobRecord, StoredError
 from penstock.core.lifecycle import State
+from penstock.serializers.sealing import shown
 
 
 class JobRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -133,7 +135,7 @@ class JobDocument(msgspec.Struct, frozen=True, kw_only=True):
             task=spec.task,
             priority=spec.priority,
             need=spec.need,
-            arguments=spec.payload,
+            arguments=shown(spec.payload),
             options={n: v for n in _OPTIONS if (v := getattr(spec, n)) is not None},
             tags=spec.tags,
             parents=tuple(ParentEdge(p.id, p.ignore_failure) for p in record.parents),

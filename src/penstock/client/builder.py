@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
@@ -16,10 +16,12 @@ from penstock.core.units import Duration, duration_ms
 from penstock.errors import EnqueueRefused, PayloadTooLarge, PenstockError
 from penstock.job import Job
 from penstock.serializers.json import JsonReader
+from penstock.serializers.sealing import sealed_bytes
 from penstock.tasks.asked import Asked
 
 if TYPE_CHECKING:
     from penstock.client.client import Client
+    from penstock.serializers.sealing import Sealer
     from penstock.task import Call
     from penstock.tasks.registry import Registration
 
@@ -86,11 +88,23 @@ class Plan(msgspec.Struct, frozen=True, eq=False):
         )
 
 
-def build(call: Call[Any], job_id: JobId) -> EnqueueRequest:
-    """Return the request that enqueues `call` under `job_id`."""
-    plan = call.plan
-    spec = _replace(plan.spec, payload=msgspec.Raw(call.payload))
-    if call.digest is None and plan.delay_ms is None and plan.due_at is None and not plan.parents:
+def build(call: Call[Any], job_id: JobId, sealer: Callable[[], Sealer]) -> EnqueueRequest:
+    """Return the request that enqueues `call` under `job_id`.
+
+    Args:
+        call: what to run.
+        job_id: drawn for it.
+        sealer: asked for what seals secret arguments, where there are any.
+
+    Raises:
+        SecretKeyMissing: there are, and no key.
+    """
+    plan, payload, digest = call.plan, call.payload, call.digest
+    if call.secrets is not None:
+        payload = sealer().seal(payload, call.secrets, job_id, plan.spec.task)
+        digest = None if digest is None else sealer().digest(digest)
+    spec = _replace(plan.spec, payload=msgspec.Raw(payload))
+    if digest is None and plan.delay_ms is None and plan.due_at is None and not plan.parents:
         return EnqueueRequest(id=job_id, queue=plan.queue, spec=spec)
     return EnqueueRequest(
         id=job_id,
@@ -99,17 +113,22 @@ def build(call: Call[Any], job_id: JobId) -> EnqueueRequest:
         delay_ms=plan.delay_ms,
         due_at=plan.due_at,
         parents=plan.parents,
-        key_digest=call.digest,
+        key_digest=digest,
         key_ttl_ms=plan.registration.key_window_ms,
     )
 
 
-def too_large(call: Call[Any], bytes_max: int) -> PayloadTooLarge:
-    """Return the error for a payload over `bytes_max`."""
-    return PayloadTooLarge(
-        f"arguments of task {call.plan.spec.task} have {len(call.payload)} bytes, "
-        f"{bytes_max} at most: store them elsewhere and pass where, or raise payload_bytes_max"
-    )
+def check_sizes(calls: Iterable[Call[Any]], bytes_max: int) -> None:
+    """Refuse payloads over `bytes_max`, encrypted where they are. Raises PayloadTooLarge."""
+    for call in calls:
+        size = len(call.payload)
+        if call.secrets is not None:
+            size = sealed_bytes(call.payload, call.secrets)
+        if size > bytes_max:
+            raise PayloadTooLarge(
+                f"arguments of task {call.plan.spec.task} have {size} bytes, {bytes_max} at most: "
+                "store them elsewhere and pass where, or raise payload_bytes_max"
+            )
 
 
 def handle(client: Client, call: Call[T], outcome: Accepted | PenstockError) -> Job[T]:

@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from penstock.broker.requests import Accepted, CancelAnswer, Durability
-from penstock.client import flow
-from penstock.client.builder import Read, build, handle, handles, result_flow, too_large
+from penstock.client import builder, flow
 from penstock.client.drive import drive, is_in_event_loop, put_one, whole
 from penstock.client.job_ids import JobIds, PerProcess
+from penstock.client.sealing import Sealing
 from penstock.core.units import Duration
 from penstock.errors import PenstockError, WrongContext
 from penstock.job import Job
@@ -27,9 +27,11 @@ if TYPE_CHECKING:
     from penstock.broker.requests import EnqueueRequest
     from penstock.client.faces import Face, Faces
     from penstock.client.loops import LoopClient, LoopClients
+    from penstock.config.settings import Settings
     from penstock.core.ids import JobId
     from penstock.core.job import JobRecord
     from penstock.core.lifecycle import State
+    from penstock.serializers.sealing import Sealer
     from penstock.task import Call
 
 T = TypeVar("T")
@@ -40,20 +42,21 @@ class Client:
 
     Args:
         open_broker: opens the broker; called once, at the first use.
-        payload_bytes_max: returns the cap of one payload; called once, at the first use.
         event_sinks: told of accepted jobs.
+        settings: returns the app's settings, resolved at the first use.
     """
 
     def __init__(
         self,
         open_broker: Callable[[], Broker],
-        payload_bytes_max: Callable[[], int],
         event_sinks: EventSinks,
+        settings: Callable[[], Settings],
     ) -> None:
+        self._settings = settings
+        #: What seals secret arguments.
+        self.sealing = Sealing(lambda: settings().secret_keys)
         self._event_sinks = event_sinks
         self._open_broker = open_broker
-        self._payload_bytes_max = payload_bytes_max
-        self._bytes_max: int | None = None
         self._broker: Broker | None = None
         self._attached: Enqueuer | None = None
         self._tags: dict[str, int] = {}
@@ -92,13 +95,18 @@ class Client:
         return self._broker
 
     def attach(
-        self, enqueuer: Enqueuer | None, *, pause: Callable[[float], None] = time.sleep
+        self,
+        enqueuer: Enqueuer | None,
+        *,
+        pause: Callable[[float], None] = time.sleep,
+        sealer: Sealer | None = None,
     ) -> Enqueuer | None:
         """Send everything to `enqueuer` from now on; None: to the app's own broker again.
 
         Args:
             enqueuer: a broker, or as little as an enqueuer: then jobs can only be enqueued.
             pause: called between two looks of a waiting `result`.
+            sealer: seals secret arguments; None: the app's own keys.
 
         Returns:
             What was attached before.
@@ -106,6 +114,7 @@ class Client:
         before, self._attached = self._attached, enqueuer
         self._tags = {}
         self._pause = pause
+        self.sealing.attached = sealer
         self._faces = self._loops = None
         return before
 
@@ -131,43 +140,45 @@ class Client:
         request = self.request(call)
         if request is None:
             [outcome] = self._outcomes([call], None)
-            return handle(self, call, outcome)
+            return builder.handle(self, call, outcome)
         outcome = put_one(request, call.plan.durability, self.enqueuer, self._pause)
         if self._event_sinks:
             self.tell_enqueued([call], [outcome])
-        return handle(self, call, outcome)
+        return builder.handle(self, call, outcome)
 
     async def aenqueue(self, call: Call[T]) -> Job[T]:
         """Enqueue one call; calls of one turn of the loop share a round trip."""
         self.check([call])
-        return handle(self, call, await self._loop().enqueue(call))
+        return builder.handle(self, call, await self._loop().enqueue(call))
 
     def enqueue_many(
         self, calls: Iterable[Call[Any]], durability: Durability | None
     ) -> list[Job[Any]]:
         """Enqueue calls in order; see `App.enqueue_many`."""
         several = list(calls)
-        return handles(self, several, self._outcomes(several, durability))
+        return builder.handles(self, several, self._outcomes(several, durability))
 
     async def aenqueue_many(
         self, calls: Iterable[Call[Any]], durability: Durability | None
     ) -> list[Job[Any]]:
         """Enqueue calls in order; see `App.enqueue_many`."""
         several = list(calls)
-        return handles(self, several, await self._loop().enqueue_many(several, durability))
+        return builder.handles(self, several, await self._loop().enqueue_many(several, durability))
 
-    def result(self, job_id: JobId, read: Read | None, timeout: Duration | None) -> Any:
+    def result(self, job_id: JobId, read: builder.Read | None, timeout: Duration | None) -> Any:
         """Wait for a job; see `Job.result`."""
         if is_in_event_loop():
             raise WrongContext(
                 "result() would block the running event loop, and with it maybe the job itself: "
                 "use `await job.aresult()` here"
             )
-        return self._drive(result_flow(job_id, read, timeout))
+        return self._drive(builder.result_flow(job_id, read, timeout))
 
-    async def aresult(self, job_id: JobId, read: Read | None, timeout: Duration | None) -> Any:
+    async def aresult(
+        self, job_id: JobId, read: builder.Read | None, timeout: Duration | None
+    ) -> Any:
         """Wait for a job without blocking the loop; see `Job.result`."""
-        return await self._loop().perform(result_flow(job_id, read, timeout))
+        return await self._loop().perform(builder.result_flow(job_id, read, timeout))
 
     def status(self, job_id: JobId) -> State:
         """Return the state of a job. Raises JobNotFound."""
@@ -208,12 +219,7 @@ class Client:
 
     def check(self, calls: Iterable[Call[Any]]) -> None:
         """Refuse payloads over the cap. Raises PayloadTooLarge."""
-        if self._bytes_max is None:
-            self._bytes_max = self._payload_bytes_max()
-        bytes_max = self._bytes_max
-        for call in calls:
-            if len(call.payload) > bytes_max:
-                raise too_large(call, bytes_max)
+        builder.check_sizes(calls, self._settings().payload_bytes_max)
 
     def missing(self, calls: Sequence[Call[Any]]) -> list[str]:
         """Return the queues whose tags are not known yet."""
@@ -230,7 +236,7 @@ class Client:
         if tag is None:
             return None
         self.check([call])
-        return build(call, self._ids.draw_one(tag))
+        return builder.build(call, self._ids.draw_one(tag), self.sealing.sealer)
 
     def requests(
         self, calls: Sequence[Call[Any]], tags: Mapping[str, int], durability: Durability | None
@@ -252,7 +258,7 @@ class Client:
         known = self._tags
         ids = self._ids.draw([known[call.plan.queue] for call in calls])
         return [
-            (build(call, job_id), call.plan.durability or durability)
+            (builder.build(call, job_id, self.sealing.sealer), call.plan.durability or durability)
             for call, job_id in zip(calls, ids, strict=True)
         ]
 

@@ -52,7 +52,9 @@ class Value(msgspec.Struct, frozen=True):
 
     @property
     def shown(self) -> str:
-        """The value as text fit for people: the password of a URL is masked."""
+        """The value as text fit for people: a URL's password is masked, of keys the ids shown."""
+        if self.setting.is_secret:
+            return f"set: {', '.join(self.value.ids)}" if self.value else "not set"
         value = self.given if self.given != "" else self.value
         return masked(str(value)) if self.setting.name == "url" else as_text(value)
 
@@ -139,7 +141,8 @@ def _value(
             value = _whole_url(value, base, is_default=origin == "default")
     except BadSetting as error:
         raise BadSetting(f"setting {setting.name} from {origin}: {error}") from error
-    return Value(setting, value, given, origin)
+    # What was given is kept for people, and a key is for nobody's eyes.
+    return Value(setting, value, "" if setting.is_secret else given, origin)
 
 
 def _origin(kind: str, setting: Setting) -> str:

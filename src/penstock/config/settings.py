@@ -15,6 +15,7 @@ import msgspec
 from penstock.broker.requests import PAYLOAD_BYTES_MAX, Durability
 from penstock.config.quota import cpus
 from penstock.core.names import check_name
+from penstock.core.secret import SecretKeys
 from penstock.core.units import duration_ms, size_bytes
 from penstock.errors import BadSetting
 from penstock.tasks.asked import QUEUE_DEFAULT, check_durability
@@ -41,6 +42,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     durability: Durability | None
     payload_bytes_max: int
     result_bytes_max: int
+    secret_keys: SecretKeys
     queues: tuple[str, ...]
     processes: int
     concurrency: int
@@ -101,6 +103,11 @@ class Setting(msgspec.Struct, frozen=True, kw_only=True):
     def flag(self) -> str:
         """Name of the option of `penstock worker`, "" where there is none."""
         return FLAGS.get(self.name, "")
+
+    @property
+    def is_secret(self) -> bool:
+        """Whether its value is shown to nobody."""
+        return self.name == "secret_keys"
 
     @property
     def field(self) -> str:
@@ -174,6 +181,12 @@ def _bytes(value: object) -> int:
     return found
 
 
+def _secret_keys(value: object) -> SecretKeys:
+    if not isinstance(value, str):
+        raise BadSetting(f"it is {type(value).__name__} and no text; its value is not shown")
+    return SecretKeys.parse(value)
+
+
 def _choice(*words: str) -> Callable[[Any], str]:
     def read(value: object) -> str:
         if value in words:
@@ -216,6 +229,8 @@ SETTINGS: Final[Mapping[str, Setting]] = _table(
      "arguments of one job; what is larger belongs in a file or object store"),
     ("result_bytes_max", "app", "size", str(PAYLOAD_BYTES_MAX), "bytes", _bytes,
      "result of one job; as payload_bytes_max"),
+    ("secret_keys", "app", "ID:KEY,...", "", "", _secret_keys,
+     "keys of Secret arguments: the first encrypts, all decrypt; made by `penstock new-key`"),
     ("queues", "worker", "names", QUEUE_DEFAULT, "", _queues,
      "queues that a worker serves"),
     ("processes", "worker", "number", "1", "", _whole(1, 256),

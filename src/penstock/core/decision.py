@@ -9,7 +9,8 @@ The rules of charging, in one place:
 - a loss without a witness marks the job the first time, makes a marked one a suspect, and charges
   a job that already ran alone;
 - a drain, a neighbour's limit and a snooze charge nothing;
-- what cannot run at all (unknown task after its snoozes, unreadable payload) is buried.
+- what cannot run at all (unknown task or missing key after its snoozes, unreadable payload) is
+  buried.
 """
 
 from __future__ import annotations
@@ -92,7 +93,9 @@ class _Rules:
             case o.Interrupted():
                 return self._release(charges)
             case o.TaskUnknown():
-                return self._after_unknown_task()
+                return self._after_unprepared(Reason.UNKNOWN_TASK)
+            case o.KeyMissing():
+                return self._after_unprepared(Reason.KEY_MISSING)
             case o.PayloadUnreadable():
                 return self._bury(Reason.BAD_PAYLOAD, charges)
             case o.ResultUnwritable():
@@ -131,10 +134,11 @@ class _Rules:
             return self._bury(Reason.POISON, charges)
         return self._retry(charges, recent, None)
 
-    def _after_unknown_task(self) -> s.Settlement:
+    def _after_unprepared(self, reason: Reason) -> s.Settlement:
+        """Wait for a worker that knows the task, or has the key; both come with a deploy."""
         seen = self.job.charges.unknown_task
         if seen >= UNKNOWN_TASK_SNOOZES_MAX:
-            return self._bury(Reason.UNKNOWN_TASK, self.job.charges)
+            return self._bury(reason, self.job.charges)
         charges = msgspec.structs.replace(self.job.charges, unknown_task=seen + 1)
         return self._snooze(UNKNOWN_TASK_SNOOZE_MS, charges)
 

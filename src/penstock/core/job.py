@@ -34,6 +34,7 @@ class Reason(StrEnum):
     NOT_RETRYABLE = "not_retryable"
     POISON = "poison"
     UNKNOWN_TASK = "unknown_task"
+    KEY_MISSING = "key_missing"
     BAD_PAYLOAD = "bad_payload"
     OUT_OF_MEMORY = "out_of_memory"
     TOO_LARGE = "too_large"

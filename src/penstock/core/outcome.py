@@ -91,6 +91,12 @@ class TaskUnknown(msgspec.Struct, frozen=True, tag="task_unknown"):
     error: StoredError
 
 
+class KeyMissing(msgspec.Struct, frozen=True, tag="key_missing"):
+    """This worker has not the key with which the job's secret arguments were encrypted."""
+
+    error: StoredError
+
+
 class PayloadUnreadable(msgspec.Struct, frozen=True, tag="payload_unreadable"):
     """The payload is not JSON, or does not fit the task's signature."""
 
@@ -114,6 +120,7 @@ Unsuccessful = (
     | Lost
     | Interrupted
     | TaskUnknown
+    | KeyMissing
     | PayloadUnreadable
     | ResultUnwritable
 )

@@ -16,6 +16,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
+from penstock.core.secret import Secret
 from penstock.errors import SerializationError
 
 #: Levels of nested arrays and objects in one document (reliability page, SEC14); real data has few,
@@ -36,13 +37,27 @@ def to_plain(value: Any) -> Any:
     Pydantic models are written by alias and for the round trip, since that is how they are read.
 
     Raises:
-        TypeError: neither a path nor a pydantic model.
+        TypeError: neither a path nor a pydantic model; or a Secret, which is written nowhere but in
+            the arguments that are encrypted.
     """
     if isinstance(value, PurePath):
         return str(value)
     if hasattr(value, "model_dump") and hasattr(type(value), "model_validate"):
         return value.model_dump(mode="json", by_alias=True, round_trip=True)
+    if isinstance(value, Secret):
+        raise TypeError(
+            "a Secret is stored only as an argument whose annotation says so, as `token: "
+            "Secret[str]` does"
+        )
     raise TypeError(f"{type(value).__qualname__} has no JSON form")
+
+
+def to_revealed(value: Any) -> Any:
+    """Turn a value into one that msgspec knows as `to_plain` does, a Secret into what it holds.
+
+    For what is encrypted or digested right away.
+    """
+    return value.reveal() if isinstance(value, Secret) else to_plain(value)
 
 
 def from_plain(wanted: Any, value: Any) -> Any:
@@ -54,6 +69,8 @@ def from_plain(wanted: Any, value: Any) -> Any:
     # Generic types of no kind that msgspec knows, such as Iterable[int], take what JSON gives.
     kind = typing.get_origin(wanted) or wanted
     if isinstance(kind, type):
+        if issubclass(kind, Secret):
+            return _secret(wanted, value)
         if issubclass(kind, PurePath) and isinstance(value, str):
             return kind(value)
         if hasattr(kind, "model_validate"):
@@ -64,19 +81,29 @@ def from_plain(wanted: Any, value: Any) -> Any:
     raise TypeError(f"{name} cannot be made from JSON {type(value).__name__}")
 
 
+def _secret(wanted: Any, value: Any) -> Secret[Any]:
+    inner = (*typing.get_args(wanted), Any)[0]
+    try:
+        return Secret(msgspec.convert(value, inner, dec_hook=from_plain, str_keys=True))
+    except Exception:  # noqa: BLE001 - whatever a type's own hooks raise may show the value
+        raise TypeError(f"what it holds is no {inner!r:.{_SHOWN_CHARS}}; it is not shown") from None
+
+
 class JsonWriter:
     """Writes values as JSON.
 
     Args:
         canonical: True: equal values give equal bytes (keys and sets are sorted), for digests.
+        reveals: True: what a Secret holds is written; else a Secret is refused.
     """
 
-    __slots__ = ("_encode",)
+    __slots__ = ("_encode", "_hook")
 
-    def __init__(self, *, canonical: bool = False) -> None:
+    def __init__(self, *, canonical: bool = False, reveals: bool = False) -> None:
         order: Literal["deterministic"] | None = "deterministic" if canonical else None
+        self._hook = to_revealed if reveals else to_plain
         self._encode: Callable[[Any], bytes] = msgspec.json.Encoder(
-            enc_hook=to_plain, order=order
+            enc_hook=self._hook, order=order
         ).encode
 
     def write(self, value: Any, what: str) -> bytes:
@@ -90,7 +117,7 @@ class JsonWriter:
         try:
             text = self._encode(value)
             if b"null" in text:
-                refuse_not_finite(value, what)
+                refuse_not_finite(value, what, self._hook)
         except SerializationError:
             raise
         except Exception as error:
@@ -170,13 +197,18 @@ def _brackets(text: bytes) -> bytes:
     return outside.translate(_TO_SQUARE, _NO_BRACKETS)
 
 
-def refuse_not_finite(value: Any, what: str) -> None:
+def refuse_not_finite(value: Any, what: str, hook: Callable[[Any], Any] = to_plain) -> None:
     """Refuse NaN and infinities, which msgspec would write as null.
+
+    Args:
+        value: what was written.
+        what: names it in errors.
+        hook: as it was written with.
 
     Raises:
         SerializationError: there is one.
     """
-    waiting = [msgspec.to_builtins(value, enc_hook=to_plain)]
+    waiting = [msgspec.to_builtins(value, enc_hook=hook)]
     while waiting:
         part = waiting.pop()
         if isinstance(part, float) and not math.isfinite(part):

@@ -26,6 +26,7 @@ import msgspec
 
 from penstock.errors import BadArguments, BadSetting, SerializationError
 from penstock.serializers.json import JsonReader, JsonWriter
+from penstock.tasks.secret_parameters import holds_secret, part
 
 
 class _Absent:
@@ -137,13 +138,18 @@ class Signature:
                 ) from error
         return JsonReader(self._struct)
 
+    @cached_property
+    def secret_names(self) -> frozenset[str]:
+        """Parameters whose annotation holds a `Secret`: their arguments are encrypted, whole."""
+        return frozenset(name for name in self.parameters if holds_secret(self._hints.get(name)))
+
     def check(self) -> None:
         """Compile now what is otherwise compiled at first use.
 
         Raises:
             BadSetting: an annotation cannot be resolved, or is not one that JSON can be read as.
         """
-        _ = self._bind, self._reader
+        _ = self._bind, self._reader, self.secret_names
 
     def accepts(self, name: str) -> bool:
         """Return whether an argument of this name can be passed by keyword."""
@@ -174,6 +180,18 @@ class Signature:
             ) from error
         return text
 
+    def parted(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[bytes, bytes | None]:
+        """Return the payload of a call without its secret arguments, and those; None: it has none.
+
+        Raises:
+            BadArguments, SerializationError, BadSetting: as `payload`.
+        """
+        if not self.secret_names:
+            return self.payload(args, kwargs), None
+        bound = self._bound(args, kwargs)
+        given = {n: v for n in self.parameters if (v := getattr(bound, n)) is not _ABSENT}
+        return part(given, self.secret_names, self._reader.decode, (self._what, self.shown))
+
     def digest(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
         """Return the SHA-256 of a call: equal arguments give equal digests, in any order of keys.
 
@@ -182,7 +200,8 @@ class Signature:
         """
         import hashlib
 
-        canonical = JsonWriter(canonical=True).write(self._bound(args, kwargs), self._what)
+        writer = JsonWriter(canonical=True, reveals=bool(self.secret_names))
+        canonical = writer.write(self._bound(args, kwargs), self._what)
         return hashlib.sha256(canonical).hexdigest()
 
     def call(self, payload: bytes | msgspec.Raw) -> tuple[tuple[Any, ...], dict[str, Any]]:

@@ -20,10 +20,12 @@ from penstock.app import App
 from penstock.brokers.memory import MemoryBroker
 from penstock.client.drive import is_in_event_loop
 from penstock.core.lifecycle import FINAL
+from penstock.core.secret import SecretKeys
 from penstock.core.units import Duration, duration_ms
 from penstock.errors import JobNotFound, ResultTimeout, UsageError, WrongContext
 from penstock.executors.lane import Call, Lane, ThreadRun
 from penstock.job import Job
+from penstock.serializers.sealing import Seal, new_key
 from penstock.testing.clock import ManualClock
 from penstock.testing.sandbox_worker import Ran, SandboxWorker
 from penstock.worker.boot import run_hooks
@@ -58,13 +60,17 @@ class Sandbox:
         self.broker = MemoryBroker(self.clock)
         self._app = app
         self._attempts_max = attempts_max
+        # A key that dies with the sandbox: tests need none of their own.
+        self._seal = Seal(SecretKeys([("sandbox", new_key())]))
         self._attached_before: Any = None
         self._lane = _CallerLane()
         self._runner: asyncio.Runner | None = None
         self._is_started = False
 
     def __enter__(self) -> Self:
-        self._attached_before = self._app.client.attach(self.broker, pause=_refuse_to_wait)
+        self._attached_before = self._app.client.attach(
+            self.broker, pause=_refuse_to_wait, sealer=self._seal
+        )
         return self
 
     def __exit__(self, *_error: object) -> None:
@@ -140,6 +146,7 @@ class Sandbox:
             self._app.middlewares,
             call_plain=call_plain,
             random_unit=lambda: _NO_JITTER,
+            seal=self._seal,
         )
 
     async def _start(self) -> None:

@@ -34,6 +34,7 @@ from penstock.core.retry import POLICY_DEFAULT
 from penstock.core.settlement import Applied, Bury
 from penstock.executors.lane import ThreadRun
 from penstock.middleware import Middleware
+from penstock.serializers.sealing import Seal
 from penstock.tasks.on_dead import on_dead_request, on_dead_target
 from penstock.tasks.registry import Registry
 from penstock.worker.attempt import Attempt, AttemptPlan, run_attempt
@@ -69,6 +70,7 @@ class SandboxWorker:
         middleware: the app's, outermost first.
         call_plain: how plain functions are called.
         random_unit: draws the jitter of backoffs, in [0, 1).
+        seal: opens secret arguments; None: there are none.
     """
 
     def __init__(
@@ -79,6 +81,7 @@ class SandboxWorker:
         *,
         call_plain: CallPlain,
         random_unit: Callable[[], float],
+        seal: Seal | None = None,
     ) -> None:
         self._broker = broker
         self._registry = registry
@@ -86,7 +89,11 @@ class SandboxWorker:
         self._lease: LeaseId | None = None
         self._queues: tuple[str, ...] = ()
         self._plan = AttemptPlan(
-            find=registry.find, enter=self._enter, middleware=middleware, call_plain=call_plain
+            find=registry.find,
+            enter=self._enter,
+            middleware=middleware,
+            call_plain=call_plain,
+            seal=seal,
         )
 
     def claim(self) -> tuple[Claimed | None, int | None]:

@@ -19,10 +19,12 @@ from penstock.context import CurrentJob
 from penstock.core import outcome as o
 from penstock.core.job import Claimed, StoredError
 from penstock.core.outcome import Outcome
+from penstock.errors import SecretKeyMissing
 from penstock.executors.coroutine import CoroutineRun
 from penstock.executors.lane import ThreadRun
 from penstock.executors.stop import Stop
 from penstock.middleware import CallNext, Middleware
+from penstock.serializers.sealing import Seal
 from penstock.tasks.registry import Registration
 from penstock.worker.classify import classify, timed_out
 from penstock.worker.error_text import stored_error
@@ -89,9 +91,10 @@ class AttemptPlan:
         call_plain: how plain functions are called.
         limits: who watches time limits; None: nobody.
         result_bytes_max: larger results are refused.
+        seal: opens secret arguments; None: they come opened, as a child gets them.
     """
 
-    __slots__ = ("call_plain", "enter", "find", "limits", "middleware", "result_bytes_max")
+    __slots__ = ("call_plain", "enter", "find", "limits", "middleware", "result_bytes_max", "seal")
 
     def __init__(
         self,
@@ -102,7 +105,9 @@ class AttemptPlan:
         call_plain: CallPlain = call_inline,
         limits: LimitKeeper | None = None,
         result_bytes_max: int = PAYLOAD_BYTES_MAX,
+        seal: Seal | None = None,
     ) -> None:
+        self.seal = seal
         self.find = find
         self.enter = enter
         self.middleware = tuple(reversed(middleware))
@@ -123,7 +128,10 @@ async def run_attempt(plan: AttemptPlan, attempt: Attempt) -> Outcome:
     if job.flaw is not None or task is None:
         return _unrunnable(job)
     try:
-        args, kwargs = task.decode(job.spec.payload)
+        opened = job if plan.seal is None else plan.seal.opened(job)
+        args, kwargs = task.decode(opened.spec.payload)
+    except SecretKeyMissing as error:
+        return o.KeyMissing(stored_error(error))
     except BaseException as error:  # noqa: BLE001 - a type's own hooks may raise anything
         return o.PayloadUnreadable(stored_error(error))
     limits = plan.limits if attempt.soft_ms or attempt.hard_ms else None

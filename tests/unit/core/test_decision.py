@@ -43,6 +43,7 @@ OUTCOMES: list[o.Outcome] = [
     o.Lost(ERROR, alone=False),
     o.Interrupted(),
     o.TaskUnknown(ERROR),
+    o.KeyMissing(ERROR),
     o.PayloadUnreadable(ERROR),
     o.ResultUnwritable(ERROR),
 ]
@@ -216,16 +217,21 @@ def test_a_drain_changes_nothing() -> None:
     assert (settlement.charges, settlement.need) == (charges, None)
 
 
-def test_an_unknown_task_waits_for_a_deploy() -> None:
+@pytest.mark.parametrize(
+    ("outcome", "reason"),
+    [(o.TaskUnknown(ERROR), Reason.UNKNOWN_TASK), (o.KeyMissing(ERROR), Reason.KEY_MISSING)],
+    ids=["unknown task", "missing key"],
+)
+def test_a_job_waits_for_a_worker_that_can_run_it(outcome: o.Unsuccessful, reason: Reason) -> None:
     """It is snoozed ten times for half a minute, and then dead; no error is charged."""
     for seen in range(UNKNOWN_TASK_SNOOZES_MAX):
-        settlement = settled(o.TaskUnknown(ERROR), Charges(unknown_task=seen))
+        settlement = settled(outcome, Charges(unknown_task=seen))
         assert isinstance(settlement, s.Snooze)
         assert settlement.delay_ms == UNKNOWN_TASK_SNOOZE_MS
         assert settlement.charges == Charges(unknown_task=seen + 1)
-    last = settled(o.TaskUnknown(ERROR), Charges(unknown_task=UNKNOWN_TASK_SNOOZES_MAX))
+    last = settled(outcome, Charges(unknown_task=UNKNOWN_TASK_SNOOZES_MAX))
     assert isinstance(last, s.Bury)
-    assert last.reason is Reason.UNKNOWN_TASK
+    assert last.reason is reason
 
 
 def test_every_settlement_is_of_its_job_and_attempt() -> None:

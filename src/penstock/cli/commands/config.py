@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 def config(session: Session) -> Answer:
     """Show all settings with their origins.
 
-    Passwords are masked. JSON: {"settings": [{"name", "value", "shown", "unit", "origin"}],
-    "project": FOLDER, "file": FILE or null, "warnings": [TEXT]}; value is as the program holds it,
-    shown as it was written.
+    Passwords are masked, and of keys only the ids shown. JSON: {"settings": [{"name", "value",
+    "shown", "unit", "origin"}], "project": FOLDER, "file": FILE or null, "warnings": [TEXT]}; value
+    is as the program holds it, shown as it was written.
     """
     found = session.config()
     out = session.output
@@ -42,14 +42,14 @@ def config(session: Session) -> Answer:
 
 
 def _shown(value: Value) -> str:
-    return "" if value.value in {None, ""} else value.shown
+    return "" if value.value in (None, "") else value.shown
 
 
 def _document(value: Value) -> dict[str, Any]:
-    is_url = value.setting.name == "url"
+    is_veiled = value.setting.name == "url" or value.setting.is_secret
     return {
         "name": value.setting.name,
-        "value": value.shown if is_url else value.value,
+        "value": value.shown if is_veiled else value.value,
         "shown": _shown(value),
         "unit": value.setting.unit,
         "origin": value.origin,

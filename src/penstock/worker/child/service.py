@@ -14,6 +14,7 @@ from penstock.core.outcome import Outcome, ResultUnwritable
 from penstock.executors.lane import ThreadRun
 from penstock.executors.main_thread import MainThreadExecutor
 from penstock.executors.stop import Stop
+from penstock.serializers.sealing import LeftOpen
 from penstock.worker import boot, wire
 from penstock.worker.attempt import AttemptPlan, run_attempt
 from penstock.worker.child.attempts import ChildAttempt, SoftLimit, enter
@@ -67,7 +68,7 @@ class Service:
 
     async def _prepare(self, order: wire.Prepare) -> AttemptPlan | None:
         self._enqueuer = PipeEnqueuer(self._pipe, order.queue_tags)
-        self._app.install_enqueuer(self._enqueuer)
+        self._app.install_enqueuer(self._enqueuer, sealer=LeftOpen())
         try:
             await boot.run_hooks(self._app.start_hooks, self._call)
         except BaseException as error:  # noqa: BLE001 - a hook may raise anything

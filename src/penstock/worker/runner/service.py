@@ -87,6 +87,7 @@ class Service:
             call_plain=call_plain or ThreadExecutor().call,
             limits=limits,
             result_bytes_max=start.result_bytes_max,
+            seal=app.client.sealing.own(),
         )
         self.desk = Desk(
             plan, self._notes, limits, self._hand_over, self._thread_freed, Witness(app.event_sinks)

@@ -7,9 +7,10 @@ from functools import partial
 
 import msgspec
 
-from penstock.broker.requests import BATCH_MAX, Accepted, EnqueueRequest, Note, Refused
+from penstock.broker.requests import BATCH_MAX, Accepted, Note, Refused
 from penstock.core.job import Claimed
 from penstock.errors import DuplicateKey, OutcomeUnknown, PenstockError
+from penstock.serializers.sealing import Seal
 from penstock.worker.wire import Answer, Ask, AskRefusal, Noted
 
 from .link import BrokerLink
@@ -20,9 +21,10 @@ _log = logging.getLogger("penstock.worker")
 class ChildCalls:
     """Calls the broker for a child, which has no credentials of its own."""
 
-    def __init__(self, link: BrokerLink) -> None:
-        """Call over `link`."""
+    def __init__(self, link: BrokerLink, seal: Seal) -> None:
+        """Call over `link`; `seal` seals the secret arguments of what a child enqueues."""
         self._link = link
+        self._seal = seal
 
     async def note(self, job: Claimed, noted: Noted) -> bool:
         """Write progress, checkpoint and log lines; False: the job belongs to another worker now.
@@ -59,7 +61,7 @@ class ChildCalls:
     async def _enqueue(self, ask: Ask) -> tuple[Accepted | AskRefusal, ...]:
         answers: list[Accepted | AskRefusal] = []
         for start in range(0, len(ask.jobs), BATCH_MAX):
-            part: tuple[EnqueueRequest, ...] = ask.jobs[start : start + BATCH_MAX]
+            part = [self._seal.seal_open(job) for job in ask.jobs[start : start + BATCH_MAX]]
             told = await self._link.ask(self._link.broker.enqueue(part, durability=ask.durability))
             answers += (_refusal(one.error) if isinstance(one, Refused) else one for one in told)
         return tuple(answers)

@@ -53,7 +53,7 @@ class Children:
         self._runners = runners
         self._pool = pool
         self._crew = crew
-        self._calls = ChildCalls(parts.link)
+        self._calls = ChildCalls(parts.link, parts.seal)
         self._claims = Claims(
             parts.link,
             parts.leases,

@@ -10,6 +10,8 @@ from penstock.core import outcome as o
 from penstock.core.job import Claimed, StoredError
 from penstock.core.outcome import Outcome
 from penstock.core.time_limits import limits_ms
+from penstock.errors import BadSetting, SecretKeyMissing, SerializationError
+from penstock.worker.error_text import stored_error
 
 from .child_calls import ChildCalls
 from .child_end import Mark
@@ -51,7 +53,7 @@ class LoneAttempt:
         self, job: Claimed, parts: Parts, pool: ChildPool, calls: ChildCalls, crew: Crew
     ) -> None:
         """Prepare to run `job`; what takes time besides is done in tasks of `crew`."""
-        self.job = job
+        self.job = self._opened = job
         self.child: ChildProcess | None = None
         self._parts = parts
         self._pool = pool
@@ -67,12 +69,27 @@ class LoneAttempt:
             self._end(o.PayloadUnreadable(StoredError("payload_unreadable", self.job.flaw)))
         elif self.told is not Halt.NONE:
             self._end(_not_begun(self.told))
+        elif (flaw := self._open()) is not None:
+            self._end(flaw)
         else:
             child = self._pool.pick()
             if child is not None:
                 self._begin_in(child)
             else:
                 self._crew.send(f"job {self.job.id}", self._begin_in_new())
+
+    def _open(self) -> Outcome | None:
+        """Put the job's secret arguments in their places for its child; return what is in the way.
+
+        A child holds no keys, and sees in the open what its own job is given and nothing else.
+        """
+        try:
+            self._opened = self._parts.seal.opened(self.job)
+        except SecretKeyMissing as error:
+            return o.KeyMissing(stored_error(error))
+        except (SerializationError, BadSetting) as error:
+            return o.PayloadUnreadable(stored_error(error))
+        return None
 
     def halt(self, why: Halt) -> None:
         """Cancel, interrupt or drop the attempt."""
@@ -113,8 +130,9 @@ class LoneAttempt:
         self.child = child
         spec, settings = self.job.spec, self._parts.settings
         soft_ms, hard_ms = limits_ms(spec, self._parts.tasks.find(spec.task), settings)
+        opened, self._opened = self._opened, self.job
         child.begin(
-            self.job,
+            opened,
             self._calls,
             self._over,
             soft_ms=soft_ms,

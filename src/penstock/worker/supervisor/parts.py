@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from penstock.broker.requests import BrokerFacts
 from penstock.config.settings import Settings
 from penstock.executors.process import Spawner
+from penstock.serializers.sealing import Seal
 
 from .identity import Identity
 from .leases import Leases
@@ -39,6 +40,7 @@ class Parts:
         leases: the worker's leases.
         reclaim: takes over jobs of the dead.
         slots: shared by threads and children.
+        seal: opens secret arguments for children, which have no keys.
     """
 
     plan: WorkerPlan
@@ -54,3 +56,4 @@ class Parts:
     leases: Leases
     reclaim: Reclaim
     slots: Slots[RunnerProcess]
+    seal: Seal

@@ -21,6 +21,7 @@ from penstock.broker.clock import SystemClock
 from penstock.broker.requests import BrokerFacts
 from penstock.errors import PenstockError
 from penstock.executors.process import Spawner
+from penstock.serializers.sealing import Seal
 from penstock.worker.pulse import attach, first_of
 
 from .burst import Burst
@@ -210,6 +211,7 @@ class Supervisor:
                 interval_ms=settings.reclaim_interval_ms,
             ),
             slots=Slots(settings.concurrency),
+            seal=Seal(settings.secret_keys),
         )
 
     def _start_duties(self, made: _Duties, crew: Crew) -> None:
