@@ -57,6 +57,8 @@ class Supervised:
         self.trace = folder / "trace"
         self.settings = {"url": self.url, **TIMERS, **settings}
         self.extra = {TRACE_ENV: str(self.trace), "TMPDIR": str(folder)}
+        #: Command that runs the workers.
+        self.under: tuple[str, ...] = ()
         self.workers: list[WorkerProcess] = []
         self.app = App(self.url)
         self.broker = connect(self.url)
@@ -83,7 +85,9 @@ class Supervised:
         """Start a worker in folder `cwd` and return at once."""
         env = worker_environment({**self.settings, **settings}, self.extra)
         name = f"w{len(self.workers)}"
-        worker = WorkerProcess(app, name=name, folder=self.folder, env=env, args=args, cwd=cwd)
+        worker = WorkerProcess(
+            app, name=name, folder=self.folder, env=env, args=args, cwd=cwd, under=self.under
+        )
         self.workers.append(worker)
         return worker
 

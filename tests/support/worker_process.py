@@ -39,12 +39,13 @@ class WorkerProcess:
         env: Mapping[str, str],
         args: Sequence[str] = (),
         cwd: Path = ROOT,
+        under: Sequence[str] = (),
     ) -> None:
-        """Start it in folder `cwd`; it is not ready yet."""
+        """Start it in folder `cwd`, by way of the command `under`; it is not ready yet."""
         self.name = name
         self._temporary = Path(env["TMPDIR"])
         self.log_path = folder / f"{name}.log"
-        command = [str(Path(sys.executable).with_name("penstock")), "worker", app, *args]
+        command = [*under, str(Path(sys.executable).with_name("penstock")), "worker", app, *args]
         self.started_ns = boot_ns()
         with self.log_path.open("ab") as log:
             self._popen = subprocess.Popen(

@@ -11,6 +11,7 @@ import msgspec
 from penstock.errors import BadSetting
 from penstock.executors.process import keep_descriptors
 from penstock.telemetry import logs
+from penstock.worker.secrecy import hide_from_user
 from penstock.worker.supervisor.plan import PLAN_FD_ENV, WorkerPlan, read_plan
 from penstock.worker.supervisor.startup import EXIT_REFUSED, EXIT_USAGE, StartFailed
 from penstock.worker.supervisor.supervisor import Supervisor
@@ -21,6 +22,7 @@ def main() -> int:
 
     0 drained, 1 failed, 2 usage, 69 the broker does not answer, 78 refused settings.
     """
+    hide_from_user()
     environ = dict(os.environ)
     descriptor = environ.pop(PLAN_FD_ENV, "")
     if not descriptor.isdecimal():

@@ -19,12 +19,14 @@ from penstock.worker.pipe import Pipe
 from penstock.worker.runner.beat import Heart
 from penstock.worker.runner.inbox import Inbox
 from penstock.worker.runner.service import Service
+from penstock.worker.secrecy import hide_from_user
 
 _log = logging.getLogger("penstock.runner")
 
 
 def main() -> int:
     """Run a runner until its supervisor lets it end; return the exit status."""
+    hide_from_user()
     boot.tie_to_parent()
     channel = boot.set_up(os.environ)
     pipe: Pipe[wire.ToRunner] = Pipe(

@@ -11,6 +11,7 @@ from penstock.executors.procfs import read_holdings
 from penstock.worker.pulse import Bell, backoff_ms
 from penstock.worker.wire import Prepare
 
+from .child_folder import ChildFolder
 from .child_process import ChildFailed, ChildProcess
 from .crew import Crew
 from .environment import child_environment
@@ -43,6 +44,7 @@ class ChildPool:
         self._failures = 0
         self._not_before_s = 0.0
         self._outdated: set[ChildProcess] = set()
+        self._folders: dict[ChildProcess, ChildFolder] = {}
         self.all: list[ChildProcess] = []
         self.tags: dict[str, int] = {}
 
@@ -135,18 +137,25 @@ class ChildPool:
             self._bell.ring()
 
     async def make(self) -> ChildProcess:
-        """Start a child and let it import the app.
+        """Start a child, with a folder for its temporary files, and let it import the app.
 
         Raises:
             ChildFailed: it could not be made; it is gone again.
         """
         env, mark = child_environment(self._parts.environ, self._parts.settings)
+        folder: ChildFolder | None = None
         try:
-            child = await ChildProcess.spawn(self._parts.spawner, self._parts.plan.app, env, mark)
+            folder = ChildFolder(env)
+            child = await ChildProcess.spawn(
+                self._parts.spawner, self._parts.plan.app, folder.named_in(env), mark
+            )
         except OSError as error:
+            if folder is not None:
+                await folder.remove()
             raise ChildFailed(
                 StoredError("crashed", f"no child could be started: {error}")
             ) from error
+        self._folders[child] = folder
         self.all.append(child)
         order = Prepare(
             worker=self._parts.identity.worker,
@@ -163,11 +172,16 @@ class ChildPool:
 
     async def _retire(self, child: ChildProcess) -> None:
         await child.retire(int(_RETIRE_S * 1000))
-        if child in self.all:
-            self.all.remove(child)
+        await self._forget(child)
 
     async def bury(self, child: ChildProcess) -> None:
         """Kill a child and what it started, and forget it."""
         await child.destroy()
+        await self._forget(child)
+
+    async def _forget(self, child: ChildProcess) -> None:
         if child in self.all:
             self.all.remove(child)
+        folder = self._folders.pop(child, None)
+        if folder is not None:
+            await folder.remove()
