@@ -62,7 +62,7 @@ def test_each_setting_that_could_be_better_is_named_with_its_value(tmp_path: Pat
         *("--tcp-keepalive", "0", "--timeout", "0"),
     )
     with redis_server(tmp_path, *wrong) as server, opened(server) as broker:
-        advice = broker.describe().advice
+        advice = of_settings(broker.describe())
     lines = (
         "appendfsync everysec",
         "auto-aof-rewrite-percentage 100",
@@ -81,7 +81,7 @@ def test_a_server_as_it_should_be_is_not_warned_of(tmp_path: Path) -> None:
         facts = broker.describe()
         with closing(server.client()) as client:
             assert client.config_get("timeout")["timeout"] == "300"
-    assert (facts.warnings, facts.advice) == ((), ())
+    assert (facts.warnings, of_settings(facts)) == ((), ())
     assert (facts.kind, facts.durability) == ("redis", r.Durability.LOCAL)
     assert facts.durabilities == (r.Durability.LOCAL,)
     assert version_of(facts.version) >= (7, 0)
@@ -338,6 +338,11 @@ def opened(
     """Open a broker for as long as the block lasts."""
     with closing(RedisBroker.open(server.url, durability=durability)) as broker:
         yield broker
+
+
+def of_settings(facts: r.BrokerFacts) -> tuple[str, ...]:
+    """Return the advice that is not about the server's version, which is none of the test's."""
+    return tuple(text for text in facts.advice if "CVE-" not in text)
 
 
 def wait_replica(server: RedisServer) -> None:

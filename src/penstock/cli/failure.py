@@ -9,7 +9,7 @@ import msgspec
 
 from penstock.broker.urls import masked_in
 from penstock.cli.exits import Exit, exit_of
-from penstock.cli.output import printable
+from penstock.cli.output import printable, safe_json
 from penstock.errors import PenstockError
 
 
@@ -36,7 +36,8 @@ def show(error: BaseException, *, name: str, as_json: bool, debug: bool, stderr:
     """Print `error` for the command `name` and return the exit code."""
     code = _exit_code(error)
     if debug:
-        traceback.print_exception(error, file=stderr)
+        lines = "".join(traceback.format_exception(error)).splitlines()
+        stderr.write("".join(printable(line) + "\n" for line in lines))
     message = _message(error, debug=debug)
     if as_json:
         failure = Failure(
@@ -46,7 +47,7 @@ def show(error: BaseException, *, name: str, as_json: bool, debug: bool, stderr:
             retry_after_s=getattr(error, "retry_after_s", None),
             job_id=getattr(error, "job_id", None),
         )
-        stderr.write(msgspec.json.encode({"error": failure}).decode() + "\n")
+        stderr.write(safe_json(msgspec.json.encode({"error": failure}).decode()) + "\n")
     elif type(error).__name__ == "NoArgsIsHelpError":
         stderr.write(message + "\n")
     else:

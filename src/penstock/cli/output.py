@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import sys
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final, TextIO
@@ -25,6 +26,8 @@ _UNBOUNDED_COLUMNS: Final = 100_000
 _GAP: Final = 2
 #: Characters that a column is worth showing with; fewer say nothing.
 _LEAST_CHARACTERS: Final = 12
+#: DEL, C1 controls, Unicode's line ends, and marks that reorder what is shown.
+_STEERING: Final = re.compile("[\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 #: Word -> colour on terminals: states, answers and outcomes.
 _STYLES: Final = {
     "completed": "green", "succeeded": "green", "ok": "green", "done": "green",
@@ -51,6 +54,11 @@ def printable(text: str) -> str:
         else c.encode("unicode_escape", "backslashreplace").decode()
         for c in text
     )
+
+
+def safe_json(text: str) -> str:
+    """Return JSON with the characters escaped that steer terminals and that JSON allows in text."""
+    return _STEERING.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 class Column(msgspec.Struct, frozen=True):
@@ -114,7 +122,7 @@ class Output:
         text = msgspec.json.encode(value)
         if self._stdout.isatty():
             text = msgspec.json.format(text, indent=2)
-        self._write(text.decode())
+        self._write(safe_json(text.decode()))
 
     def line(self, text: str = "") -> None:
         """Print one line for people on stdout."""

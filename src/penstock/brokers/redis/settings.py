@@ -10,6 +10,7 @@ from penstock.broker.requests import BrokerFacts, Durability
 from penstock.errors import BadSetting, BrokerError
 
 from .server import Server
+from .weaknesses import weaknesses
 
 #: Lines of INFO that tell of a replica; one that is connected may still load what it was sent.
 _REPLICA: Final = re.compile(r"slave\d+")
@@ -85,7 +86,11 @@ def check_settings(server: Server, durability: Durability) -> BrokerFacts:
         durability=durability,
         durabilities=classes,
         warnings=_warnings(info),
-        advice=(*_memory(info), *(_advice(settings) if settings else (_NOT_TOLD,))),
+        advice=(
+            *_memory(info),
+            *(_advice(settings) if settings else (_NOT_TOLD,)),
+            *weaknesses("valkey" if "valkey_version" in info else "redis", version),
+        ),
     )
 
 
