@@ -23,7 +23,7 @@ from penstock.core.ids import JobId
 from penstock.core.job import JobRecord, Reason
 from penstock.core.lifecycle import State
 from tests.support import supervised_app as tasks
-from tests.support.postgres_server import fresh_database
+from tests.support.postgres_server import fresh_database, shared_server
 from tests.support.redis_server import redis_server
 from tests.support.side_by_side import SideBySide
 from tests.support.supervised import Supervised
@@ -177,6 +177,8 @@ def is_buried(record: JobRecord) -> bool:
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SideBySide]:
     """All brokers at once: they mostly wait."""
     folder = tmp_path_factory.mktemp("foreign")
+    # Hazard: the server ends with the thread that started it, so that is not one of theirs.
+    shared_server()
     # Race: pytest parses what it imports, and in CPython 3.11 no two threads may parse at once.
     for name in BROKERS:
         importlib.import_module(f"penstock.brokers.{name}")
