@@ -376,10 +376,8 @@ def test_a_childs_question_is_answered_whatever_happens() -> None:
         return Fault.NONE
 
     async def main() -> None:
-from penstock.core.secret import SecretKeys
-from penstock.serializers.sealing import Seal
         link = TakeoverBench(plan).link
-        answer = await ChildCalls(link).answer(Ask(7, queues=("q",)))
+        answer = await ChildCalls(link, Seal(SecretKeys())).answer(Ask(7, queues=("q",)))
         assert answer.number == 7
         assert answer.failure is not None
         assert answer.failure.kind == "OutcomeUnknown"

@@ -16,6 +16,7 @@ from penstock.config.settings import Settings
 from penstock.errors import PenstockError
 from penstock.executors.process import Spawner
 from penstock.executors.procfs import Holdings
+from penstock.serializers.sealing import Seal
 from penstock.worker.pulse import Bell, attach
 from penstock.worker.supervisor.cancels import Cancels
 from penstock.worker.supervisor.channel import Channel
@@ -242,6 +243,7 @@ class SimulatedWorker:
             plan=WorkerPlan(app="simulated:app"), settings=config, environ={}, identity=identity,
             spawner=Spawner(), stopping=stopping, link=link, broker=facts, tasks=tasks,
             settler=settler, leases=leases, reclaim=reclaim, slots=Slots(config.concurrency),
+            seal=Seal(config.secret_keys),
         )  # fmt: skip
 
     def _start_duties(
