@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -38,6 +38,8 @@ CALLS = 10
 #: Bytes of a large payload, and of how many jobs; together more than all buffers on the way hold.
 LARGE_BYTES = 100_000
 LARGE_JOBS = 400
+#: Bytes of a payload that comes in one piece.
+ONE_PIECE_BYTES = 30_000
 
 
 @pytest.fixture
@@ -88,9 +90,9 @@ async def told(call: Awaitable[object]) -> type[BrokerError]:
     return type(caught.value)
 
 
-def large(request: r.EnqueueRequest) -> r.EnqueueRequest:
+def large(request: r.EnqueueRequest, size: int = LARGE_BYTES) -> r.EnqueueRequest:
     """Return the request of a job with a large payload."""
-    payload = msgspec.Raw(b'{"text":"%s"}' % (b"x" * LARGE_BYTES))
+    payload = msgspec.Raw(b'{"text":"%s"}' % (b"x" * size))
     return msgspec.structs.replace(
         request, spec=msgspec.structs.replace(request.spec, payload=payload)
     )
@@ -351,3 +353,23 @@ def test_what_was_not_sent_whole_is_refused(actor: PortActor, redis: RedisServer
 
     # `told` must not wait for a registration that the server does not answer.
     in_loop(redis.url, use)
+
+
+def test_a_claim_waits_longer_for_a_server_that_is_late(hole: FaultProxy, actor: PortActor) -> None:
+    """Jobs whose answer takes longer than others may are handed out by a later try of the claim."""
+    (put,) = actor.broker.enqueue([large(actor.request(), ONE_PIECE_BYTES)])
+    assert isinstance(put, r.Accepted)
+    request = actor.claim_request(actor.lease(), limit=1)
+    # What is no answer to a claim comes at once, as from a server that has only that to do.
+    hole.delay(1_500, bytes_min=ONE_PIECE_BYTES)
+
+    async def claim(face: AsyncBroker) -> tuple[int, r.ClaimAnswer]:
+        for number in range(1, 10):
+            with suppress(OutcomeUnknown, Unavailable):
+                return number, await face.claim(request)
+        raise AssertionError("no try was patient enough")
+
+    number, answer = in_loop(url_of(hole), claim)
+    assert [job.id for job in answer.jobs] == [put.id]
+    # 0.5 s, 1 s, 2 s; one more for what a busy machine may add.
+    assert number in (3, 4), number

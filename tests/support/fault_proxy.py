@@ -39,6 +39,7 @@ class Weather:
 
     Attributes:
         delay_ms: what is sent arrives so much later.
+        delay_bytes_min: only what is sent in at least so many bytes.
         swallows_calls: nothing that clients send arrives.
         swallows_replies: nothing that the server sends arrives: its answers are lost.
         reset_after_bytes: a connection is reset once so many bytes of replies came through it.
@@ -49,6 +50,7 @@ class Weather:
     """
 
     delay_ms: int = 0
+    delay_bytes_min: int = 0
     swallows_calls: bool = False
     swallows_replies: bool = False
     reset_after_bytes: int | None = None
@@ -102,9 +104,9 @@ class FaultProxy:
         """Let everything pass."""
         self._turn(Weather())
 
-    def delay(self, ms: int) -> None:
-        """Let everything arrive late."""
-        self._turn(Weather(delay_ms=ms))
+    def delay(self, ms: int, *, bytes_min: int = 0) -> None:
+        """Let everything arrive late, or what is large alone."""
+        self._turn(Weather(delay_ms=ms, delay_bytes_min=bytes_min))
 
     def swallow(self, *, calls: bool = False, replies: bool = False) -> None:
         """Let nothing arrive that clients say, or that the server says; what is taken is gone."""
@@ -292,7 +294,7 @@ class _Link:
                 self.reset()
                 asked.set_result(True)
                 return
-        if self._weather().delay_ms:
+        if self._weather().delay_ms and len(data) >= self._weather().delay_bytes_min:
             time.sleep(self._weather().delay_ms / 1000)
         now = self._weather()
         if now.hangs or (now.swallows_replies if is_reply else now.swallows_calls):

@@ -6,6 +6,7 @@ import secrets
 import signal
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -14,6 +15,7 @@ import psutil
 
 from penstock import App, Job
 from penstock.broker.protocol import Broker
+from penstock.brokers.redis import RedisBroker
 from penstock.connect import connect
 from penstock.core.ids import JobId
 from penstock.core.job import JobRecord
@@ -44,6 +46,8 @@ TIMERS = {
 NOTHING: Mapping[str, str] = {}
 #: Seconds for a worker to come up on a machine that is busy with other tests.
 START_S = 30.0
+#: Seconds for each answer while everything is read.
+DUMP_ANSWER_S = 30.0
 #: Seconds for a killed or drained worker's last process to go.
 GONE_S = 10.0
 
@@ -256,7 +260,8 @@ class Site:
     def check(self, *, leftovers: tuple[str, ...] | None = None) -> tuple[list[h.Event], Dump]:
         """Run the checker over the history and a dump; return both for further questions."""
         events = self.events()
-        dump = take_dump(self.broker, leftovers=leftovers)
+        with closing(_patient(self.url)) as broker:
+            dump = take_dump(broker, leftovers=leftovers)
         assert_holds(events, dump, context=f"in {self.folder}\n{self.report()}")
         return events, dump
 
@@ -272,6 +277,13 @@ def key_of(call: Call[Any]) -> str | None:
     """Return the key of a call as the history has it: unique over all tasks, as keys are not."""
     key = call.plan.spec.key
     return None if key is None else f"{call.plan.spec.task} {key}"
+
+
+def _patient(url: str) -> Broker:
+    """Open a broker to read all of it, be there records of 20 MiB."""
+    if url.startswith("redis:"):
+        return RedisBroker.open(url, answer_timeout_s=DUMP_ANSWER_S)
+    return connect(url)
 
 
 def _batches(jobs: list[str], size: int = 400) -> list[list[str]]:

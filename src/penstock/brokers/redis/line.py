@@ -44,6 +44,10 @@ class Line:
         sock: connected and greeted.
         where: the server, for messages.
         timeout_s: for each answer, and each part of one.
+
+    Attributes:
+        is_open: it can be asked.
+        was_late: it broke because an answer did not come in time.
     """
 
     def __init__(self, sock: socket.socket, where: str, timeout_s: float) -> None:
@@ -59,6 +63,7 @@ class Line:
         self._heard_at = self._loop.time()
         self._alarm: asyncio.TimerHandle | None = None
         self.is_open = True
+        self.was_late = False
         self._sock.setblocking(False)  # noqa: FBT003 - its signature knows no name
         # By its number: a loop that held the socket could have it finalized before this line.
         self._fd = self._sock.fileno()
@@ -68,8 +73,12 @@ class Line:
         # A loop that has ended takes its callbacks with it; the descriptor is ours to close.
         self._sock.close()
 
-    def ask(self, words: tuple[Word, ...], *, writes: bool) -> asyncio.Future[Any]:
+    def ask(
+        self, words: tuple[Word, ...], *, writes: bool, patience_s: float = 0.0
+    ) -> asyncio.Future[Any]:
         """Send a command and return its answer to be awaited.
+
+        Its first part may take `patience_s`, where that is more than the time-out of all.
 
         The answer raises `faults.Reply` where it is an error; Unavailable, where the line broke
         before the server can have run the command, or where it does not write; else
@@ -80,7 +89,7 @@ class Line:
         command = packed(words)
         answer = self._loop.create_future()
         self._asked_bytes += len(command)
-        until = self._loop.time() + self._timeout_s
+        until = self._loop.time() + max(self._timeout_s, patience_s)
         self._waiting.append(_Waiting(answer, writes, self._asked_bytes, until))
         if self._alarm is None:
             self._alarm = self._loop.call_at(until, self._look_at_clock)
@@ -175,6 +184,7 @@ class Line:
         # server that does not answer.
         until = max(self._waiting[0].until, self._heard_at + self._timeout_s)
         if until <= self._loop.time():
+            self.was_late = True
             self._break(TimeoutError(f"no answer within {self._timeout_s:g} s"))
         else:
             self._alarm = self._loop.call_at(until, self._look_at_clock)

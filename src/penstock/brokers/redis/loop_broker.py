@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+#: Seconds that a claim waits at most: below the lease under which it claims.
+PATIENCE_MAX_S: Final = 8.0
+
 
 class RedisLoopBroker:
     """The verbs of `RedisBroker`, awaited. See `Broker` for the contract of each.
@@ -48,6 +51,7 @@ class RedisLoopBroker:
         self._server = server
         self._verbs = verbs
         self._root = root
+        self._patience_s = server.answer_timeout_s
         self._line: Line | None = None
         self._dialling: asyncio.Task[Line] | None = None
 
@@ -207,15 +211,16 @@ class RedisLoopBroker:
         if line is None or not line.is_open:
             line = await self._dialled()
         script, writes = question.script, question.writes
+        patience_s = self._patience_s if question.hands_out else 0.0
         words: tuple[Word, ...] = ("EVALSHA", script.sha, 1, self._root, *question.words)
         try:
             try:
-                answer = await line.ask(words, writes=writes)
+                answer = await line.ask(words, writes=writes, patience_s=patience_s)
             except faults.Reply as reply:
                 if not reply.is_no_script:
                     raise
                 words = ("EVAL", script.text, 1, self._root, *question.words)
-                answer = await line.ask(words, writes=writes)
+                answer = await line.ask(words, writes=writes, patience_s=patience_s)
         except faults.Reply as reply:
             raise faults.refused(reply, self._server.where, writes=writes) from reply
         return question.read(answer)
@@ -231,6 +236,11 @@ class RedisLoopBroker:
     async def _dial(self) -> Line:
         # A loop that ends meanwhile drops the wire, which closes its socket.
         wire = await asyncio.to_thread(self._server.dial)
+        # A server that greets us and is late with a large answer would be asked for it again and
+        # again, each time from the start.
+        was_late = self._line is not None and self._line.was_late
+        longer_s = min(2 * self._patience_s, PATIENCE_MAX_S)
+        self._patience_s = longer_s if was_late else self._server.answer_timeout_s
         line = Line(wire.sock, self._server.where, self._server.answer_timeout_s)
         self._line = line
         # Race: who closes the broker from another thread has hung up before there was a line.

@@ -36,6 +36,7 @@ class Question(NamedTuple, Generic[T]):
         read: reads its answer.
         writes: it may have written something where its answer is lost.
         is_copied: to wait until a replica has what stands on the server after it.
+        hands_out: its answer holds jobs, and may be large.
     """
 
     script: Script
@@ -43,6 +44,7 @@ class Question(NamedTuple, Generic[T]):
     read: Callable[[Any], T]
     writes: bool = True
     is_copied: bool = False
+    hands_out: bool = False
 
 
 class Verbs:
@@ -148,7 +150,7 @@ class Verbs:
         def read(answer: Sequence[Any]) -> r.ClaimAnswer:
             return claim.answer_of(request, answer)
 
-        return self._ask("claim", claim.words_of(request), read)
+        return self._ask("claim", claim.words_of(request), read)._replace(hands_out=True)
 
     def settle(self, settlements: Sequence[Settlement]) -> Question[Sequence[Applied]]:
         """Apply decisions to running jobs, each guarded by its fence."""
@@ -172,7 +174,8 @@ class Verbs:
             applied, claimed = answer
             return settle.applied_of(asked, applied), claim.answer_of(request, claimed)
 
-        return self._ask("cycle", asked.words + claim.words_of(request), read)
+        words = asked.words + claim.words_of(request)
+        return self._ask("cycle", words, read)._replace(hands_out=True)
 
     def note(self, notes: Sequence[r.Note]) -> Question[Sequence[bool]]:
         """Keep progress, checkpoints and log lines of running attempts."""
@@ -203,7 +206,7 @@ class Verbs:
         def read(answer: Sequence[Any]) -> r.ReclaimAnswer:
             return reclaimed(request, answer)
 
-        return self._ask("reclaim", (*words, *request.queues), read)
+        return self._ask("reclaim", (*words, *request.queues), read)._replace(hands_out=True)
 
     def prune(
         self, queues: Sequence[str], retention: Sequence[r.Retention], limit: int

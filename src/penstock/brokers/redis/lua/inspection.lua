@@ -2,13 +2,15 @@
 --
 -- transitions: none.
 
--- State, end and kept attempts of a job: what those need who wait for it.
+-- State, end and kept attempts of a job: what those need who wait for it. They ask again and again, so
+-- that the spec, which may be large, is left where it is.
 local function status_of(id)
-  local job = load(id)
-  if not job then
+  local queue, short = queue_of(id), short_of(id)
+  if not queue or redis.call('HEXISTS', queue.spec, short) == 0 then
     return false
   end
-  return {job.state, job.done or '', redis.call('LRANGE', key_of(job.queue, 'attempts', job.short), 0, -1)}
+  local state, _, done = state_of(queue, short, more_of(queue, short))
+  return {state, done or '', redis.call('LRANGE', key_of(queue, 'attempts', short), 0, -1)}
 end
 
 local function record_of(id)
