@@ -36,7 +36,7 @@ WORKERS, WORKERS_IN_TEST = 4, 3
 #: Part of the kills that hit any worker, so that one that boots is hit too.
 BOOTS_TOO = 0.2
 #: Kills of a broker, and jobs that are enqueued before each.
-KILLS, KILLS_IN_TEST, JOBS_PER_KILL = 120, 14, 10
+KILLS, KILLS_IN_TEST, JOBS_PER_KILL = 100, 14, 10
 #: The promise of F01: one lease of the plan's, 2 s, and a second.
 RECOVERY_P99_MS = 3_000
 

@@ -146,7 +146,7 @@ def test_killed_job_runs_again_soon(
                 found.append((kind, AFTER_GAP, pool.submit(lose, site, move, is_up, GAP_S)))
         for _ in range(WAVE):
             is_up.get(timeout=60)
-        for number in range(count(2, 35)):
+        for number in range(count(2, 25)):
             for kind in KINDS:
                 site = make_site(f"same-{number}", on=kind, timers={})
                 rerun = ending.submit(finish, site, *kill_and_restart(site))
