@@ -254,3 +254,17 @@ def test_reconnecting_has_no_limit(actor: PortActor, redis: RedisServer) -> None
         for _ in range(150):
             client.client_kill_filter(_type="normal", skipme=True)
             assert actor.broker.counts()
+
+
+def test_a_listener_counts_the_connections_that_it_lost(tmp_path: Path) -> None:
+    """By the time that it wakes its sleeper because it listens again."""
+    with (
+        redis_server(tmp_path) as server,
+        closing(RedisBroker.open(server.url)) as broker,
+        closing(broker.listen()) as listener,
+    ):
+        assert listener.breaks == 0
+        server.kill()
+        server.start()
+        assert listener.wait(SOON_S)
+        assert listener.breaks == 1

@@ -24,6 +24,7 @@ from typing import Final
 import psycopg
 
 from tests.support.eventually import eventually
+from tests.support.processes import kill_tree
 
 #: Users that may run it where the tests run as root, best first.
 _USERS: Final = ("postgres", "nobody")
@@ -97,6 +98,13 @@ class PostgresServer:
             os.kill(process.pid, signal.SIGCONT)
             os.kill(process.pid, how)
             process.wait(START_S)
+
+    def kill(self) -> None:
+        """SIGKILL all of its processes, as a crash of the machine does."""
+        process, self._process = self._process, None
+        assert process is not None
+        kill_tree(process.pid)
+        process.wait(START_S)
 
     def log(self) -> str:
         """Return what it said."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import socket
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -33,15 +34,24 @@ class RedisServer:
     Args:
         folder: for its data and its log.
         settings: further arguments, which win over `SETTINGS`.
+        environment: further variables.
+        prefix: words before the command, which must exec it.
     """
 
-    def __init__(self, folder: Path, *settings: str) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *settings: str,
+        environment: Mapping[str, str] | None = None,
+        prefix: Sequence[str] = (),
+    ) -> None:
         program = shutil.which("redis-server")
         assert program is not None, "redis-server is missing: scripts/servers installs it"
         self.port = free_port()
         self.folder = folder
+        self._environment = {**os.environ, **(environment or {})}
         self._command = [
-            program, "--bind", "127.0.0.1", "--port", str(self.port), "--dir", str(folder),
+            *prefix, program, "--bind", "127.0.0.1", "--port", str(self.port), "--dir", str(folder),
             "--logfile", str(folder / "redis.log"), *SETTINGS, *settings,
         ]  # fmt: skip
         self.process: subprocess.Popen[bytes] | None = None
@@ -57,7 +67,9 @@ class RedisServer:
 
     def start(self) -> None:
         """Start the process, and wait until it answers."""
-        self.process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL)
+        self.process = subprocess.Popen(
+            self._command, stdout=subprocess.DEVNULL, env=self._environment
+        )
         with closing(self.client()) as client:
             eventually(lambda: _answers(client), within_s=20, what="an answer of Redis")
 

@@ -23,9 +23,9 @@ class SideBySide:
         self._pool = ThreadPoolExecutor(max(1, len(scenarios)))
         self._running = {name: self._pool.submit(run) for name, run in scenarios.items()}
 
-    def wait(self, name: str) -> None:
-        """Return when one scenario has ended; raise what it raised."""
-        self._running[name].result()
+    def wait(self, name: str) -> object:
+        """Return what one scenario returned, once it has ended; raise what it raised."""
+        return self._running[name].result()
 
     def __enter__(self) -> Self:
         """Return itself."""

@@ -50,6 +50,7 @@ class Summary(msgspec.Struct, kw_only=True):
         recovery_ms: from a fault to the next start of each job that it cut off, sorted.
         seconds: wall time of the scenario.
         may_lose: the row measures what a weaker class of durability loses; totals leave it out.
+        lost_age_ms: how long before the fault the oldest of the lost was accepted, where measured.
     """
 
     scenario: str
@@ -62,6 +63,7 @@ class Summary(msgspec.Struct, kw_only=True):
     recovery_ms: list[float]
     seconds: float
     may_lose: bool = False
+    lost_age_ms: float = 0.0
 
     def recovery(self) -> tuple[float, float] | None:
         """Return p50 and p99 of the recovery in milliseconds; None where nothing was cut off."""
@@ -161,8 +163,9 @@ def as_table(rows: Sequence[Summary]) -> str:
     for row in (*rows, total_of(rows)):
         recovery = row.recovery()
         told = "-" if recovery is None else f"{recovery[0]:.0f} / {recovery[1]:.0f}"
+        lost = f"{row.lost} ({row.lost_age_ms / 1000:.2f} s)" if row.lost_age_ms else row.lost
         lines.append(
-            f"| {row.scenario} | {row.jobs} | {row.faults} | {row.lost} | {row.repeated} "
+            f"| {row.scenario} | {row.jobs} | {row.faults} | {lost} | {row.repeated} "
             f"| {row.starts} | {told} | {row.seconds} |"
         )
     return "\n".join(lines)
@@ -239,12 +242,16 @@ its history (`.history.jsonl.gz`), which the checker `tests/support/checker.py` 
 - faults: what the test or a job did to a process, a call, a connection, a server or a commit; a
   drain is one too.
 - lost: accepted jobs that are not final in the end. The promise is 0; a row that measures the loss
-  of a weaker class of durability says so in its name and is not in the total.
+  of a weaker class of durability says so in its name and is not in the total. Behind its count
+  stands how long before the fault the oldest of them was accepted.
 - repeated: starts of a job after a fault cut off its attempt. A second start without a fault is a
   violation, and there was none, else this report would not have been written.
 - recovery: from a fault to the next start of each job that it cut off; in the rows "recovery" from
-  the start of the new worker. Leases are 2 s in the rows F01 to F23 (1 s in F09) and those of
-  production, 12 s, in the rows "recovery".
+  the start of the new worker; in F05 and F12, one for each worker and restart, from the server's
+  first answer to the first job that this worker starts of those accepted afterwards. Leases are 2 s
+  in the rows F01 to F23 (1 s in F09) and those of production, 12 s, in the rows "recovery".
+- F05 keeps the data of Redis in memory where it can: on a disk on which a sync takes more than a
+  second Redis puts writes off for up to 2 s, which a crash then takes.
 - F08 stopped workers: the first run of each job came back after its lease and wrote too late; no
   write of it landed.
 - F01 kills every {kill_every_s:g} s, and not every 0.4 s, at which two cores are so busy with

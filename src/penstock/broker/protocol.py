@@ -40,6 +40,14 @@ class Listener(Protocol):
         """Address to leave as `wake_token`."""
         ...
 
+    @property
+    def breaks(self) -> int:
+        """How often its connection to a server was lost, as by a crash of the server.
+
+        Counted by the time that a wake-up tells that it listens again. 0 where there is no server.
+        """
+        ...
+
     def fileno(self) -> int:
         """Return a descriptor that turns readable on a wake-up, or -1 where there is none."""
         ...

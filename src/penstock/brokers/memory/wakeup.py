@@ -18,6 +18,7 @@ class MemoryListener:
     def __init__(self, forget: Callable[[str], None]) -> None:
         """Open the descriptor; `forget` gives the address up when it is closed."""
         self.token = secrets.token_hex(8)
+        self.breaks = 0
         self._forget = forget
         self._fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
 

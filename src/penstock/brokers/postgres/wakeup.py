@@ -42,6 +42,7 @@ class NotifyListener:
             psycopg.Error: the server cannot be reached.
         """
         self.token = secrets.token_hex(16)
+        self.breaks = 0
         self._connect = connect
         self._forget = forget
         self._pid = os.getpid()
@@ -111,6 +112,7 @@ class NotifyListener:
             if self._is_stopped_within(connection):
                 break
             if connection is not None and not self._pass_on(connection, wake_up_fd):
+                self.breaks += 1
                 connection.close()
                 connection = None
         if connection is not None:

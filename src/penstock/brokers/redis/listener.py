@@ -37,6 +37,7 @@ class RedisListener:
 
     def __init__(self, server: Server, root: str, forget: Callable[[str], None]) -> None:
         self.token = secrets.token_hex(16)
+        self.breaks = 0
         self._server = server
         self._channel = f"{root}:wake:{self.token}"
         self._forget = forget
@@ -72,6 +73,7 @@ class RedisListener:
                 # The bell is rung for a connection that came back: a message alone is the rule.
                 return any(one[0] == b"message" for one in arrived) or self._take_bell()
             except OSError:
+                self.breaks += 1
                 self._unwatch()
                 threading.Thread(target=self._return, name="penstock-listen", daemon=True).start()
             return self._take_bell()

@@ -47,6 +47,7 @@ class FifoListener:
             OSError: the FIFO cannot be made.
         """
         self.token = secrets.token_hex(16)
+        self.breaks = 0
         self._pid = os.getpid()
         self._path = directory / self.token
         self._forget = forget

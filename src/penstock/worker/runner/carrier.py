@@ -22,6 +22,7 @@ from penstock.core.settlement import Applied, Settlement
 from penstock.errors import OutcomeUnknown, Unavailable
 from penstock.worker.error_text import stored_error
 from penstock.worker.pulse import Bell, retry_wait_s
+from penstock.worker.reminder import Reminder
 from penstock.worker.repeats import Tries
 
 _log = logging.getLogger("penstock.runner")
@@ -49,15 +50,19 @@ class Carrier:
     Args:
         broker: settled with and claimed from.
         is_current: whether a lease is still the runner's.
+        reminder: makes settlements again that the broker may have lost.
 
     Attributes:
         is_cut_off: the broker does not answer; it is tried again with full jitter, 0.1 to 5 s.
         claims: whether claims are wanted; the pump says.
     """
 
-    def __init__(self, broker: AsyncBroker, is_current: Callable[[LeaseId], bool]) -> None:
+    def __init__(
+        self, broker: AsyncBroker, is_current: Callable[[LeaseId], bool], reminder: Reminder
+    ) -> None:
         self._broker = broker
         self._is_current = is_current
+        self._reminder = reminder
         self.is_cut_off = False
         self.claims = True
         self._sleeping: dict[Bell, None] = {}
@@ -108,6 +113,7 @@ class Carrier:
             except Exception:  # noqa: BLE001 - nothing that has ended may be lost
                 _log.exception("the broker refuses a round of %d settlements", len(settlements))
                 made = [await self._alone(settlement, tries) for settlement in settlements]
+                self._reminder.keep([one for one, _ in made], [answer for _, answer in made])
                 await self._pause(tries)
                 return Answers(
                     [settlement for settlement, _ in made],
@@ -117,6 +123,7 @@ class Carrier:
                 )
             else:
                 self._answered()
+                self._reminder.keep(settlements, applied)
                 return Answers(settlements, applied, claimed, tries.is_unknown)
 
     def _gives_up(self, request: ClaimRequest, tries: Tries) -> bool:
@@ -203,6 +210,7 @@ class Carrier:
             bell.ring()
 
     def _answered(self) -> None:
+        self._reminder.answered()
         if self.is_cut_off:
             self.is_cut_off = False
             _log.info("the broker answers again")

@@ -20,6 +20,7 @@ from penstock.worker.attempt import AttemptPlan, CallPlain
 from penstock.worker.dead_notices import DeadNotices
 from penstock.worker.pipe import Pipe
 from penstock.worker.pulse import Bell
+from penstock.worker.reminder import Reminder
 from penstock.worker.runner.attempts import RunnerAttempt, enter
 from penstock.worker.runner.carrier import Carrier
 from penstock.worker.runner.desk import Desk
@@ -96,7 +97,8 @@ class Service:
         self.desk.threads_max = start.threads
         self.desk.default_limits = start
         self.grip = Grip(start.lease, clock)
-        carrier = Carrier(broker, lambda lease: lease == self.grip.lease)
+        self._reminder = Reminder(broker.settle)
+        carrier = Carrier(broker, lambda lease: lease == self.grip.lease, self._reminder)
         dead_notices = DeadNotices(broker, app.registry.facts)
         self.pump = Pump(
             carrier,
@@ -193,6 +195,7 @@ class Service:
 
     async def _feed(self, need: str, slots: Callable[[], int], free: Callable[[], int]) -> Feed:
         listener = await self._broker.listen()
+        self._reminder.listeners.append(listener)
         return Feed(
             need,
             self._start.queues,

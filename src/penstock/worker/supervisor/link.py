@@ -11,6 +11,7 @@ from penstock.broker.protocol import AsyncBroker
 from penstock.core.clock import Clock
 from penstock.errors import OutcomeUnknown, Unavailable
 from penstock.worker.pulse import retry_wait_s
+from penstock.worker.reminder import Reminder
 
 T = TypeVar("T")
 
@@ -33,6 +34,7 @@ class BrokerLink:
         answered_at_ms: boot time of the last answer to any call; the start, before there was one.
         failing_since_ms: boot time of the first failure since it answered; None: it answers.
         last_error: text of the last failure while it fails.
+        reminder: makes settlements again that the broker may have lost.
     """
 
     def __init__(self, broker: AsyncBroker, clock: Clock) -> None:
@@ -42,6 +44,7 @@ class BrokerLink:
         self.answered_at_ms = clock.boot_ms()
         self.failing_since_ms: int | None = None
         self.last_error: str | None = None
+        self.reminder = Reminder(broker.settle)
         self._failed: dict[str, int] = {}
 
     async def ask(self, call: Awaitable[T]) -> T:
@@ -90,6 +93,7 @@ class BrokerLink:
     def _note_answer(self, verb: str) -> None:
         now_ms = self.clock.boot_ms()
         self.answered_at_ms = now_ms
+        self.reminder.answered()
         self._failed.pop(verb, None)
         if any(now_ms - failed_ms < _FORGET_MS for failed_ms in self._failed.values()):
             return

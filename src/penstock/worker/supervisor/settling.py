@@ -80,6 +80,9 @@ class Settler:
                 settled = [one for each in part for one in await self._settle_alone(each, tries)]
             if tries.is_unknown:
                 settled = await self._find_out(settled)
+            self._link.reminder.keep(
+                [settlement for _, settlement, _ in settled], [answer for _, _, answer in settled]
+            )
             self.settled += len(settled)
             for verdict, settlement, answer in settled:
                 _tell(verdict, settlement, answer)
