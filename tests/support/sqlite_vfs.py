@@ -90,6 +90,12 @@ class Power(Watch):
         self._synced: dict[str, bytearray] = {}
         self._pending: dict[str, list[tuple[int, bytes]]] = {}
 
+    def adopt(self, path: Path) -> None:
+        """Take what a database and its log hold as on the disk."""
+        for file in (path, path.with_name(f"{path.name}-wal")):
+            if file.exists():
+                self._synced[str(file)] = bytearray(file.read_bytes())
+
     def write(self, name: str, offset: int, data: bytes) -> None:
         """Keep a write that is not on the disk yet."""
         self._pending.setdefault(name, []).append((offset, bytes(data)))
