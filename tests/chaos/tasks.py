@@ -13,6 +13,7 @@ import os
 import signal
 import sys
 import time
+from pathlib import Path
 from typing import Any, Literal
 
 from penstock import Exponential, Snooze, SoftTimeLimit, current_job, library_task
@@ -292,5 +293,19 @@ def guard(seconds: float) -> Report:
         while time.monotonic() < end:
             log.lives()
             time.sleep(0.02)
+        log.effect()
+        return log.result()
+
+
+@library_task(backoff=QUICK)
+async def wait_for(path: str, fails: int = 0) -> Report:
+    """Have one effect, once a file is there; fail in the first runs as asked."""
+    with logged() as log:
+        # Hundreds of them may wait side by side, and a look takes microseconds; whoever makes the
+        # file is another process.
+        while not Path(path).exists():  # noqa: ASYNC110, ASYNC240
+            await asyncio.sleep(0.1)
+        if log.attempt <= fails:
+            raise AskedToFail(f"asked to fail in run {log.attempt}")
         log.effect()
         return log.result()

@@ -15,7 +15,7 @@ import signal
 import socket
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from functools import cache
 from pathlib import Path
@@ -37,21 +37,33 @@ class PostgresServer:
 
     Attributes:
         port: on 127.0.0.1.
+        prefix: words before the command of the next start, which must exec it.
     """
 
-    def __init__(self, settings: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        settings: Mapping[str, str] | None = None,
+        *,
+        data: Path | None = None,
+        prefix: Sequence[str] = (),
+    ) -> None:
         """Make a cluster and start it.
 
         Args:
             settings: of postgresql.conf; what is not named is as PostgreSQL has it.
+            data: folder for its data, in one that its user can reach; None: a new one.
+            prefix: see above.
         """
         self._folder = Path(tempfile.mkdtemp(prefix="penstock-postgres-"))
-        self._data = self._folder / "data"
+        self._data = self._folder / "data" if data is None else data
+        self.prefix = prefix
         user = _user()
         self._uid = None if user is None else user.pw_uid
         self._gid = None if user is None else user.pw_gid
         if user is not None:
-            os.chown(self._folder, user.pw_uid, user.pw_gid)
+            self._data.mkdir(mode=0o700)
+            for folder in (self._folder, self._data):
+                os.chown(folder, user.pw_uid, user.pw_gid)
         self._settings = {"listen_addresses": "127.0.0.1", **(settings or {})}
         self._process: subprocess.Popen[bytes] | None = None
         self.port = _free_port()
@@ -68,6 +80,12 @@ class PostgresServer:
         self.start()
 
     @property
+    def pid(self) -> int | None:
+        """Its first process; None where it has ended."""
+        process = self._process
+        return process.pid if process is not None and process.poll() is None else None
+
+    @property
     def url(self) -> str:
         """URL of the database that is always there."""
         return f"postgresql://penstock@127.0.0.1:{self.port}/postgres"
@@ -75,7 +93,7 @@ class PostgresServer:
     def start(self) -> None:
         """Start it, and wait until it answers."""
         # It goes with the tests, even if they are killed.
-        command = ["setpriv", "--pdeathsig", "QUIT", program("postgres")]
+        command = [*self.prefix, "setpriv", "--pdeathsig", "QUIT", program("postgres")]
         command += ["-D", str(self._data), "-p", str(self.port)]
         options = [f"-c{name}={value}" for name, value in self._settings.items()]
         with (self._folder / "log").open("ab") as log:

@@ -36,6 +36,11 @@ _REFUSED: Final = re.compile(
     r"authentication failed|no password supplied|no pg_hba\.conf entry|permission denied for"
     r'|(role|database) "[^"]*" does not exist'
 )
+#: What a server without room says under other codes, or without one: of quotas and limits, and to
+#: those who connect, since it writes a file for each session.
+_FULL: Final = re.compile(
+    r"No space left on device|Disk quota exceeded|File too large|could not write init file"
+)
 #: Codes of transactions that were in each other's way: the same again is right.
 _TRY_AGAIN: Final = ("40001", "40P01", "55P03")
 
@@ -77,16 +82,17 @@ def in_call(
     state = error.sqlstate or ""
     if not is_lost and state[:2] in {"42", "22", "23", ""} and state != "42501":
         return None
-    return _definite(error, location)
+    return _definite(error, location, is_lost=is_lost)
 
 
-def _definite(error: psycopg.Error, location: str) -> BrokerError:
-    advice = _advice(error) or "the connection was lost: call again"
+def _definite(error: psycopg.Error, location: str, *, is_lost: bool) -> BrokerError:
+    other = "the connection was lost: call again" if is_lost else "it failed: look at its log"
+    advice = _advice(error) or other
     return Unavailable(f"{location}: {advice} (nothing was written; {_said(error)})")
 
 
 def _advice(error: psycopg.Error) -> str | None:
-    state = error.sqlstate or ""
+    state = "53100" if _FULL.search(str(error)) else error.sqlstate or ""
     return next((text for start, text in _ADVICE if state.startswith(start)), None)
 
 

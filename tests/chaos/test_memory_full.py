@@ -1,0 +1,102 @@
+"""F16: the memory of a Redis server is full while jobs run: they end, and then there is room."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from penstock.core.lifecycle import State
+from penstock.errors import QueueFull
+from penstock.task import Call
+from tests.chaos import tasks
+from tests.chaos.filler import fill
+from tests.support import history as h
+from tests.support.eventually import eventually
+from tests.support.losses import run_again
+from tests.support.redis_server import RedisServer, redis_server
+from tests.support.site import Site
+from tests.support.summary import Publish, summarise
+
+#: Bytes that are free as the filling begins.
+SPARE_BYTES = 2 * 2**20
+#: What a producer is told: the rule, what is known, and the ways out.
+TOLD = r"redis://.*memory is full \(maxmemory\), nothing was written: end or prune jobs, or give .*"
+
+
+def call_of(number: int, go: str) -> Call[Any]:
+    """Return a job that completes, that completes in its second run, or that ends dead."""
+    match number % 3:
+        case 0:
+            return tasks.wait_for.call(go)
+        case 1:
+            return tasks.wait_for.call(go, fails=1)
+        case _:
+            return tasks.wait_for.using(retries=0).call(go, fails=1)
+
+
+def limit_memory(server: RedisServer) -> None:
+    """Let the server take little more than it does now."""
+    with closing(server.client()) as client:
+        client.config_set("maxmemory", client.info("memory")["used_memory"] + SPARE_BYTES)
+
+
+def is_refused(site: Site) -> bool:
+    """Return whether a producer is refused now; else its job is in the history."""
+    try:
+        site.enqueue(tasks.measure_in_loop.call("x" * 50_000))
+    except QueueFull:
+        return True
+    return False
+
+
+@pytest.mark.timeout(300)
+def test_a_full_server_drains_and_recovers(
+    tmp_path: Path,
+    make_site: Callable[..., Site],
+    count: Callable[[int, int], int],
+    publish: Publish,
+) -> None:
+    """Producers are refused, what runs ends in every way, and retention makes room (GOAL15)."""
+    flying = count(60, 500)
+    began = time.monotonic()
+    with redis_server(tmp_path) as server:
+        site = make_site("f16", url=server.url, coroutines=str(flying))
+        worker = site.start_ready()
+        go = tmp_path / "go"
+        jobs = site.enqueue(*(call_of(number, str(go)) for number in range(flying)))
+        eventually(
+            lambda: len(h.of_type(h.Started, site.events())) == flying,
+            within_s=60,
+            what=f"{flying} jobs in flight",
+            state=site.report,
+        )
+        limit_memory(server)
+        site.fault("memory_full", ())
+        refusal = fill(server.url, site.history, None)
+        assert refusal.error == "QueueFull"
+        assert re.fullmatch(TOLD, refusal.text), refusal.text
+        assert is_refused(site)
+        (counts,) = site.broker.counts()
+        assert (counts.running, counts.queued) == (flying, refusal.accepted)
+        go.touch()
+        accepted = [event.job for event in h.of_type(h.Accepted, site.events())]
+        site.wait_final(accepted, within_s=120)
+        assert is_refused(site), "it drained because it was not full"
+        events, dump = site.check(leftovers=site.drain(worker))
+        row = summarise("F16 full memory", events, dump, time.monotonic() - began)
+        row.repeated = run_again(events) - len(range(1, flying, 3))
+        publish(row, events)
+        assert row.repeated == 0, "beyond those that failed once"
+        ends = Counter(dump.jobs[job.id].state for job in jobs)
+        dead = len(range(2, flying, 3))
+        assert ends == {State.COMPLETED: flying - dead, State.DEAD: dead}
+
+        site.start(retention_completed_age="1s", retention_dead_age="1s")
+        eventually(lambda: not is_refused(site), within_s=60, what="room", state=site.report)
