@@ -21,7 +21,7 @@ from tests.chaos import tasks
 from tests.support import history as h
 
 #: Characters of one argument, which nothing can make shorter.
-CHARS = 100_000
+CHARS = 25_000
 #: Jobs for which there is no room anywhere.
 JOBS_MAX = 3_000
 #: Tries of one job, and the pause between two of them.

@@ -1,6 +1,7 @@
 """F14: power goes under load; class `fsync` loses nothing, what `local` loses is counted.
 
-On Redis a library preloaded into the server tells what was synced. On PostgreSQL a crash is as far
+On a file it goes inside the writes of a process (`file_power`), with all that was not synced. On
+Redis a library preloaded into the server tells what was synced. On PostgreSQL a crash is as far
 as this goes: its own tests are about power, and what `local` can lose is lost in a crash already.
 """
 
@@ -19,6 +20,7 @@ import pytest
 
 from penstock.core.ids import JobId
 from penstock.core.lifecycle import State
+from tests.chaos.file_power import file_power
 from tests.support import history as h
 from tests.support.checker import check, report
 from tests.support.comeback import Comebacks
@@ -32,7 +34,8 @@ from tests.support.side_by_side import SideBySide
 from tests.support.site import Site
 from tests.support.summary import Publish, chaos_seed, summarise
 
-WORKERS = 2
+#: Workers of a scenario: several scenarios run side by side.
+WORKERS = 1
 #: Seconds of traffic that class `local` may lose (GOAL02: 2), and one more for a disk that other
 #: tests keep busy: what is lost is what came since the last sync, and while that went on.
 LOSS_S = 3.0
@@ -183,17 +186,20 @@ def postgres_crash(folder: Path, publish: Publish, cuts: int, durability: str) -
         return lose_power("crash of the server", server, durability, folder, cuts, publish)
 
 
+KINDS = (redis_power, postgres_crash, file_power)
+
+
 @pytest.fixture(scope="module")
 def scenarios(
     tmp_path_factory: pytest.TempPathFactory, publish: Publish, count: Callable[[int, int], int]
 ) -> Iterator[SideBySide]:
-    """Both servers in both classes at once: they mostly wait."""
-    cuts = count(3, 20)
+    """All brokers in both classes at once: they mostly wait."""
+    cuts = count(3, 25)
     runs = {
         f"{kind.__name__} {durability}": partial(
             kind, tmp_path_factory.mktemp("power"), publish, cuts, durability
         )
-        for kind in (redis_power, postgres_crash)
+        for kind in KINDS
         for durability in ("local", "fsync")
     }
     with SideBySide(runs) as running:
@@ -201,14 +207,14 @@ def scenarios(
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("kind", [redis_power, postgres_crash])
+@pytest.mark.parametrize("kind", KINDS)
 def test_fsync_loses_nothing(scenarios: SideBySide, kind: Callable[..., object]) -> None:
     """Whatever was accepted in class `fsync` completes, and its settlements are kept."""
     scenarios.wait(f"{kind.__name__} fsync")
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("kind", [redis_power, postgres_crash])
+@pytest.mark.parametrize("kind", KINDS)
 def test_local_loses_what_was_new(scenarios: SideBySide, kind: Callable[..., object]) -> None:
     """Class `local` loses jobs of the last moments alone, and everything else completes."""
     lost = scenarios.wait(f"{kind.__name__} local")

@@ -10,6 +10,9 @@ from penstock.errors import OutcomeUnknown, QueueFull, Unavailable
 from tests.chaos import tasks
 from tests.support.site import Site
 
+#: Seconds for the last calls, on a machine that is busy with other tests.
+STOP_S = 300
+
 
 class Producer:
     """Enqueues small batches one after the other until each is accepted, in a thread of its own.
@@ -57,7 +60,7 @@ class Producer:
     def stop(self) -> None:
         """Let it end once it has its count."""
         self._is_stopped.set()
-        self._thread.join(120)
+        self._thread.join(STOP_S)
         assert not self._thread.is_alive()
         assert not self.failures, self.failures
 

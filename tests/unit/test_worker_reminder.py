@@ -6,12 +6,14 @@ import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 
+import msgspec
 import pytest
 
 from penstock.broker.threaded import ThreadedBroker
 from penstock.brokers.memory import MemoryBroker
+from penstock.core.ids import Fence
 from penstock.core.lifecycle import State
-from penstock.core.settlement import Applied, Complete, Settlement
+from penstock.core.settlement import Applied, Settlement
 from penstock.errors import Unavailable
 from penstock.testing.clock import ManualClock
 from penstock.worker import reminder as module
@@ -117,6 +119,35 @@ def test_what_was_refused_is_not_kept(actor: PortActor) -> None:
             await asyncio.sleep(0.01)
             await asyncio.gather(*(asyncio.all_tasks() - {asyncio.current_task()}))
             assert made == [written, written], "the first try was refused, and made again"
-            assert type(written) is Complete
+            # It was not lost this time, but it is still new: the next crash may take it.
+            break_off(reminder)
+            reminder.answered()
+            await asyncio.sleep(0.01)
+            assert made == [written] * 3
+
+    asyncio.run(main())
+
+
+def test_two_attempts_of_one_job_go_in_two_calls(actor: PortActor) -> None:
+    """In the order in which they ended, and each of them once however often it was kept."""
+    calls: list[list[Fence]] = []
+
+    async def settle(settlements: Sequence[Settlement]) -> Sequence[Applied]:
+        calls.append([one.fence for one in settlements])
+        return [Applied.APPLIED] * len(settlements)
+
+    async def main() -> None:
+        reminder = Reminder(settle)
+        with closing(actor.broker.listen()) as listener:
+            reminder.listeners.append(listener)
+            actor.put(2)
+            one, other = completions(actor.take(2))
+            again = msgspec.structs.replace(one, fence=Fence("2" * 32))
+            for kept in ([one, other], [one], [again]):
+                reminder.keep(kept, [Applied.APPLIED] * len(kept))
+            break_off(reminder)
+            reminder.answered()
+            await asyncio.sleep(0.01)
+            assert calls == [[one.fence, other.fence], [again.fence]]
 
     asyncio.run(main())

@@ -14,11 +14,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
 
 from penstock.broker.protocol import Listener
 from penstock.broker.requests import BATCH_MAX
+from penstock.core.ids import JobId
 from penstock.core.job import StoredError
 from penstock.core.settlement import Applied, Complete, Release, Settlement
 from penstock.errors import OutcomeUnknown, PenstockError, Unavailable
@@ -102,18 +103,17 @@ class Reminder:
     def _begin(self) -> None:
         # Race: what breaks from now on is seen by the next answer.
         self._breaks_seen, self._due = self._breaks(), None
-        settlements = [one for kept in self._kept for one in kept.settlements]
-        self._kept.clear()
-        self._count = self._bytes = 0
-        if settlements:
-            self._task = asyncio.create_task(self._remind(settlements), name="reminder")
+        # They stay: what is not lost this time may be lost the next time, while it is still new.
+        claims = {(one.id, one.fence): one for kept in self._kept for one in kept.settlements}
+        if claims:
+            self._task = asyncio.create_task(self._remind([*claims.values()]), name="reminder")
 
     async def _remind(self, settlements: Sequence[Settlement]) -> None:
         written = 0
-        for start in range(0, len(settlements), BATCH_MAX):
-            batch = settlements[start : start + BATCH_MAX]
+        for batch in _batches(settlements):
             applied = await self._insist(batch)
             written += sum(answer is not Applied.STALE for answer in applied)
+            # What was written just now is new again.
             self.keep(batch, applied)
         if written:
             _log.warning(
@@ -133,6 +133,18 @@ class Reminder:
             except PenstockError:
                 _log.exception("%d settlements cannot be made again", len(batch))
                 return [Applied.STALE] * len(batch)
+
+
+def _batches(settlements: Iterable[Settlement]) -> Iterator[list[Settlement]]:
+    """Cut what is to be settled into calls, in order: each job once in each of them."""
+    batch: dict[JobId, Settlement] = {}
+    for one in settlements:
+        if one.id in batch or len(batch) == BATCH_MAX:
+            yield [*batch.values()]
+            batch = {}
+        batch[one.id] = one
+    if batch:
+        yield [*batch.values()]
 
 
 def _without_result(settlement: Settlement) -> Settlement:

@@ -1,4 +1,7 @@
-"""F15: no room on the disk of the broker; what was accepted is kept, and room is all it takes."""
+"""F15, F16: no room on the disk of the broker, or in the memory of Redis.
+
+What was accepted is kept, what runs ends, and room is all it takes.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -19,6 +22,7 @@ import pytest
 from penstock.core.lifecycle import State
 from tests.chaos import tasks
 from tests.chaos.filler import Refusal
+from tests.chaos.full_memory import full_memory
 from tests.support import history as h
 from tests.support.dump import Dump
 from tests.support.eventually import eventually
@@ -34,9 +38,11 @@ from tests.support.worker_process import ROOT
 MIB = 2**20
 #: Kind of room -> bytes for PostgreSQL, and of them those kept back: an empty server takes 40 MiB,
 #: and a file of its log 16.
-POSTGRES_BYTES = {"disk": (110 * MIB, 40 * MIB), "files": (28 * MIB, 8 * MIB)}
+POSTGRES_BYTES = {"disk": (100 * MIB, 40 * MIB), "files": (28 * MIB, 8 * MIB)}
 #: Jobs that run while there is no room.
 RUNNING = 4
+#: The scenario that is about memory.
+MEMORY = "memory"
 #: Kind of room -> what the scenario is called.
 NAMES = {"disk": "full disk", "files": "limit of files"}
 
@@ -164,14 +170,14 @@ class Scenario:
 
 def sqlite_full(kind: str, folder: Path, publish: Publish) -> Refusal:
     """Fill the disk of a file."""
-    with small_room(kind, 24 * MIB, 10 * MIB) as room:
+    with small_room(kind, 16 * MIB, 8 * MIB) as room:
         return play(folder, room, FullFile(room), publish, NAMES[kind])
 
 
 def redis_full(kind: str, folder: Path, publish: Publish, durability: str = "local") -> Refusal:
     """Fill the disk of a server that is set up for a class."""
     sync = {"local": "everysec", "fsync": "always"}[durability]
-    with small_room(kind, 24 * MIB, 10 * MIB) as room:
+    with small_room(kind, 16 * MIB, 8 * MIB) as room:
         server = RedisServer(room.folder, "--appendfsync", sync, prefix=room.prefix())
         try:
             server.start()
@@ -218,6 +224,7 @@ TOLD = {
     # Such a server ends itself.
     "redis, synced": "Unavailable: .*cannot be reached, nothing was written: start the server.*",
     "postgres": "Unavailable: .*full: make room, and call again .*nothing was written.*",
+    MEMORY: r"QueueFull: .*full \(maxmemory\), nothing was written: end or prune jobs, or give .*",
 }
 RUNS: dict[str, Callable[[str, Path, Publish], Refusal]] = {
     "sqlite": sqlite_full,
@@ -225,6 +232,18 @@ RUNS: dict[str, Callable[[str, Path, Publish], Refusal]] = {
     "redis, synced": partial(redis_full, durability="fsync"),
     "postgres": postgres_full,
 }
+
+
+def on_each(
+    chosen: Sequence[str],
+    run: Callable[[str, Path, Publish], Refusal],
+    folder: Path,
+    publish: Publish,
+) -> Refusal:
+    """Run a scenario in one room after the other; return how its producers were refused in all."""
+    (first, *others) = (run(kind, folder / kind, publish) for kind in chosen)
+    assert {one.error for one in others} <= {first.error}
+    return first
 
 
 @pytest.fixture(scope="module")
@@ -235,27 +254,27 @@ def chosen(proof_folder: Path | None) -> tuple[str, ...]:
 
 @pytest.fixture(scope="module")
 def scenarios(
-    tmp_path_factory: pytest.TempPathFactory, publish: Publish, chosen: tuple[str, ...]
+    tmp_path_factory: pytest.TempPathFactory,
+    publish: Publish,
+    chosen: tuple[str, ...],
+    count: Callable[[int, int], int],
 ) -> Iterator[SideBySide]:
     """All of them at once: they mostly wait."""
-    runs = {
-        f"{name} {kind}": partial(run, kind, tmp_path_factory.mktemp("full"), publish)
+    runs: dict[str, Callable[[], object]] = {
+        name: partial(on_each, chosen, run, tmp_path_factory.mktemp("full"), publish)
         for name, run in RUNS.items()
-        for kind in chosen
     }
+    runs[MEMORY] = partial(full_memory, tmp_path_factory.mktemp("memory"), publish, count(60, 500))
     with SideBySide(runs) as running:
         yield running
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("name", RUNS)
-def test_a_full_disk_refuses_and_recovers(
-    scenarios: SideBySide, chosen: tuple[str, ...], name: str
-) -> None:
+@pytest.mark.parametrize("name", TOLD)
+def test_a_full_broker_refuses_and_recovers(scenarios: SideBySide, name: str) -> None:
     """Producers are told what to do; once there is room all that was accepted ends, once."""
-    for kind in chosen:
-        refusal = scenarios.wait(f"{name} {kind}")
-        assert isinstance(refusal, Refusal)
-        text = f"{refusal.error}: {refusal.text}"
-        assert re.fullmatch(TOLD[name], text), text
-        assert refusal.accepted > RUNNING, "there was no room from the start"
+    refusal = scenarios.wait(name)
+    assert isinstance(refusal, Refusal)
+    text = f"{refusal.error}: {refusal.text}"
+    assert re.fullmatch(TOLD[name], text), text
+    assert refusal.accepted > RUNNING, "there was no room from the start"
