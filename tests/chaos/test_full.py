@@ -223,7 +223,8 @@ TOLD = {
     "redis": "Unavailable: .*cannot write to its disk: make room, and call again .*nothing was.*",
     # Such a server ends itself.
     "redis, synced": "Unavailable: .*cannot be reached, nothing was written: start the server.*",
-    "postgres": "Unavailable: .*full: make room, and call again .*nothing was written.*",
+    # It ends itself where what it has no room for is its log.
+    "postgres": "Unavailable: .*(full: make room, and call again|start the server).*nothing was.*",
     MEMORY: r"QueueFull: .*full \(maxmemory\), nothing was written: end or prune jobs, or give .*",
 }
 RUNS: dict[str, Callable[[str, Path, Publish], Refusal]] = {

@@ -14,11 +14,11 @@ from urllib.parse import urlsplit
 import pytest
 
 from penstock.core.lifecycle import State
-from tests.chaos.test_postgres_restarts import Producer
 from tests.support import history as h
 from tests.support.brokers import Brokers, Kind
 from tests.support.eventually import eventually
 from tests.support.fault_proxy import FaultProxy
+from tests.support.producer import Producer
 from tests.support.side_by_side import on_each_broker
 from tests.support.site import Site
 from tests.support.summary import Publish, chaos_seed, summarise
