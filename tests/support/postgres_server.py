@@ -30,6 +30,8 @@ from tests.support.processes import kill_tree
 _USERS: Final = ("postgres", "nobody")
 #: Seconds until it must answer.
 START_S: Final = 30.0
+#: Seconds until it must have ended: on a busy disk each of its processes may wait for a write.
+STOP_S: Final = 120.0
 
 
 class PostgresServer:
@@ -115,7 +117,7 @@ class PostgresServer:
         if process is not None:
             os.kill(process.pid, signal.SIGCONT)
             os.kill(process.pid, how)
-            process.wait(START_S)
+            process.wait(STOP_S)
 
     def kill(self) -> None:
         """SIGKILL all of its processes, as a crash of the machine does."""
