@@ -267,4 +267,4 @@ def test_a_listener_counts_the_connections_that_it_lost(tmp_path: Path) -> None:
         server.kill()
         server.start()
         assert listener.wait(SOON_S)
-        assert listener.breaks == 1
+        assert listener.breaks == 2, "one for the loss, one for the return"

@@ -71,6 +71,11 @@ def test_what_a_server_forgot_is_written_again(actor: PortActor) -> None:
     assert kept_then(actor, break_off) is State.COMPLETED
 
 
+def test_a_call_that_failed_is_a_cause_too(actor: PortActor) -> None:
+    """The server may have gone while no listener had a connection to lose."""
+    assert kept_then(actor, Reminder.failed) is State.COMPLETED
+
+
 def test_nothing_is_made_again_without_a_cause(actor: PortActor) -> None:
     """A server that was there all along has forgotten nothing, and is asked nothing."""
     assert kept_then(actor, lambda _reminder: None) is State.RUNNING

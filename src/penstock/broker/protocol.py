@@ -42,9 +42,10 @@ class Listener(Protocol):
 
     @property
     def breaks(self) -> int:
-        """How often its connection to a server was lost, as by a crash of the server.
+        """How often its connection to a server was lost, as by a crash, or came back after that.
 
-        Counted by the time that a wake-up tells that it listens again. 0 where there is no server.
+        Both are counted by the time that a wake-up tells that it listens again. A server that goes
+        between the two has changed nothing here before, and has after. 0 where there is no server.
         """
         ...
 

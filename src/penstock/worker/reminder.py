@@ -6,7 +6,8 @@ claim is not, the job runs in the records, under a lease that is alive, and nobo
 whoever settles keeps its settlements for a while and makes them again when the server was gone:
 the fence tells those that were lost from those that were not.
 
-A server forgets nothing without losing all its connections; listeners always have one.
+A server forgets nothing without losing all its connections. Listeners have one, and count when it
+is lost and when it is there again; calls that fail tell of what comes in between.
 """
 
 from __future__ import annotations
@@ -63,6 +64,7 @@ class Reminder:
         self._kept: deque[_Kept] = deque()
         self._count = 0
         self._bytes = 0
+        self._failures = 0
         self._breaks_seen = 0
         self._due: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[None] | None = None
@@ -87,13 +89,20 @@ class Reminder:
         while self._kept[0].at_s < oldest_s or self._count > _KEPT_MAX:
             self._drop()
 
+    def failed(self) -> None:
+        """A call was not answered: the server may be gone, whatever the listeners have seen of it.
+
+        Race: one that goes twice while a listener has no connection is not seen by it in between.
+        """
+        self._failures += 1
+
     def answered(self) -> None:
         """The broker has answered a call: if it was gone before, see to what it may have lost."""
         if self._due is None and self._breaks() != self._breaks_seen:
             self._due = asyncio.get_running_loop().call_later(_AFTER_S, self._begin)
 
     def _breaks(self) -> int:
-        return sum(listener.breaks for listener in self.listeners)
+        return self._failures + sum(listener.breaks for listener in self.listeners)
 
     def _drop(self) -> None:
         gone = self._kept.popleft()
@@ -129,6 +138,7 @@ class Reminder:
                 return await self._settle(batch)
             except (Unavailable, OutcomeUnknown):
                 failures += 1
+                self.failed()
                 await asyncio.sleep(retry_wait_s(failures))
             except PenstockError:
                 _log.exception("%d settlements cannot be made again", len(batch))

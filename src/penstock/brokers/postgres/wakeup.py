@@ -108,6 +108,7 @@ class NotifyListener:
             if connection is None:
                 connection = self._listen_again()
                 if connection is not None:
+                    self.breaks += 1
                     os.eventfd_write(wake_up_fd, 1)
             if self._is_stopped_within(connection):
                 break

@@ -138,6 +138,7 @@ class RedisListener:
                     wire.close()
                     return
                 self._watch(wire)
+                self.breaks += 1
                 os.eventfd_write(self._bell, 1)
             return
 

@@ -189,6 +189,7 @@ class Carrier:
                 return settlement, answer
 
     async def _wait(self, tries: Tries, error: Exception) -> None:
+        self._reminder.failed()
         if not self.is_cut_off:
             self.is_cut_off = True
             # The supervisor warns, once for all of its runners.

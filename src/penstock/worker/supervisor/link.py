@@ -85,6 +85,7 @@ class BrokerLink:
 
     def _note_failure(self, verb: str, error: Exception) -> None:
         self.last_error = f"{type(error).__name__}: {error}"
+        self.reminder.failed()
         self._failed[verb] = self.clock.boot_ms()
         if self.failing_since_ms is None:
             self.failing_since_ms = self._failed[verb]
