@@ -59,7 +59,8 @@ def _service(carrier: type[Carrier]) -> type[Service]:
     class PlantedService(Service):
         def __init__(self, *words: Any, **named: Any) -> None:
             super().__init__(*words, **named)
-            self.pump._carrier = carrier(self._broker, self.pump._carrier._is_current)
+            whole = self.pump._carrier
+            self.pump._carrier = carrier(self._broker, whole._is_current, whole._reminder)
 
     return PlantedService
 

@@ -126,6 +126,7 @@ class Server:
         self._waiting: dict[int, tuple[str, Callable[[Any, Exception | None], None]]] = {}
         self._numbers = itertools.count()
         self._descriptors = itertools.count(1)
+        self._listeners: list[SimulatedListener] = []
         self._carry_out("register", ([QUEUE],), {})
 
     @property
@@ -136,6 +137,7 @@ class Server:
     def listen(self) -> SimulatedListener:
         """Open a place to be woken at, of the process that asks."""
         listener = SimulatedListener(self, next(self._descriptors))
+        self._listeners.append(listener)
         self.store.wakeups.add_listener(listener)  # type: ignore[arg-type]
         return listener
 
@@ -165,6 +167,8 @@ class Server:
     def cut(self) -> None:
         """Break every connection: who waits for an answer is told that nobody knows."""
         self.weather.is_down, self.fails_at = True, frozenset()
+        for listener in self._listeners:
+            listener.breaks += 1
         for number in list(self._waiting):
             self._give_up(number)
 
@@ -238,6 +242,7 @@ class SimulatedListener:
         self._descriptor = descriptor
         self._is_woken = False
         self.token = f"listener-{descriptor}"
+        self.breaks = 0
 
     def fileno(self) -> int:
         """Return the virtual descriptor, -1 once closed."""
