@@ -24,7 +24,8 @@ from tests.chaos import tasks
 from tests.chaos.filler import Refusal
 from tests.chaos.full_memory import full_memory
 from tests.support import history as h
-from tests.support.dump import Dump
+from tests.support.checker import check, report
+from tests.support.dump import Dump, take_dump
 from tests.support.eventually import eventually
 from tests.support.losses import run_again
 from tests.support.postgres_server import PostgresServer
@@ -41,6 +42,10 @@ MIB = 2**20
 POSTGRES_BYTES = {"disk": (100 * MIB, 40 * MIB), "files": (28 * MIB, 8 * MIB)}
 #: Jobs that run while there is no room.
 RUNNING = 4
+COROUTINES = 8
+#: PostgreSQL ends itself where its log finds no room, and a crash may take claims (ADR-0017): these
+#: three, which say that each start has its cause and no two overlap, do not hold there.
+NOT_ON_POSTGRES = frozenset({"I3", "I4", "I5"})
 #: The scenario that is about memory.
 MEMORY = "memory"
 #: Kind of room -> what the scenario is called.
@@ -156,7 +161,7 @@ class Scenario:
         # It takes jobs again as if nothing had been.
         (job,) = site.enqueue(tasks.wait.call(0.01))
         site.wait_final([job.id], within_s=60)
-        events, dump = site.check(leftovers=site.drain(worker))
+        events, dump = site.events(), take_dump(site.broker, leftovers=site.drain(worker))
         return refusal, events, dump
 
     def _fill(self) -> Refusal:
@@ -206,14 +211,17 @@ def play(
 ) -> Refusal:
     """Run one scenario, publish its row, and return how its producers were refused."""
     began = time.monotonic()
-    with Site(folder, url=broker.url, coroutines="8") as site:
+    with Site(folder, url=broker.url, coroutines=str(COROUTINES)) as site:
         refusal, events, dump = Scenario(site, room, broker, durability).run()
         row = summarise(f"F15 {name}", events, dump, time.monotonic() - began)
         row.repeated = run_again(events)
         publish(row, events)
         assert {record.state for record in dump.jobs.values()} == {State.COMPLETED}
+        excused = NOT_ON_POSTGRES if dump.broker == "postgres" else frozenset()
+        broken = [one for one in check(events, dump) if one.invariant not in excused]
+        assert not broken, report(broken, f"in {folder}\n{site.report()}")
         # Leases ran out while they could not be extended, and nobody took that for a death.
-        assert row.repeated == 0
+        assert row.repeated <= (COROUTINES if excused else 0)
         return refusal
 
 
