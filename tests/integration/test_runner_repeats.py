@@ -95,6 +95,9 @@ class Scene:
 
         async def beside(service: Service) -> None:
             await until(lambda: self.told(job_id))
+            if self.bench.store.extend([service.grip.lease], ttl_ms=600_000).lost:
+                # As its supervisor does: until then it asks what its last claim has taken.
+                service.take_in(wire.Renew(self.bench.open_lease(), service.grip.lease))
             service.take_in(wire.Drain(10_000))
 
         assert self.bench.run(beside, faulty=faulty)

@@ -17,7 +17,7 @@ import time
 from collections.abc import Sequence
 from typing import Final, NamedTuple, Protocol
 
-from penstock.broker.requests import BATCH_MAX, ClaimRequest
+from penstock.broker.requests import BATCH_MAX, ClaimAnswer, ClaimRequest
 from penstock.core.ids import JobId, LeaseId
 from penstock.core.job import Claimed
 from penstock.core.settlement import Applied, Settlement
@@ -256,22 +256,23 @@ class Pump:
             if batch and not is_doubtful:
                 self._tell(batch, answers)
                 one.batch = []
-            if feed is not None and request is not None:
-                claimed = answers.claimed
-                if answers.is_doubtful and claimed is not None and not claimed.lease_open:
-                    claimed = await self._carrier.repeat(request)
-                one.feed = None
-                feed.answered(request, claimed)
+            claimed = answers.claimed
+            # Race: a lease that had run out gives nothing, not even what an earlier try has taken.
+            is_repeated = answers.is_doubtful and claimed is not None and not claimed.lease_open
+            if request is not None and not is_repeated:
+                self._take(one, request, claimed)
                 request = None
-                if claimed is not None:
-                    self._ends.take(claimed.jobs)
             if is_doubtful:
                 # What was claimed does not wait for it: the broker may be away again.
                 applied = await find_out(_settled(batch, answers), self._carrier.read)
                 answers = answers._replace(applied=applied)
                 self._tell(batch, answers)
+                one.batch = []
             if batch:
                 await self._dead_notices.send(_settled(batch, answers))
+            if request is not None:
+                self._take(one, request, await self._carrier.repeat(request))
+                request = None
         except Exception:  # noqa: BLE001 - a defect in one round must not end all claiming
             _log.exception("a round of %d settlements failed", len(batch))
         finally:
@@ -279,6 +280,13 @@ class Pump:
                 feed.answered(request, None)
             self._rounds.remove(one)
             self.kick()
+
+    def _take(self, one: _Round, request: ClaimRequest, claimed: ClaimAnswer | None) -> None:
+        feed, one.feed = one.feed, None
+        if feed is not None:
+            feed.answered(request, claimed)
+        if claimed is not None:
+            self._ends.take(claimed.jobs)
 
     def _tell(self, batch: list[Ended], answers: Answers) -> None:
         made = zip(batch, answers.settlements, strict=True)
