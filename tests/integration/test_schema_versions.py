@@ -167,6 +167,16 @@ def test_a_newer_store_that_needs_no_more_is_used(url: str) -> None:
     assert said(url) == newer
 
 
+def test_what_else_a_newer_store_says_of_itself_is_not_read(tmp_path: Path) -> None:
+    """Rows of `meta` that this release does not know may hold anything."""
+    url = f"sqlite:///{tmp_path / 'jobs.db'}"
+    connect(url).close()
+    with closing(apsw.Connection(str(sqlite_path(url)))) as connection:
+        connection.execute("INSERT INTO meta (name, value) VALUES ('made_by', 'a later one')")
+    with closing(connect(url)) as broker:
+        assert broker.describe().schema_version == VERSION
+
+
 def test_a_store_that_needs_more_is_refused(url: str) -> None:
     """The error names all three versions and the way out; nothing is changed."""
     connect(url).close()
@@ -234,12 +244,18 @@ def test_no_migration_locks_the_release_before_out() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "text"), [("0002_b.sql", "-- needs: 1"), ("0001_a.sql", "-- it needs something")]
+    "texts",
+    [
+        {"0002_b.sql": "-- needs: 1"},
+        {"0001_a.sql": "-- it needs something"},
+        {"0001_a.sql": "-- needs: 1", "0002_b.sql": "-- needs: 2", "0003_c.sql": "-- needs: 1"},
+        {"0001_a.sql": "-- needs: 2"},
+    ],
 )
-def test_a_migration_out_of_line_is_found(name: str, text: str) -> None:
-    """A gap in the numbers, or a file that does not say what it needs, is an error of ours."""
+def test_a_migration_out_of_line_is_found(texts: dict[str, str]) -> None:
+    """A gap in the numbers, a need that is not said, or one further back than the last release."""
     with pytest.raises(ValueError, match=r"numbered|needs"):
-        read_migrations([(name, text)])
+        read_migrations(texts.items())
 
 
 def test_a_reason_of_a_newer_release_can_be_read() -> None:

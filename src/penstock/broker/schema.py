@@ -51,7 +51,8 @@ def read_migrations(files: Iterable[tuple[str, str]]) -> tuple[Migration, ...]:
     """Return the migrations among (name, text) of files `NUMBER_NAME.sql`, in order.
 
     Raises:
-        ValueError: a number is missing, or a file does not say `-- needs: VERSION`.
+        ValueError: a number is missing, or a file does not say `-- needs: VERSION`, with its own
+            version or the one before.
     """
     found = []
     for name, text in sorted(files):
@@ -59,7 +60,13 @@ def read_migrations(files: Iterable[tuple[str, str]]) -> tuple[Migration, ...]:
             needs = _NEEDS.search(text)
             if needs is None:
                 raise ValueError(f"{name} does not say which version it needs: -- needs: VERSION")
-            found.append(Migration(int(number[1]), int(needs[1]), text))
+            version, needed = int(number[1]), int(needs[1])
+            if not max(1, version - 1) <= needed <= version:
+                raise ValueError(
+                    f"{name} needs version {needed}: a release before the last one would misread "
+                    f"what it makes; use {max(1, version - 1)} or {version}"
+                )
+            found.append(Migration(version, needed, text))
     if [one.version for one in found] != list(range(1, len(found) + 1)):
         raise ValueError(f"migrations are not numbered 1, 2, ...: {[one.version for one in found]}")
     return tuple(found)

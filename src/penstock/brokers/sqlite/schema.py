@@ -64,7 +64,9 @@ def schema_of(connection: apsw.Connection) -> Schema | None:
     # be older than the transaction that it is in.
     if not connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'meta'").fetchall():
         return None
-    rows = connection.execute("SELECT name, value FROM meta").fetchall()
+    rows = connection.execute(
+        "SELECT name, value FROM meta WHERE name IN ('schema_version', 'schema_revision')"
+    ).fetchall()
     said = {str(name): int(str(value)) for name, value in rows}
     needs = said["schema_version"]
     # Before version 2 the one row said both.
