@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test proof test-all lint types docs lock clean
+.PHONY: help demo test netns proof test-all lint types docs lock clean
 
 BIN := .venv/bin
 # For one part of the tests: make test PYTEST_ARGS="tests/unit -k retry"
@@ -24,6 +24,11 @@ test: lint ## everything a change can break: lint, types, layers, then pytest
 lint: ## ruff, mypy, basedpyright on tests/typing, import contracts
 	@scripts/bootstrap dev
 	@scripts/check
+
+netns: ## faults over network namespaces, which `make test` leaves out: needs root and ip
+	@scripts/bootstrap dev
+	@scripts/servers
+	@scripts/netns $(PYTEST_ARGS)
 
 proof: ## long faults, large counts, benchmarks (AREA=engine|speed|faults|..., default all)
 	@scripts/bootstrap dev

@@ -116,6 +116,15 @@ def test_the_report_says_where_it_comes_from() -> None:
     assert "| one row | 1 | 1 | 0 | 1 | 2 | 70 / 70 | 1.0 |" in text
 
 
+def test_the_report_says_that_network_namespaces_did_not_run() -> None:
+    """Where no row is of them; and does not where one is."""
+    said = "Not run here: F10 over links of network namespaces"
+    proxied = row_on("redis", "F10 partition, kill", lost=0)
+    assert said in as_report([proxied], origin(), 77)
+    real = row_on("redis", "F10 network namespace, far end down, kill", lost=0)
+    assert said not in as_report([proxied, real], origin(), 77)
+
+
 def test_the_report_has_a_table_for_each_broker() -> None:
     """Each table has the rows of its broker alone, and a total that leaves out what may be lost."""
     rows = [

@@ -114,9 +114,17 @@ class Site:
         return processes.marked(SITE_ENV, self.mark)
 
     def start(
-        self, name: str = "", *, environment: Mapping[str, str] = NOTHING, **settings: str
+        self,
+        name: str = "",
+        *,
+        environment: Mapping[str, str] = NOTHING,
+        under: Sequence[str] = (),
+        **settings: str,
     ) -> WorkerProcess:
-        """Start a worker and return at once; `settings` win over the site's."""
+        """Start a worker and return at once; `settings` win over the site's.
+
+        `under` is a command that becomes the one that is given to it, elsewhere.
+        """
         extra = {
             h.HISTORY_ENV: str(self.history.path),
             SITE_ENV: self.mark,
@@ -128,6 +136,7 @@ class Site:
             name=name or f"w{len(self.workers)}",
             folder=self.folder,
             env=worker_environment({**self.settings, **settings}, extra),
+            under=under,
         )
         self.workers.append(worker)
         return worker

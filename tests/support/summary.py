@@ -208,6 +208,7 @@ def as_report(rows: Sequence[Summary], made: Origin, seed: int, scale: float = 1
         seed=seed,
         scaled="" if scale == 1.0 else f" Counts cut to {scale:g} of a whole proof (CHAOS_SCALE).",
         kill_every_s=KILL_EVERY_MS / 1000,
+        left_out="" if any(NAMESPACE in row.scenario for row in rows) else LEFT_OUT,
         tables="\n".join(tables),
     )
 
@@ -230,6 +231,11 @@ def main() -> None:
         sys.exit("\n".join(["the proof fell short:", *found]))
 
 
+#: In the names of the rows that only root can make, and what is said where there is none.
+NAMESPACE = "network namespace"
+LEFT_OUT = """- Not run here: F10 over links of network namespaces, which root alone may make;
+  `make netns` runs it. The rows F10 are over a proxy.
+"""
 #: What stands around the table.
 REPORT = """# Faults on real processes
 
@@ -256,7 +262,7 @@ its history (`.history.jsonl.gz`), which the checker `tests/support/checker.py` 
   write of it landed.
 - F01 kills every {kill_every_s:g} s, and not every 0.4 s, at which two cores are so busy with
   starting workers that the figures would tell of that.
-
+{left_out}
 What a lost worker costs, with production settings:
 
 - same host: the new worker sees that the old processes are dead and takes their jobs at once;
