@@ -17,10 +17,11 @@ import time
 from collections.abc import Sequence
 from typing import Final, NamedTuple, Protocol
 
-from penstock.broker.requests import BATCH_MAX, ClaimAnswer, ClaimRequest
+from penstock.broker.requests import ClaimAnswer, ClaimRequest
 from penstock.core.ids import JobId, LeaseId
 from penstock.core.job import Claimed
 from penstock.core.settlement import Applied, Settlement
+from penstock.worker.batches import split_batch
 from penstock.worker.dead_notices import DeadNotices
 from penstock.worker.repeats import Settled, find_out
 from penstock.worker.runner.attempts import RunnerAttempt
@@ -198,7 +199,7 @@ class Pump:
             feed = self._next_feed()
             if self._rounds and not self._is_worth_it(feed):
                 return
-            batch = self._next_batch()
+            batch, self._outbox = split_batch(self._outbox, _job_of)
             if feed is None and not batch:
                 break
             one = _Round(batch, feed)
@@ -227,21 +228,6 @@ class Pump:
             if feed.room() and (feed.is_flowing or not feed.is_asking):
                 return feed
         return None
-
-    def _next_batch(self) -> list[Ended]:
-        """Take what has ended, as far as one call allows: each job once."""
-        if not self._outbox:
-            return []
-        first: dict[JobId, Ended] = {}
-        rest: list[Ended] = []
-        for ended in self._outbox:
-            # A job can be there twice: lost here, claimed here again, and both have ended.
-            if len(first) < BATCH_MAX and ended.settlement.id not in first:
-                first[ended.settlement.id] = ended
-            else:
-                rest.append(ended)
-        self._outbox = rest
-        return list(first.values())
 
     async def _make_round(self, one: _Round, request: ClaimRequest | None) -> None:
         batch, feed = one.batch, one.feed
@@ -301,6 +287,10 @@ class Pump:
         if self._is_open:
             self.look_again()
         self._loop.call_later(self._poll_s, self._poll)
+
+
+def _job_of(ended: Ended) -> JobId:
+    return ended.settlement.id
 
 
 def _settled(batch: list[Ended], answers: Answers) -> list[Settled]:

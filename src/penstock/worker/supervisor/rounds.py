@@ -12,11 +12,11 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NamedTuple
 
-from penstock.broker.requests import BATCH_MAX
 from penstock.core.ids import JobId
 from penstock.core.job import Claimed
 from penstock.core.settlement import Applied, Settlement
 from penstock.errors import OutcomeUnknown
+from penstock.worker.batches import split_batch
 
 from .claims import Claims, LoneClaim
 from .crew import Crew
@@ -83,16 +83,8 @@ class Rounds:
 
     def _next_batch(self) -> list[_Ended]:
         """Take what has ended, as far as one call allows: each job once."""
-        first: dict[JobId, _Ended] = {}
-        rest: list[_Ended] = []
-        for one in self._ended:
-            # A job can be there twice: lost here, claimed here again, and both have ended.
-            if len(first) < BATCH_MAX and one[0].job.id not in first:
-                first[one[0].job.id] = one
-            else:
-                rest.append(one)
-        self._ended = rest
-        return list(first.values())
+        batch, self._ended = split_batch(self._ended, _job_of)
+        return batch
 
     async def _make(self, batch: Sequence[_Ended], claim: LoneClaim | None) -> None:
         try:
@@ -136,3 +128,7 @@ class Rounds:
         for _ in range(self.leaving):
             self._parts.slots.give_back()
         self.leaving = 0
+
+
+def _job_of(ended: _Ended) -> JobId:
+    return ended[0].job.id
