@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import os
 import pickle
+import sys
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -302,3 +303,18 @@ def test_keys_are_read_and_never_shown() -> None:
     with pytest.raises(BadSetting):
         key_text("a:b", os.urandom(KEY_BYTES))
     assert len(new_key()) == KEY_BYTES
+
+
+def test_without_the_library_a_job_is_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker without the optional library takes it as a key it has not: no job is buried."""
+    app = App()
+    task = app.task(_takes_text)
+    keys = SecretKeys([("k", KEY)])
+    sealed = Seal(keys).seal(b"{}", b'{"token":"x"}', JOB_ID, task.name)
+    for name in ("", ".exceptions", ".hazmat.primitives.ciphers.aead"):
+        monkeypatch.setitem(sys.modules, f"cryptography{name}", None)
+    for set_here, words in ((keys, r"penstock\[encryption\]"), (SecretKeys(), "key 'k'")):
+        with pytest.raises(SecretKeyMissing, match=words):
+            Seal(set_here).opened(claimed(sealed, task=task.name))
+        ended = Bench(app).run(claimed(sealed, task=task.name), seal=Seal(set_here))
+        assert isinstance(ended, KeyMissing), ended

@@ -152,7 +152,8 @@ class Seal:
         """Return a job with its secret arguments in their places; the same job if it has none.
 
         Raises:
-            SecretKeyMissing: their key is not among ours: another worker may have it.
+            SecretKeyMissing: their key is not among ours, or the library is not installed: another
+                worker may have it.
             SerializationError: they were changed, belong to another job, or are no box at all.
         """
         payload = bytes(job.spec.payload)
@@ -170,14 +171,18 @@ class Seal:
         return msgspec.structs.replace(job, spec=msgspec.structs.replace(spec, payload=whole))
 
     def _decrypted(self, job: Claimed, box: _Box, bound: bytes) -> bytes:
-        from cryptography.exceptions import InvalidTag
-
         nonce, text = box.box[:_NONCE_BYTES], box.box[_NONCE_BYTES:]
         if len(text) < _TAG_BYTES:
             raise SerializationError(_broken(job.spec.task))
         try:
-            return self._cipher(box.key, job.id).decrypt(nonce, text, bound)
-        except InvalidTag as error:
+            cipher = self._cipher(box.key, job.id)
+            invalid_tag = _library("cryptography.exceptions").InvalidTag
+        except BadSetting as error:
+            # As with a key that is missing: nothing is wrong with the job.
+            raise SecretKeyMissing(f"job {job.id}: {error}") from error
+        try:
+            return cipher.decrypt(nonce, text, bound)
+        except invalid_tag as error:
             raise SerializationError(_broken(job.spec.task)) from error
 
     def _current(self, task: str) -> str:

@@ -180,9 +180,9 @@ class Children:
             self.cut_off.bell.ring()
             try:
                 attempt.begin(self._over)
-            except Exception:  # noqa: BLE001 - one job must not strand those claimed with it
+            except Exception as error:  # noqa: BLE001 - one job must not strand those claimed with it
                 _log.exception("job %s (%s) cannot be started", job.id, job.spec.task)
-                self._over(attempt, None)
+                attempt.fail(error)
 
     def _over(self, attempt: LoneAttempt, verdict: Verdict | None) -> None:
         if verdict is None:

@@ -10,7 +10,7 @@ from penstock.core import outcome as o
 from penstock.core.job import Claimed, StoredError
 from penstock.core.outcome import Outcome
 from penstock.core.time_limits import limits_ms
-from penstock.errors import BadSetting, SecretKeyMissing, SerializationError
+from penstock.errors import SecretKeyMissing
 from penstock.worker.error_text import stored_error
 
 from .child_calls import ChildCalls
@@ -63,7 +63,10 @@ class LoneAttempt:
         self.told = Halt.NONE
 
     def begin(self, on_end: OnEnd) -> None:
-        """Run the job; `on_end` is told once how its attempt ended, maybe before this returns."""
+        """Run the job; `on_end` is told once how its attempt ended, maybe before this returns.
+
+        Where this raises, the caller says `fail`, or nobody ever settles the job.
+        """
         self._on_end = on_end
         if self.job.flaw is not None:
             self._end(o.PayloadUnreadable(StoredError("payload_unreadable", self.job.flaw)))
@@ -87,9 +90,19 @@ class LoneAttempt:
             self._opened = self._parts.seal.opened(self.job)
         except SecretKeyMissing as error:
             return o.KeyMissing(stored_error(error))
-        except (SerializationError, BadSetting) as error:
+        except Exception as error:  # noqa: BLE001 - as in a runner: no job is left without an end
             return o.PayloadUnreadable(stored_error(error))
         return None
+
+    def fail(self, error: Exception) -> None:
+        """Give the job back: it could not be begun, for a reason that nobody foresaw."""
+        outcome, child = o.Interrupted(stored_error(error)), self.child
+        self.child = None
+        if child is None:
+            self._end(outcome)
+        else:
+            # Nobody knows how far the child has come.
+            self._crew.send(f"burying child {child.pid}", self._bury(child, outcome))
 
     def halt(self, why: Halt) -> None:
         """Cancel, interrupt or drop the attempt."""
@@ -119,12 +132,22 @@ class LoneAttempt:
             # Not the job's doing: it goes back.
             _log.error("no child for job %s: %s", self.job.id, failure.error.message)
             self._end(o.Interrupted(failure.error))
-            return
+        except Exception as error:
+            self.fail(error)
+            raise
+        else:
+            self._begin_in_made(child)
+
+    def _begin_in_made(self, child: ChildProcess) -> None:
         if self.told is not Halt.NONE:
             self._pool.put_back(child)
             self._end(_not_begun(self.told))
             return
-        self._begin_in(child)
+        try:
+            self._begin_in(child)
+        except Exception as error:
+            self.fail(error)
+            raise
 
     def _begin_in(self, child: ChildProcess) -> None:
         self.child = child
