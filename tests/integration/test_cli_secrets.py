@@ -31,6 +31,38 @@ def test_no_error_shows_a_password(tmp_path: Path, words: str) -> None:
         assert len(ended.err.splitlines()) == 1
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ('{"user":"a","token":"hunter2"',),
+        ("{token:hunter2}",),
+        ('"hunter2"',),
+        ("hunter2",),
+        ("--arg", "hunter2"),
+        ("--arg", 'token="hunter2'),
+        ("--arg", "to-ken=hunter2"),
+    ],
+)
+def test_mistyped_arguments_are_not_repeated(tmp_path: Path, words: tuple[str, ...]) -> None:
+    """What is wrong with arguments, and where, is told without any of their text."""
+    (tmp_path / "shop.py").write_text(_SHOP)
+    for more in ((), ("--json",), ("--debug",)):
+        ended = penstock("enqueue", "shop", "shop.use", *words, *more, folder=tmp_path)
+        assert ended.code == 2, ended
+        assert "hunter2" not in ended.out + ended.err
+        assert any(word in ended.err for word in ("not JSON", "neither an", "--arg name=value"))
+
+
+_SHOP = """
+from penstock import App, Secret
+
+app = App()
+
+@app.task
+def use(token: Secret[str], user: str = "") -> None: ...
+"""
+
+
 def test_a_message_begins_with_the_name_of_the_command(tmp_path: Path) -> None:
     """The name before the message is that of the command, wherever the options stand."""
     for words in ("--url nothing://h/x jobs", "jobs --url nothing://h/x"):

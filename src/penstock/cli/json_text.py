@@ -33,7 +33,8 @@ def json_value(text: str, what: str) -> Any:
     except SerializationError as error:
         raise BadSetting(str(error)) from None
     except msgspec.DecodeError as error:
-        raise BadSetting(f"{what} {text!r:.200} is not JSON: {_cause(text, error)}") from error
+        # Without the text, which may hold a secret: nobody knows what a slip of the pen has hit.
+        raise BadSetting(f"{what}: this is not JSON: {_cause(text, error)}") from None
     return value
 
 

@@ -108,15 +108,16 @@ def _arguments(text: str | None, named: Sequence[str]) -> tuple[tuple[Any, ...],
     whole = {} if text is None else json_value(text, "arguments")
     if not isinstance(whole, dict | list):
         raise BadSetting(
-            f"arguments {text!r:.200} are neither an object nor an array: write "
+            "arguments are neither an object nor an array: write "
             """'{"name": value}' or '[value, ...]', or use --arg name=value"""
         )
     args = tuple(whole) if isinstance(whole, list) else ()
     kwargs = dict(whole) if isinstance(whole, dict) else {}
-    for item in named:
+    for at, item in enumerate(named, 1):
         name, equals, value = item.partition("=")
         if not equals or not name.isidentifier():
-            raise BadSetting(f"--arg {item!r:.200} is not allowed: write --arg name=value")
+            # Without the text: a value whose name was forgotten may be a secret.
+            raise BadSetting(f"--arg number {at} has no name: write --arg name=value")
         if name in kwargs:
             raise BadSetting(f"argument {name!r} is given twice: give it once")
         kwargs[name] = _value(name, value)
