@@ -63,6 +63,15 @@ def use(token: Secret[str], user: str = "") -> None: ...
 """
 
 
+def test_no_error_shows_the_password_of_a_connection_string(tmp_path: Path) -> None:
+    """What libpq takes is no URL; its password is masked all the same, also out of place."""
+    text = "host=127.0.0.1 password=secret"
+    for words in (("--url", text, "jobs"), ("config", "--url", text), ("jobs", text)):
+        ended = penstock(*words, folder=tmp_path)
+        assert "secret" not in (ended.out + ended.err).replace("secret_keys", ""), ended
+        assert "password=***" in ended.out + ended.err, ended
+
+
 def test_a_message_begins_with_the_name_of_the_command(tmp_path: Path) -> None:
     """The name before the message is that of the command, wherever the options stand."""
     for words in ("--url nothing://h/x jobs", "jobs --url nothing://h/x"):

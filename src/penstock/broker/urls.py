@@ -11,6 +11,10 @@ from penstock.errors import BadSetting
 _SECRET: Final = re.compile(
     r"([?&][^&=#]*(?:password|passwd|secret|token)[^&=#]*)=[^&]*", re.IGNORECASE
 )
+#: The same in what is no URL, as the words of a libpq connection string; it may hold spaces.
+_SECRET_WORD: Final = re.compile(
+    r"((?:\A|[^?&\w])\w*(?:password|passwd|secret|token)\w*\s*=).*", re.IGNORECASE | re.DOTALL
+)
 _SCHEME: Final = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.-]*:/+)?")
 #: Host and port, then a path in which no `@` stands, up to the query.
 _PLACE: Final = r"(?:\[[0-9A-Fa-f:.%]*\]|[^:@/?#\[\]]*)(?::[0-9]*)?(?:/[^@?#]*)?(?=[?#]|\Z)"
@@ -49,18 +53,18 @@ def check_quoted(url: str) -> None:
 def masked(url: str) -> str:
     """Return the URL with `***` in the place of its password, fit for logs and pages.
 
-    Text of the form `...:SECRET@...` is masked even where it is no proper URL; then rather too much
-    is hidden than too little.
+    Text of the form `...:SECRET@...` or `... password=SECRET` is masked even where it is no proper
+    URL; then rather too much is hidden than too little.
     """
     # A file's path holds no password, and it is read back.
     if not url.startswith("sqlite:///"):
-        url = _without_password(url)
+        url = _SECRET_WORD.sub(r"\1***", _without_password(url))
     return _SECRET.sub(r"\1=***", url)
 
 
 def masked_in(text: str) -> str:
     """Return a text with every word masked that may be a URL with a password."""
-    return _IN_TEXT.sub(lambda word: masked(word[0]), text)
+    return _SECRET_WORD.sub(r"\1***", _IN_TEXT.sub(lambda word: masked(word[0]), text))
 
 
 def _without_password(url: str) -> str:
