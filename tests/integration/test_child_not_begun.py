@@ -72,12 +72,14 @@ def test_a_missing_library_is_as_a_missing_key(
 
 
 def test_a_box_that_fails_to_open_in_an_unforeseen_way_is_unreadable(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The job has an end as it would have in a runner."""
+    """The job has an end as it would have in a runner, and the log says why."""
+    caplog.set_level("INFO", "penstock.worker")
     monkeypatch.setattr(Seal, "opened", fail)
     record = first_end(tmp_path, b"{}")
     assert (record.state, record.attempts[0].outcome) == (State.DEAD, "payload_unreadable"), record
+    assert "payload_unreadable -> bury: RuntimeError: nobody foresaw this" in caplog.text
 
 
 def without_child(bench: ChildrenBench) -> None:

@@ -164,14 +164,16 @@ def _tell(verdict: Verdict, settlement: Settlement, answer: Applied) -> None:
     level = logging.DEBUG if quiet else logging.INFO
     if not _log.isEnabledFor(level):
         return
+    error = settlement.error
     became = str(settlement.__struct_config__.tag) if answer is Applied.APPLIED else str(answer)
     _log.log(
         level,
-        "job %s (%s, attempt %d): %s -> %s",
+        "job %s (%s, attempt %d): %s -> %s%s",
         job.id,
         job.spec.task or "unreadable",
         job.claim_number,
         outcome,
         became,
+        "" if error is None else f": {error.kind}: {error.message}",
         extra={**fields_of(job), "outcome": outcome},
     )
