@@ -251,6 +251,9 @@ def test_a_job_that_cannot_be_opened_never_runs(keys: SecretKeys, outcome: type[
     sealed = Seal(SecretKeys([("k", KEY)])).seal(b"{}", b'{"token":"x"}', JOB_ID, task.name)
     ended = Bench(app).run(claimed(sealed, task=task.name), seal=Seal(keys))
     assert isinstance(ended, outcome), ended
+    # Both say which key it is, and where keys are set.
+    assert "key 'k'" in str(ended), ended
+    assert "PENSTOCK_SECRET_KEYS" in str(ended), ended
 
 
 def test_a_child_leaves_sealing_to_its_supervisor() -> None:

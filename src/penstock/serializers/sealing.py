@@ -166,14 +166,14 @@ class Seal:
         try:
             secrets = msgspec.json.decode(text, type=dict[str, msgspec.Raw])
         except (msgspec.MsgspecError, ValueError) as error:
-            raise SerializationError(_broken(spec.task)) from error
+            raise SerializationError(_broken(spec.task, box.key)) from error
         whole = msgspec.Raw(_encode({**rest, **secrets}))
         return msgspec.structs.replace(job, spec=msgspec.structs.replace(spec, payload=whole))
 
     def _decrypted(self, job: Claimed, box: _Box, bound: bytes) -> bytes:
         nonce, text = box.box[:_NONCE_BYTES], box.box[_NONCE_BYTES:]
         if len(text) < _TAG_BYTES:
-            raise SerializationError(_broken(job.spec.task))
+            raise SerializationError(_broken(job.spec.task, box.key))
         try:
             cipher = self._cipher(box.key, job.id)
             invalid_tag = _library("cryptography.exceptions").InvalidTag
@@ -183,7 +183,7 @@ class Seal:
         try:
             return cipher.decrypt(nonce, text, bound)
         except invalid_tag as error:
-            raise SerializationError(_broken(job.spec.task)) from error
+            raise SerializationError(_broken(job.spec.task, box.key)) from error
 
     def _current(self, task: str) -> str:
         if self._keys.current is None:
@@ -262,10 +262,11 @@ def _bound(job_id: JobId, task: str, key_id: str, names: tuple[str, ...]) -> byt
     return _encode((_PURPOSE, job_id, task, key_id, names))
 
 
-def _broken(task: str) -> str:
+def _broken(task: str, key_id: str) -> str:
     return (
-        f"the secret arguments of task {task!r:.200} cannot be decrypted: they were changed, or "
-        "written for another job"
+        f"the secret arguments of task {task!r:.200} cannot be decrypted with key {key_id!r:.80}: "
+        "PENSTOCK_SECRET_KEYS has another key under that id here, or they were changed, or written "
+        "for another job"
     )
 
 
