@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final, NamedTuple
 
 import msgspec
@@ -22,6 +23,13 @@ _STATES: Final = {
 
 #: Head of a spec in which all that scripts read is as usual.
 PLAIN: Final = b"."
+#: Head of a stored spec: of one in which all is as usual, or with every part.
+_HEAD: Final = re.compile(
+    rb"\.(?P<plain>-?[0-9]{1,18});"
+    rb"|[0-9]*;[0-9]*;[^;]*;[0-9]*;(?P<later>-?[0-9]{1,18});(?P<due>[0-9]{0,18});"
+)
+#: Instants are stored in six bytes.
+_INSTANT_END: Final = 2**48
 #: Characters of an id in hexadecimal before and after the tag of its queue.
 _TAG: Final = slice(16, 20)
 
@@ -79,12 +87,20 @@ def full_head_of(spec: JobSpec) -> bytes:
 
 
 def split_spec(job_id: JobId, stored: bytes) -> tuple[int, int | None, bytes]:
-    """Return (instant of enqueue, due at, the spec as JSON) of a stored spec."""
-    if stored[:1] == PLAIN:
-        later, json = stored[1:].split(b";", 1)
-        return enqueued_at_of(job_id) + int(later), None, json
-    _ttl, _priority, _need, _expires, later, due, json = stored.split(b";", 6)
-    return enqueued_at_of(job_id) + int(later), int(due) if due else None, json
+    """Return (instant of enqueue, due at, the spec as JSON) of a stored spec.
+
+    Never raises on foreign bytes: a head that cannot be read counts as that of a usual job, as it
+    does in `lua/job.lua`, and the spec as none.
+    """
+    made_at = enqueued_at_of(job_id)
+    head = _HEAD.match(stored)
+    if head is None:
+        return made_at, None, b""
+    due = head["due"]
+    enqueued_at, due_at = made_at + int(head["plain"] or head["later"]), int(due) if due else None
+    if not (0 <= enqueued_at < _INSTANT_END and (due_at or 0) < _INSTANT_END):
+        return made_at, None, b""
+    return enqueued_at, due_at, stored[head.end() :]
 
 
 def json_of(stored: bytes) -> bytes:

@@ -4,21 +4,36 @@
 
 local LETTER_OF = {completed = 'c', dead = 'd', cancelled = 'x', expired = 'e'}
 
+-- Numbers of a head that scripts can go on with: an instant fits into six bytes.
+local function is_instant(value)
+  return value and value >= 0 and value < 281474976710656
+end
+
+-- Hazard: whatever stands there may be foreign. A script that fails half way is not rolled back, so that
+-- a head which cannot be read is answered as that of a usual job; the worker buries it for its flaw.
+local function unread(id)
+  return {priority = 5, need = 'shared', enqueued = number_at(id, 1)}
+end
+
 -- What was asked for: the head of the stored spec. '.' stands for a job without a time to live of its
 -- result, with priority 5, need `shared`, no deadline and no due time. The instant of the enqueue is
 -- its distance from that in the id. Each byte here is one for every job.
 local function asked_of(id, stored)
   local later = string.match(stored, '^%.(%-?%d+);')
   if later then
-    return {priority = 5, need = 'shared', enqueued = number_at(id, 1) + tonumber(later)}
+    local enqueued = number_at(id, 1) + tonumber(later)
+    return is_instant(enqueued) and {priority = 5, need = 'shared', enqueued = enqueued} or unread(id)
   end
   local ttl, priority, need, expires_ms, distance, due =
     string.match(stored, '^(%d*);(%d*);([^;]*);(%d*);(%-?%d+);(%d*);')
-  return {
+  local asked = distance and {
     result_ttl = tonumber(ttl), priority = tonumber(priority) or 5,
     need = need == '' and 'shared' or need, expires_ms = tonumber(expires_ms),
     enqueued = number_at(id, 1) + tonumber(distance), due = tonumber(due),
   }
+  local is_good = asked and asked.priority <= 10 and (asked.expires_ms or 0) < 1e19
+    and is_instant(asked.enqueued) and is_instant(asked.due or 0)
+  return is_good and asked or unread(id)
 end
 
 -- Entry among the jobs that ended so: when, then the job.
@@ -88,13 +103,30 @@ local function without_result(blob)
   return blob_of(pid, outcome, string.sub(blob, text, text + tonumber(size) - 1), '1', '')
 end
 
+-- Take a job out of its ready set. Where the entry does not stand where the head of its spec says, that
+-- head is not the one it was enqueued with: it is looked for, since a claim would hand it out again.
+-- cost: a read of the whole backlog of the queue, for a job whose spec was written over.
+local function leave_ready(job)
+  local queue, short = job.queue, job.short
+  local entry = ready_entry(job.asked.priority, arrival_of(job), short)
+  if take_out(key_of(queue, 'ready', need_of(job)), entry) then
+    return
+  end
+  for _, need in ipairs(redis.call('SMEMBERS', queue.needs)) do
+    local index = key_of(queue, 'ready', need)
+    local found = entry_ending(index, short)
+    if found then
+      take_out(index, found)
+    end
+  end
+end
+
 -- Take a job out of the indexes of its state; `enter` or `finish` must follow.
 local function leave(job)
   local queue, short = job.queue, job.short
   moved(queue, job.state, -1)
   if job.state == 'queued' then
-    local entry = ready_entry(job.asked.priority, arrival_of(job), short)
-    take_out(key_of(queue, 'ready', need_of(job)), entry)
+    leave_ready(job)
   elseif job.state == 'scheduled' or job.state == 'retrying' then
     redis.call('ZREM', queue.due, short)
   elseif job.state == 'blocked' then

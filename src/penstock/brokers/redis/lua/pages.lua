@@ -106,12 +106,28 @@ local function put(index, entries)
   return is_first
 end
 
+-- Return whether it stood there.
 local function take_out(index, entry)
   local name = page_of(index, entry)
-  if name and redis.call('ZREM', page_key(index, name), entry) == 1
-    and redis.call('EXISTS', page_key(index, name)) == 0
-  then
+  if not name or redis.call('ZREM', page_key(index, name), entry) == 0 then
+    return false
+  end
+  if redis.call('EXISTS', page_key(index, name)) == 0 then
     redis.call('ZREM', index, name)
+  end
+  return true
+end
+
+-- The entry that ends so; nil where there is none.
+local function entry_ending(index, ending)
+  local name = next_page(index)
+  while name do
+    for _, entry in ipairs(redis.call('ZRANGE', page_key(index, name), 0, -1)) do
+      if string.sub(entry, -#ending) == ending then
+        return entry
+      end
+    end
+    name = next_page(index, name)
   end
 end
 
