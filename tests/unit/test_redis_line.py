@@ -111,3 +111,22 @@ def test_a_peer_that_hangs_up_tells_what_was_sent() -> None:
         assert not line.is_open
 
     over_a_pair(test)
+
+
+def test_an_urgent_question_caps_the_patience_of_the_one_before_it() -> None:
+    """A mute answer that may take long holds up an extension no longer than its own time-out."""
+
+    async def main() -> None:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            line = Line(ours, "redis://here", 0.2)
+            claim = line.ask(("CLAIM",), writes=True, patience_s=LONG_S)
+            extend = line.ask(("EXTEND",), writes=True, is_urgent=True)
+            found = await asyncio.wait_for(
+                asyncio.gather(claim, extend, return_exceptions=True), LONG_S / 4
+            )
+            assert [type(one) for one in found] == [OutcomeUnknown] * 2
+            assert line.was_late
+            assert not line.is_open
+
+    asyncio.run(main())

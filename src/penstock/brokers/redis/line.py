@@ -29,12 +29,14 @@ class _Waiting(NamedTuple):
         writes: it may have written something where its answer is lost.
         end: bytes of everything up to and with this question.
         until: when its answer is late, by the loop's clock, unless something came since.
+        is_urgent: no question before it may be waited for longer than this one.
     """
 
     answer: asyncio.Future[Any]
     writes: bool
     end: int
     until: float
+    is_urgent: bool
 
 
 class Line:
@@ -74,11 +76,18 @@ class Line:
         self._sock.close()
 
     def ask(
-        self, words: tuple[Word, ...], *, writes: bool, patience_s: float = 0.0
+        self,
+        words: tuple[Word, ...],
+        *,
+        writes: bool,
+        patience_s: float = 0.0,
+        is_urgent: bool = False,
     ) -> asyncio.Future[Any]:
         """Send a command and return its answer to be awaited.
 
-        Its first part may take `patience_s`, where that is more than the time-out of all.
+        Its first part may take `patience_s`, where that is more than the time-out of all. Answers
+        come in order: where one before an urgent question does not come, the line breaks as soon
+        as the urgent one is late.
 
         The answer raises `faults.Reply` where it is an error; Unavailable, where the line broke
         before the server can have run the command, or where it does not write; else
@@ -90,7 +99,10 @@ class Line:
         answer = self._loop.create_future()
         self._asked_bytes += len(command)
         until = self._loop.time() + max(self._timeout_s, patience_s)
-        self._waiting.append(_Waiting(answer, writes, self._asked_bytes, until))
+        self._waiting.append(_Waiting(answer, writes, self._asked_bytes, until, is_urgent))
+        if self._alarm is not None and is_urgent and self._alarm.when() > until:
+            self._alarm.cancel()
+            self._alarm = None
         if self._alarm is None:
             self._alarm = self._loop.call_at(until, self._look_at_clock)
         if self._unsent:
@@ -182,7 +194,9 @@ class Line:
             return
         # A large answer comes in parts, and a loop that was held up reads them late: neither is a
         # server that does not answer.
-        until = max(self._waiting[0].until, self._heard_at + self._timeout_s)
+        urgent = (one.until for one in self._waiting if one.is_urgent)
+        first = min((self._waiting[0].until, *urgent))
+        until = max(first, self._heard_at + self._timeout_s)
         if until <= self._loop.time():
             self.was_late = True
             self._break(TimeoutError(f"no answer within {self._timeout_s:g} s"))

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-#: Seconds that a claim waits at most: below the lease under which it claims.
+#: Seconds that a claim waits at most, and no longer than an extension behind it does: that one
+#: would come too late for the lease, however short it is.
 PATIENCE_MAX_S: Final = 8.0
 
 
@@ -215,12 +216,16 @@ class RedisLoopBroker:
         words: tuple[Word, ...] = ("EVALSHA", script.sha, 1, self._root, *question.words)
         try:
             try:
-                answer = await line.ask(words, writes=writes, patience_s=patience_s)
+                answer = await line.ask(
+                    words, writes=writes, patience_s=patience_s, is_urgent=question.is_urgent
+                )
             except faults.Reply as reply:
                 if not reply.is_no_script:
                     raise
                 words = ("EVAL", script.text, 1, self._root, *question.words)
-                answer = await line.ask(words, writes=writes, patience_s=patience_s)
+                answer = await line.ask(
+                    words, writes=writes, patience_s=patience_s, is_urgent=question.is_urgent
+                )
         except faults.Reply as reply:
             raise faults.refused(reply, self._server.where, writes=writes) from reply
         return question.read(answer)

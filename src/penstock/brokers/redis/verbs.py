@@ -37,6 +37,7 @@ class Question(NamedTuple, Generic[T]):
         writes: it may have written something where its answer is lost.
         is_copied: to wait until a replica has what stands on the server after it.
         hands_out: its answer holds jobs, and may be large.
+        is_urgent: jobs may be lost to others, or be ended, while it waits behind another.
     """
 
     script: Script
@@ -45,6 +46,7 @@ class Question(NamedTuple, Generic[T]):
     writes: bool = True
     is_copied: bool = False
     hands_out: bool = False
+    is_urgent: bool = False
 
 
 class Verbs:
@@ -136,7 +138,8 @@ class Verbs:
     def extend(self, leases: Sequence[LeaseId], ttl_ms: int) -> Question[r.ExtendAnswer]:
         """Let leases run for another `ttl_ms`, and fetch cancels."""
         rules.check_batch("leases", leases)
-        return self._ask("extend", (ttl_ms, *map(to_raw, leases)), _extended)
+        question = self._ask("extend", (ttl_ms, *map(to_raw, leases)), _extended)
+        return question._replace(is_urgent=True)
 
     def close_leases(self, leases: Sequence[LeaseId]) -> Question[None]:
         """Close leases for ever."""
