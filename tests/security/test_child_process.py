@@ -57,7 +57,7 @@ def test_a_job_finds_no_credentials(site: Supervised) -> None:
     assert sum(text.startswith("socket:") for text in open_files) == 3, open_files
 
 
-def test_temporary_files_are_for_their_child_alone(site: Supervised) -> None:
+def test_temporary_files_are_closed_to_others_and_go_with_their_child(site: Supervised) -> None:
     """They stand in a folder that no other user can open, and are gone with the child."""
     with site:
         worker = site.start(app="tests.security.nosy_app:app")
