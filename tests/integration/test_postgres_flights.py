@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 
 import psycopg
 import pytest
@@ -29,6 +30,8 @@ from tests.support.postgres_server import PostgresServer
 
 #: Seconds that a producer waits for a silent server.
 PRODUCER_WAIT_S = 1.0
+#: Seconds after which a test gives up waiting for a lock.
+HELD_S = 10.0
 
 
 @pytest.fixture
@@ -117,3 +120,32 @@ def test_a_lock_in_the_way_is_waited_for_and_told(url: str) -> None:
         (answer,) = broker.enqueue([request])
         assert isinstance(answer, r.Accepted)
         assert not answer.duplicate
+
+
+def test_who_stands_still_in_a_transaction_loses_its_locks(url: str) -> None:
+    """A worker that is stopped between two statements keeps the reapers waiting for 2 s at most."""
+    PostgresBroker.open(url).close()
+    is_held, is_over = threading.Event(), threading.Event()
+
+    def lock(tx: Transaction) -> int:
+        return len(tx.rows("SELECT FROM penstock.reaper FOR UPDATE"))
+
+    def stand_still(tx: Transaction) -> int:
+        locked = lock(tx)
+        is_held.set()
+        assert is_over.wait(HELD_S)
+        return locked
+
+    def stop() -> None:
+        with suppress(OutcomeUnknown, Unavailable):
+            database.write(stand_still)
+
+    with closing(Database(read_address(url), HELD_S)) as database:
+        stopped = threading.Thread(target=stop)
+        stopped.start()
+        try:
+            assert is_held.wait(HELD_S)
+            assert database.write(lock) == 1
+        finally:
+            is_over.set()
+            stopped.join()

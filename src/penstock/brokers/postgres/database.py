@@ -180,7 +180,8 @@ class _Attempt:
         try:
             with self._pipeline(flight) as pipeline:
                 self._begin(flight)
-                tx = Transaction(connection, self._schema, _COMMIT[flight.durability])
+                sync = None if flight.is_whole else pipeline.sync
+                tx = Transaction(connection, self._schema, _COMMIT[flight.durability], sync)
                 read_answer = work(tx)
                 tx.flush_counts()
                 self.is_commit_sent = True

@@ -7,7 +7,7 @@ COMMIT. An operation never commits: `database.py` does.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from typing import Any, Final, Protocol
 
@@ -58,15 +58,25 @@ class Transaction:
         commit: synchronous_commit of the transaction; None: its owner's affair.
     """
 
-    def __init__(self, connection: Speaker, schema: bytes, commit: str | None = None) -> None:
+    def __init__(
+        self,
+        connection: Speaker,
+        schema: bytes,
+        commit: str | None = None,
+        sync: Callable[[], object] | None = None,
+    ) -> None:
         """Begin with nothing changed.
 
         Args:
             connection: inside a transaction; our own are in pipeline mode.
             schema: what stands in the place of `penstock` in statements, quoted.
             commit: see above.
+            sync: takes in what was sent, of a pipeline whose transaction was opened by BEGIN. The
+                server waits for the client for so long as it says (`connection.py`) only after a
+                sync: one that stands still behind a mere flush keeps its locks.
         """
         self.commit = commit
+        self._sync = sync
         self._connection = connection
         self._is_foreign = not isinstance(connection, Connection)
         self._schema = schema
@@ -88,7 +98,10 @@ class Transaction:
 
     def rows(self, sql: str, values: Parameters | None = None) -> list[Row]:
         """Run one statement and return all its rows."""
-        return self.send(sql, values).fetchall()
+        sent = self.send(sql, values)
+        if self._sync is not None:
+            self._sync()
+        return sent.fetchall()
 
     def row(self, sql: str, values: Parameters | None = None) -> Row | None:
         """Run one statement that gives at most one row, and return it."""
