@@ -128,6 +128,9 @@ def survive_kills(site: Site, kills: int, workers: int, publish: Publish) -> Non
         time.sleep(max(0.0, due - time.monotonic()))
         killer.kill()
     site.wait_final(jobs, within_s=60)
+    # Race: one that was started last may not hear SIGTERM yet.
+    for worker in killer.workers:
+        site.wait_ready(worker)
     events, dump = site.check(leftovers=site.drain(*killer.workers))
     row = summarise("F01 random kills", events, dump, time.monotonic() - began)
     publish(row, events)

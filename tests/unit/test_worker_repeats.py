@@ -89,7 +89,7 @@ def settle(store: Broker, plan: Plan, *verdicts: Verdict) -> list[str]:
 def became(caplog: pytest.LogCaptureFixture) -> list[str]:
     """Return what the log says of each settlement."""
     return [
-        line.getMessage().rpartition(" -> ")[2]
+        line.getMessage().rpartition(" -> ")[2].partition(":")[0]
         for line in caplog.records
         if " -> " in line.getMessage()
     ]

@@ -11,7 +11,7 @@
 local knows, wants = tonumber(ARGV[1]), tonumber(ARGV[2])
 local said = redis.call('HMGET', root .. ':schema', 'version', 'needs')
 local version, needs = tonumber(said[1] or 1), tonumber(said[2] or 1)
-if needs <= knows and version < knows then -- Guard: what needs more is left alone
+if needs <= knows and version < knows then -- What needs more is left alone
   version, needs = knows, math.max(needs, wants)
   redis.call('HSET', root .. ':schema', 'version', version, 'needs', needs)
 end
