@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Mapping
+from functools import lru_cache
 from importlib.resources import files
+from types import MappingProxyType
 from typing import Final
 
 _COMMENT: Final = re.compile(r"^ *--.*\n", re.MULTILINE)
@@ -101,17 +104,22 @@ class Script:
         self.sha = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
 
 
-def read_scripts(clock: str | None = None) -> dict[str, Script]:
+@lru_cache(maxsize=4)
+def read_scripts(clock: str | None = None) -> Mapping[str, Script]:
     """Return every script by name: a verb, or a quick or full variant of one.
+
+    Cost: some 50 ms, once a process and clock; the files of a package do not change under it.
 
     Args:
         clock: Lua that defines `wall_ms` and `lease_ms`; None: the server's clock.
     """
     start = _read("clock") if clock is None else clock
-    return {
-        verb: Script(verb, _whole(start, parts, last, runs_when_full=runs_when_full))
-        for verb, (parts, last, runs_when_full) in _PARTS.items()
-    }
+    return MappingProxyType(
+        {
+            verb: Script(verb, _whole(start, parts, last, runs_when_full=runs_when_full))
+            for verb, (parts, last, runs_when_full) in _PARTS.items()
+        }
+    )
 
 
 def _whole(start: str, parts: tuple[str, ...], last: str, *, runs_when_full: bool) -> str:
