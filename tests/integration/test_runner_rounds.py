@@ -237,7 +237,7 @@ def test_jobs_of_two_claims_that_come_too_late_go_back(scene: Scene, is_lost: bo
         for _ in range(20):
             # It could end now, if it did not wait for them.
             await asyncio.sleep(0)
-        assert service.pump.feeds[0]._listener.fileno() >= 0, "the service has ended"
+        assert service.pump.feeds[0].listener.fileno() >= 0, "the service has ended"
         scene.broker.after = never_hold
         for one in reversed(held):
             one.error = OutcomeUnknown("lost by the test: call again") if is_lost else None

@@ -9,6 +9,7 @@ from contextlib import closing
 import msgspec
 import pytest
 
+from penstock.broker.requests import Durability
 from penstock.broker.threaded import ThreadedBroker
 from penstock.brokers.memory import MemoryBroker
 from penstock.core.ids import Fence
@@ -33,7 +34,12 @@ def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_AFTER_S", 0.0)
 
 
-def kept_then(actor: PortActor, act: Callable[[Reminder], object], result: bytes = b"1") -> State:
+def kept_then(
+    actor: PortActor,
+    act: Callable[[Reminder], object],
+    result: bytes = b"1",
+    durability: Durability = Durability.LOCAL,
+) -> State:
     """Let a reminder keep a settlement that the broker does not have, then let it `act`.
 
     Returns:
@@ -46,7 +52,7 @@ def kept_then(actor: PortActor, act: Callable[[Reminder], object], result: bytes
         broker = ThreadedBroker(actor.broker)
         reminder = Reminder(broker.settle)
         with closing(actor.broker.listen()) as listener:
-            reminder.listeners.append(listener)
+            reminder.watch([listener], durability)
             reminder.keep(completions([job], result), [Applied.APPLIED])
             act(reminder)
             reminder.answered()
@@ -63,7 +69,7 @@ def kept_then(actor: PortActor, act: Callable[[Reminder], object], result: bytes
 
 def break_off(reminder: Reminder) -> None:
     """Lose the connection of the first listener."""
-    reminder.listeners[0].breaks += 1  # type: ignore[misc]  # the memory broker's can be set
+    reminder._listeners[0].breaks += 1  # type: ignore[misc]  # the memory broker's can be set
 
 
 def test_what_a_server_forgot_is_written_again(actor: PortActor) -> None:
@@ -74,6 +80,11 @@ def test_what_a_server_forgot_is_written_again(actor: PortActor) -> None:
 def test_a_call_that_failed_is_a_cause_too(actor: PortActor) -> None:
     """The server may have gone while no listener had a connection to lose."""
     assert kept_then(actor, Reminder.failed) is State.COMPLETED
+
+
+def test_nothing_is_kept_where_answers_are_on_the_disk(actor: PortActor) -> None:
+    """In class `fsync` no settlement that was answered can be forgotten."""
+    assert kept_then(actor, Reminder.failed, durability=Durability.FSYNC) is State.RUNNING
 
 
 def test_nothing_is_made_again_without_a_cause(actor: PortActor) -> None:
@@ -115,7 +126,7 @@ def test_what_was_refused_is_not_kept(actor: PortActor) -> None:
     async def main() -> None:
         reminder = Reminder(settle)
         with closing(actor.broker.listen()) as listener:
-            reminder.listeners.append(listener)
+            reminder.watch([listener], Durability.LOCAL)
             actor.put(2)
             stale, written = completions(actor.take(2))
             reminder.keep([stale, written], [Applied.STALE, Applied.APPLIED])
@@ -144,7 +155,7 @@ def test_two_attempts_of_one_job_go_in_two_calls(actor: PortActor) -> None:
     async def main() -> None:
         reminder = Reminder(settle)
         with closing(actor.broker.listen()) as listener:
-            reminder.listeners.append(listener)
+            reminder.watch([listener], Durability.LOCAL)
             actor.put(2)
             one, other = completions(actor.take(2))
             again = msgspec.structs.replace(one, fence=Fence("2" * 32))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ctypes
 import faulthandler
 import importlib
 import inspect
@@ -17,6 +16,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from typing import Any, Final, NoReturn, TypeVar
 
 from penstock.context import CURRENT
+from penstock.executors.prctl import Option, prctl
 from penstock.telemetry import logs
 from penstock.worker.wire import CHANNEL_FD_ENV, STACK_FD_ENV, STACK_SIGNAL
 
@@ -33,9 +33,6 @@ EXIT_ORPHANED: Final = 69
 STOP_WAIT_S: Final = 5.0
 #: Seconds that exit handlers and left-over threads of user code may take.
 _EXIT_WAIT_S: Final = 2.0
-#: PR_SET_PDEATHSIG and PR_SET_NO_NEW_PRIVS of Linux's prctl.
-_PR_SET_PDEATHSIG: Final = 1
-_PR_SET_NO_NEW_PRIVS: Final = 38
 #: Taken by an empty handler: these processes stop by frame or end of file alone (`wire`).
 _STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
@@ -46,14 +43,14 @@ def tie_to_parent() -> None:
     Race: a parent that died before this leaves another parent, or an end of file on the channel.
     """
     parent = os.getppid()
-    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    prctl(Option.PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         end_at_once(EXIT_ORPHANED)
 
 
 def forgo_privileges() -> None:
     """Let no program that this process starts gain privileges, by set-user-id bits or otherwise."""
-    ctypes.CDLL(None).prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+    prctl(Option.NO_NEW_PRIVS, 1)
 
 
 def set_up(environ: Mapping[str, str]) -> int:

@@ -19,7 +19,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
 
 from penstock.broker.protocol import Listener
-from penstock.broker.requests import BATCH_MAX
+from penstock.broker.requests import BATCH_MAX, Durability
 from penstock.core.ids import JobId
 from penstock.core.job import StoredError
 from penstock.core.settlement import Applied, Complete, Release, Settlement
@@ -51,15 +51,12 @@ class Reminder:
 
     Args:
         settle: the broker's.
-
-    Attributes:
-        listeners: whose connections break where the server forgets. Empty: nothing is kept.
     """
 
     def __init__(
         self, settle: Callable[[Sequence[Settlement]], Awaitable[Sequence[Applied]]]
     ) -> None:
-        self.listeners: list[Listener] = []
+        self._listeners: list[Listener] = []
         self._settle = settle
         self._kept: deque[_Kept] = deque()
         self._count = 0
@@ -69,9 +66,21 @@ class Reminder:
         self._due: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[None] | None = None
 
+    def watch(self, listeners: Iterable[Listener], durability: Durability) -> None:
+        """Keep what is settled from now on, and see by these when the server was gone.
+
+        Where settlements are on the disk before they are answered, none is forgotten or kept.
+
+        Args:
+            listeners: of the broker.
+            durability: of the broker, which is that of its settlements.
+        """
+        if durability is not Durability.FSYNC:
+            self._listeners += listeners
+
     def keep(self, settlements: Sequence[Settlement], applied: Sequence[Applied]) -> None:
         """Keep what the broker has written just now."""
-        if not self.listeners or not settlements:
+        if not self._listeners or not settlements:
             return
         if Applied.STALE in applied:
             made = zip(settlements, applied, strict=True)
@@ -102,7 +111,7 @@ class Reminder:
             self._due = asyncio.get_running_loop().call_later(_AFTER_S, self._begin)
 
     def _breaks(self) -> int:
-        return self._failures + sum(listener.breaks for listener in self.listeners)
+        return self._failures + sum(listener.breaks for listener in self._listeners)
 
     def _drop(self) -> None:
         gone = self._kept.popleft()

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import ctypes
-from typing import Final
-
-#: PR_SET_DUMPABLE of Linux's prctl.
-_PR_SET_DUMPABLE: Final = 4
+from penstock.executors.prctl import Option, prctl
 
 
 def hide_from_user() -> None:
@@ -16,4 +12,4 @@ def hide_from_user() -> None:
     out of `/proc/PID/environ`, or the memory itself. Debuggers need root from now on, and a crash
     leaves no core file. Programs that this process starts are not concerned.
     """
-    ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
+    prctl(Option.DUMPABLE, 0)

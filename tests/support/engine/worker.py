@@ -199,7 +199,7 @@ class SimulatedWorker:
         facts = await link.insist(link.broker.describe, what="asking what the broker is")
         cancels = await link.insist(link.broker.listen, what="listening for cancels")
         jobs = await link.insist(link.broker.listen, what="listening for jobs")
-        link.reminder.listeners += [cancels, jobs]
+        link.reminder.watch((cancels, jobs), facts.durability)
         parts = self._parts(link, facts, stopping, cancels.token)
         async with asyncio.TaskGroup() as group:
             self.crew = crew = Crew(group)

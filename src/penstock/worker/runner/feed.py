@@ -31,7 +31,7 @@ class Feed:
 
     Attributes:
         need: the ready set it offers.
-        slots: see above.
+        listener, slots: see above.
         is_hungry: there may be something to claim.
         due_in_ms: what the last empty claim said, None after any other.
         is_flowing: the last claim brought all that it asked for: there is more.
@@ -56,7 +56,7 @@ class Feed:
         self.due_in_ms: int | None = None
         self.is_cut_off = False
         self._offers = tuple(Offer(queue, (need,)) for queue in queues)
-        self._listener = listener
+        self.listener = listener
         self._free = free
         self._claims_at_once = claims_at_once
         self._asked = 0
@@ -91,7 +91,7 @@ class Feed:
             offers=self._offers,
             limit=limit,
             fence=Fence(secrets.token_hex(16)),
-            wake_token=self._listener.token,
+            wake_token=self.listener.token,
         )
 
     def answered(self, request: ClaimRequest, answer: ClaimAnswer | None) -> None:
@@ -127,12 +127,12 @@ class Feed:
         """Sleep for ever."""
         if self._due is not None:
             self._due.cancel()
-        if self._listener.fileno() >= 0:
-            self._loop.remove_reader(self._listener.fileno())
-        self._listener.close()
+        if self.listener.fileno() >= 0:
+            self._loop.remove_reader(self.listener.fileno())
+        self.listener.close()
 
     def _woken(self) -> None:
-        if self._listener.drain():
+        if self.listener.drain():
             self.wake(at_once=True)
 
     def _wake_in(self, due_in_ms: int) -> None:

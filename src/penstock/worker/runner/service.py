@@ -122,6 +122,8 @@ class Service:
             await self._feed(SHARED, lambda: desk.coroutines_max, desk.free_coroutines),
             await self._feed(THREAD, lambda: desk.threads_max, desk.free_threads),
         )
+        facts = await self._broker.describe()
+        self._reminder.watch((feed.listener for feed in self.pump.feeds), facts.durability)
         notes = asyncio.create_task(self._notes.serve())
         if self._stop is None:
             self.pump.open()
@@ -195,7 +197,6 @@ class Service:
 
     async def _feed(self, need: str, slots: Callable[[], int], free: Callable[[], int]) -> Feed:
         listener = await self._broker.listen()
-        self._reminder.listeners.append(listener)
         return Feed(
             need,
             self._start.queues,

@@ -8,22 +8,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ctypes
 import os
 import signal
 from typing import Final
 
+from penstock.executors.prctl import Option, prctl
 from penstock.executors.process import Spawner
 
-#: From linux/prctl.h.
-_PR_SET_CHILD_SUBREAPER: Final = 36
 #: Seconds between two rounds of reaping; one round takes all that there is.
 _PAUSE_S: Final = 0.1
 
 
 def become_subreaper() -> None:
     """Let orphans below this process be inherited by it and not by process 1."""
-    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    prctl(Option.CHILD_SUBREAPER, 1)
 
 
 class Orphans:

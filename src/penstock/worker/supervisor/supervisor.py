@@ -151,7 +151,7 @@ class Supervisor:
             _log.warning("%s", warning)
         cancel_listener = await link.insist(broker.listen, what="listening for cancels")
         job_listener = await link.insist(broker.listen, what="listening for jobs")
-        link.reminder.listeners += [cancel_listener, job_listener]
+        link.reminder.watch((cancel_listener, job_listener), facts.durability)
         parts = self._parts(start, link, facts, cancel_listener.token)
         runners = Runners(parts, crew)
         pool = ChildPool(parts, crew, runners.yielded_bell)
