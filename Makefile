@@ -8,7 +8,7 @@ BIN := .venv/bin
 # For one part of the tests: make test PYTEST_ARGS="tests/unit -k retry"
 PYTEST_ARGS ?=
 # Two test processes, a file each at a time: most tests wait for processes, and leave a core idle.
-HALVES ?= -n 2 --dist loadfile
+HALVES := -n 2 --dist loadfile
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -19,7 +19,12 @@ demo: ## the main job on real files (FOLDER=... for your own), nothing else need
 
 test: lint ## everything a change can break: lint, types, layers, then pytest
 	@scripts/servers
-	@$(BIN)/python -m pytest $(HALVES) $(PYTEST_ARGS)
+ifeq ($(strip $(PYTEST_ARGS)),)
+	@$(BIN)/python -m pytest $(HALVES) -m "not alone"
+	@$(BIN)/python -m pytest -m alone
+else
+	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+endif
 
 lint: ## ruff, mypy, basedpyright on tests/typing, import contracts
 	@scripts/bootstrap dev

@@ -95,6 +95,7 @@ class Killer:
         self.workers[at] = self.site.start()
 
 
+@pytest.mark.alone
 @pytest.mark.timeout(1_800)
 def test_random_kills_lose_nothing(
     make_site: Callable[..., Site],
@@ -134,11 +135,10 @@ def survive_kills(site: Site, kills: int, workers: int, publish: Publish) -> Non
     events, dump = site.check(leftovers=site.drain(*killer.workers))
     row = summarise("F01 random kills", events, dump, time.monotonic() - began)
     publish(row, events)
-    # The figure is the proof's: in `make test` suspects wait for a worker that gets to start a
-    # child, and another half of the tests has the same two cores.
-    slack = 1 if workers == WORKERS else 10
-    assert_quick(taken_over_ms(events, dump), RECOVERY_P99_MS * slack)
-    assert_quick(row.recovery_ms, RECOVERY_P99_MS * slack)
+    assert_quick(taken_over_ms(events, dump))
+    if workers == WORKERS:
+        # Beside other brokers suspects wait for a worker that gets to start a child.
+        assert_quick(row.recovery_ms)
     told = {reply.job for reply in h.of_type(h.FinishReplied, events) if reply.reply == "ok"}
     assert len(told & set(jobs)) > len(jobs) / 2, "runners do not write what the broker answered"
     for record in dump.jobs.values():
@@ -161,12 +161,12 @@ def taken_over_ms(events: Sequence[h.Event], dump: Dump) -> list[float]:
     )
 
 
-def assert_quick(recovery_ms: list[float], within_ms: float) -> None:
-    """Jobs were cut off, and 99 of 100 were back in time."""
+def assert_quick(recovery_ms: list[float]) -> None:
+    """Jobs were cut off, and 99 of 100 were back within a lease and a second."""
     assert recovery_ms, "no kill hit a running job"
     # The last one twice: `quantiles` wants two, and p99 of a few is their greatest.
     p99 = quantiles([*recovery_ms, recovery_ms[-1]], n=100, method="inclusive")[98]
-    assert p99 <= within_ms, recovery_ms[-10:]
+    assert p99 <= RECOVERY_P99_MS, recovery_ms[-10:]
 
 
 def kill_first_attempts(site: Site, jobs: set[JobId]) -> None:

@@ -94,6 +94,10 @@ def worker_comes_back(site: Site, *, runners_first: bool) -> Summary:
     jobs = [job.id for job in site.enqueue(*calls)]
     (runner,) = {site.wait_started(job).pid for job in jobs}
     told = [job for job, call in zip(jobs, calls, strict=True) if "narrate" in call.plan.spec.task]
+    # What they have told by now is kept.
+    eventually(
+        lambda: all(site.record(job).log for job in told), within_s=30, what="their first notes"
+    )
     stopped = stop(site, stalled)
     until_ns = h.boot_ns() + round(STOPPED_S * 1e9)
     site.start_ready("second")

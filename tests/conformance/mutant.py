@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import apsw
 import psycopg
@@ -61,9 +61,19 @@ def imported_copy(package: Path, folder: Path, mutant: Mutant | None) -> Iterato
             del sys.modules[module]
 
 
+class Failure(NamedTuple):
+    """A case that failed, and why."""
+
+    case: Case
+    why: str
+
+    def __str__(self) -> str:
+        return f"{self.case}: {self.why}"
+
+
 def first_failure(
     module: ModuleType, make: MakeHarness, suite: Sequence[Case], folder: Path
-) -> str | None:
+) -> Failure | None:
     """Return the first case that fails, and why; None: all pass.
 
     Raises:
@@ -80,9 +90,9 @@ def first_failure(
         except Unavailable as error:
             if NO_LUA in str(error):
                 raise AssertionError(f"the copy is no program: {error!r}") from error
-            return f"{case}: {error!r:.200}"
+            return Failure(case, f"{error!r:.200}")
         except (Exception, pytest.fail.Exception) as error:  # noqa: BLE001 - any failure is red
-            return f"{case}: {error!r:.200}"
+            return Failure(case, f"{error!r:.200}")
         finally:
             harness.close()
             shutil.rmtree(store)

@@ -175,7 +175,7 @@ def test_doctor_of_a_missing_file_is_a_problem(tmp_path: Path) -> None:
 def test_config_names_the_origin_of_each_value(tmp_path: Path) -> None:
     """Flag, variable, file and default are told apart, and a password is masked."""
     (tmp_path / "penstock.toml").write_text('lease_ttl = "20s"\nprocesses = 3\n')
-    env = {"PENSTOCK_PROCESSES": "4", "PENSTOCK_URL": "redis://u:secret@h/0"}
+    env = {"PENSTOCK_PROCESSES": "4", "PENSTOCK_URL": "redis://u:hunter2@h/0"}
     ended = penstock("config", "--json", folder=tmp_path, env=env)
     values = {one["name"]: one for one in ended.document["settings"]}
     assert (values["lease_ttl"]["value"], values["lease_ttl"]["unit"]) == (20_000, "ms")
@@ -185,7 +185,7 @@ def test_config_names_the_origin_of_each_value(tmp_path: Path) -> None:
         "PENSTOCK_PROCESSES",
     )
     assert values["coroutines"]["origin"] == "default"
-    assert "secret" not in ended.out.replace("secret_keys", "").replace("SECRET_KEYS", "")
+    assert "hunter2" not in ended.out
     flag = penstock("config", "--url", "sqlite:///x.db", folder=tmp_path, env=env)
     line = next(line for line in flag.out.splitlines() if line.startswith("url "))
     assert line.split() == ["url", "sqlite:///x.db", "--url", "PENSTOCK_URL"]

@@ -7,12 +7,10 @@ children; then everything is read that they could have left: stores, files, logs
 from __future__ import annotations
 
 import base64
-import importlib
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -26,7 +24,7 @@ from penstock.core.secret import KEY_BYTES, key_text
 from penstock.worker.supervisor.health import health_dir, health_sockets, read_health
 from tests.security.canary_app import TASKS, Account
 from tests.support.command_line import penstock
-from tests.support.postgres_server import fresh_database, program, shared_server
+from tests.support.postgres_server import fresh_database, program
 from tests.support.redis_server import redis_server
 from tests.support.side_by_side import SideBySide
 from tests.support.supervised import SOON_S, Supervised
@@ -173,14 +171,7 @@ def scenario(kind: str, folder: Path) -> None:
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SideBySide]:
     """All brokers at once: they mostly wait."""
-    folder = tmp_path_factory.mktemp("canary")
-    # Hazard: the server ends with the thread that started it, so that is not one of theirs.
-    shared_server()
-    # Race: pytest parses what it imports, and in CPython 3.11 no two threads may parse at once.
-    for name in STORES:
-        importlib.import_module(f"penstock.brokers.{name}")
-    scenarios = {kind: partial(scenario, kind, folder / kind) for kind in STORES}
-    with SideBySide(scenarios) as started:
+    with SideBySide.of_stores(scenario, STORES, tmp_path_factory.mktemp("canary")) as started:
         yield started
 
 

@@ -6,11 +6,9 @@ into the store of each broker behind Penstock's back; the worker buries them and
 
 from __future__ import annotations
 
-import importlib
 import pickle
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
-from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -23,7 +21,7 @@ from penstock.core.ids import JobId
 from penstock.core.job import JobRecord, Reason
 from penstock.core.lifecycle import State
 from tests.support import supervised_app as tasks
-from tests.support.postgres_server import fresh_database, shared_server
+from tests.support.postgres_server import fresh_database
 from tests.support.redis_server import redis_server
 from tests.support.side_by_side import SideBySide
 from tests.support.supervised import Supervised
@@ -176,14 +174,7 @@ def is_buried(record: JobRecord) -> bool:
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SideBySide]:
     """All brokers at once: they mostly wait."""
-    folder = tmp_path_factory.mktemp("foreign")
-    # Hazard: the server ends with the thread that started it, so that is not one of theirs.
-    shared_server()
-    # Race: pytest parses what it imports, and in CPython 3.11 no two threads may parse at once.
-    for name in BROKERS:
-        importlib.import_module(f"penstock.brokers.{name}")
-    scenarios = {kind: partial(scenario, kind, folder / kind) for kind in BROKERS}
-    with SideBySide(scenarios) as started:
+    with SideBySide.of_stores(scenario, BROKERS, tmp_path_factory.mktemp("foreign")) as started:
         yield started
 
 

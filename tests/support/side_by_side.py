@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import importlib
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
 
 from tests.support.brokers import KINDS, Kind
+from tests.support.postgres_server import shared_server
 
 T = TypeVar("T")
 
@@ -22,6 +26,18 @@ class SideBySide:
         """Start all scenarios, each in its thread."""
         self._pool = ThreadPoolExecutor(max(1, len(scenarios)))
         self._running = {name: self._pool.submit(run) for name, run in scenarios.items()}
+
+    @classmethod
+    def of_stores(
+        cls, run: Callable[[str, Path], object], kinds: Collection[str], folder: Path
+    ) -> Self:
+        """Start one scenario on a broker of each kind, given the kind and a folder of its own."""
+        # Hazard: the server ends with the thread that started it, so that is not one of theirs.
+        shared_server()
+        # Race: pytest parses what it imports, and in CPython 3.11 no two threads may parse at once.
+        for kind in kinds:
+            importlib.import_module(f"penstock.brokers.{kind}")
+        return cls({kind: partial(run, kind, folder / kind) for kind in kinds})
 
     def wait(self, name: str) -> object:
         """Return what one scenario returned, once it has ended; raise what it raised."""
