@@ -8,7 +8,8 @@ BIN := .venv/bin
 # For one part of the tests: make test PYTEST_ARGS="tests/unit -k retry"
 PYTEST_ARGS ?=
 # Two test processes, a file each at a time: most tests wait for processes, and leave a core idle.
-HALVES := -n 2 --dist loadfile
+# In their order, so that the many short ones come last.
+HALVES := -n 2 --dist loadfile --no-loadscope-reorder
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

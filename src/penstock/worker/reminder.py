@@ -66,14 +66,14 @@ class Reminder:
         self._due: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[None] | None = None
 
-    def watch(self, listeners: Iterable[Listener], durability: Durability) -> None:
+    def watch(self, listeners: Iterable[Listener], durability: Durability | None) -> None:
         """Keep what is settled from now on, and see by these when the server was gone.
 
         Where settlements are on the disk before they are answered, none is forgotten or kept.
 
         Args:
             listeners: of the broker.
-            durability: of the broker, which is that of its settlements.
+            durability: of the broker, which is that of its settlements; None: nobody knows.
         """
         if durability is not Durability.FSYNC:
             self._listeners += listeners

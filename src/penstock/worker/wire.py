@@ -74,6 +74,7 @@ class Start(msgspec.Struct, frozen=True, tag="start"):
         threads: plain `def` jobs at once.
         drain_grace_ms: what Drain will grant, so that hooks can know.
         poll_ms: slow poll, the safety net under wake-ups.
+        durability: of the broker as the supervisor opened it; None: its default.
         burst: end (Drained) once no job of the queues is claimable or due soon.
         timeout_ms: hard limit of attempts whose call and task name none; 0: none.
         soft_timeout_ms: soft limit of the same.

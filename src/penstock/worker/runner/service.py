@@ -122,8 +122,7 @@ class Service:
             await self._feed(SHARED, lambda: desk.coroutines_max, desk.free_coroutines),
             await self._feed(THREAD, lambda: desk.threads_max, desk.free_threads),
         )
-        facts = await self._broker.describe()
-        self._reminder.watch((feed.listener for feed in self.pump.feeds), facts.durability)
+        self._reminder.watch((feed.listener for feed in self.pump.feeds), self._start.durability)
         notes = asyncio.create_task(self._notes.serve())
         if self._stop is None:
             self.pump.open()

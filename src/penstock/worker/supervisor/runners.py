@@ -199,7 +199,7 @@ class Runners:
             drain_grace_ms=settings.drain_grace_ms,
             poll_ms=settings.poll_ms,
             result_bytes_max=settings.result_bytes_max,
-            durability=settings.durability,
+            durability=self._parts.broker.durability,
             burst=self._parts.plan.burst,
             timeout_ms=settings.timeout_ms,
             soft_timeout_ms=settings.soft_timeout_ms,
