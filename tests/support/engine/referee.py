@@ -21,7 +21,8 @@ class Referee:
 
     Attributes:
         stale: settlements that were written under a fence that had moved on: there may be none.
-        overtaken: leases whose close overtook their opening: empty, they run out by themselves.
+        overtaken: leases whose close overtook their opening, or was forgotten: empty, they run out
+            by themselves.
         has_forgotten: there was a failover; a cancelled job whose end it forgot seems not to end.
         on_unheard: told a process that lost its jobs, or its life, because the network swallowed
             what it said; an outage of the broker is no such reason.
@@ -54,6 +55,14 @@ class Referee:
             or self._loop.now_s - self._swallowed.get(pid, -_SWALLOWED_S) < _SWALLOWED_S
         ):
             self.on_unheard(pid)
+
+    def revived(self, before: Store, after: Store) -> None:
+        """Note which leases are open again since a failover forgot their close."""
+        self.overtaken.update(
+            lease
+            for lease, one in after.leases.items()
+            if not one.closed and (lease not in before.leases or before.leases[lease].closed)
+        )
 
     def fences(self, verb: str, words: tuple[Any, ...], store: Store) -> dict[JobId, Fence | None]:
         """Return the fences of what is about to be settled, as the store has them."""

@@ -171,6 +171,7 @@ class World:
     def _fail_over(self) -> None:
         self.server.referee.has_forgotten = True
         before, copy = self.server.fail_over(self.random.choice((1, 3, 10, 30)))
+        self.server.referee.revived(before, self.server.store)
         self.losses.failed_over(self.events, before, take_dump(copy), self.server.store)
 
     def _has_settled(self) -> bool:

@@ -215,6 +215,8 @@ class Carrier:
         if self.is_cut_off:
             self.is_cut_off = False
             _log.info("the broker answers again")
+            # Race: a claim that waits for its next try may hold jobs that nobody here knows of.
+            self._ring()
 
 
 def _buried(settlement: Settlement, error: Exception) -> s.Bury:

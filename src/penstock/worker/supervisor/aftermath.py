@@ -35,13 +35,7 @@ async def account_for(runner: RunnerProcess, status: ExitStatus, parts: Parts) -
     """
     # Programs that its jobs started would go on working beside the next attempts.
     runner.process.kill()
-    unsettled: dict[JobId, Outcome] = {}
-    for attempt, outcome in runner.culprits.items():
-        try:
-            await _settle_culprit(runner, attempt, outcome, parts)
-        except Exception:  # noqa: BLE001 - the neighbours must not be left under this lease
-            _log.exception("job %s is settled with its neighbours", attempt[0])
-            unsettled[attempt[0]] = outcome
+    unsettled = await _settle_culprits(runner, parts)
     try:
         leases = parts.leases.forget(runner)
         if leases:
@@ -51,6 +45,23 @@ async def account_for(runner: RunnerProcess, status: ExitStatus, parts: Parts) -
             )
     finally:
         runner.bury()
+
+
+async def _settle_culprits(runner: RunnerProcess, parts: Parts) -> dict[JobId, Outcome]:
+    """Settle whatever the runner was killed for; return what could not be settled, by job."""
+    unsettled: dict[JobId, Outcome] = {}
+    settled: set[AttemptKey] = set()
+    # Race: another attempt can pass its limit, and join, while the first is being settled.
+    while left := [one for one in runner.culprits if one not in settled]:
+        for attempt in left:
+            outcome = runner.culprits[attempt]
+            try:
+                await _settle_culprit(runner, attempt, outcome, parts)
+            except Exception:  # noqa: BLE001 - the neighbours must not be left under this lease
+                _log.exception("job %s is settled with its neighbours", attempt[0])
+                unsettled[attempt[0]] = outcome
+            settled.add(attempt)
+    return unsettled
 
 
 async def _settle_culprit(
