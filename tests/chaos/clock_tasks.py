@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
-from penstock import Exponential, library_task
+from penstock import Exponential, current_job, library_task
 from tests.chaos.tasks import AskedToFail, Report
 from tests.support.attempt_log import logged
 
@@ -32,9 +33,11 @@ def once_in_half_an_hour() -> Report:
 
 
 @library_task
-def hold_once(seconds: float) -> Report:
-    """Sleep in the first run, which the test stops, and have one effect in a later one."""
+def hold_once(folder: str) -> Report:
+    """Wait in the first run for a file named like the job, and have one effect."""
     with logged() as log:
-        time.sleep(seconds if log.attempt == 1 else 0.0)
+        told = Path(folder) / current_job().id
+        while log.attempt == 1 and not told.exists():
+            time.sleep(0.05)
         log.effect()
         return log.result()

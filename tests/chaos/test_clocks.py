@@ -35,8 +35,6 @@ SOON_S = 60.0
 ROUNDED_MS = 2
 #: A job that waits longer than the scenario lasts, and less than the clocks differ.
 HALF_AN_HOUR = "30m"
-#: Seconds for which the jobs of a stopped worker run at first; longer than a lease.
-HELD_S = 3.0
 #: On SQLite the window of a key ends by the clock of whoever enqueues next: two jobs may hold it.
 NOT_ON_SQLITE = frozenset({"I9"})
 
@@ -101,19 +99,25 @@ def lease_runs_out_in_time(site: Site, fleet: Fleet) -> None:
 
     The lease is asked for just after the stop, by the clock that counts it.
     """
-    jobs = [job.id for job in site.enqueue(*[clock_tasks.hold_once.call(HELD_S)] * 9)]
+    told = site.folder / "told"
+    told.mkdir()
+    jobs = [job.id for job in site.enqueue(*[clock_tasks.hold_once.call(str(told))] * 9)]
     first = {job: site.wait_started(job) for job in jobs}
     victim = fleet.workers[1]
     mine = [job for job, start in first.items() if start.pid in victim.tree()]
     assert mine, f"the worker got no job\n{site.report()}"
     stopped, leases = fleet.stop(victim)
     now_ns = h.boot_ns()
+    for job in set(jobs) - set(mine):
+        (told / job).touch()
     for clock in (fleet.clocks[0], fleet.clocks[2], fleet.client_clock):
         clock.step(HOUR_S)
     left_ms = min(lease.expires_in_ms or 0 for lease in leases)
     for job in mine:
         taken_ms = (site.wait_started(job, attempt=2).at_ns - now_ns) / 1e6
         assert taken_ms >= left_ms - ROUNDED_MS, f"{job} after {taken_ms} of {left_ms} ms"
+    for job in mine:
+        (told / job).touch()
     processes.send(stopped, signal.SIGCONT)
     site.wait_final(jobs, within_s=SOON_S)
     assert {job for job in jobs if site.record(job).claim_number > 1} == set(mine)

@@ -27,8 +27,8 @@ from tests.support.site import Site
 from tests.support.summary import Publish, Summary, combined, summarise
 from tests.support.worker_process import WorkerProcess
 
-#: Leases are 2 s here; a worker stands still for two and a half.
-STOPPED_S = 5.0
+#: Leases are 2 s here; a worker stands still for three.
+STOPPED_S = 6.0
 #: Jobs that only wait in a worker when it is stopped. With those that tell notes they fit into its
 #: slots for coroutines, with those that keep a checkpoint into its threads.
 JOBS = 35
@@ -67,7 +67,7 @@ def workers_come_back(
 def calls_for_a_stop() -> Iterator[Call[Any]]:
     """Yield jobs whose first runs complete, fail, checkpoint and tell notes, all too late."""
     # Some second runs have ended when the first worker comes back, some are still under way.
-    lengths = [1.5 + 4.0 * number / JOBS for number in range(JOBS)]
+    lengths = [2.5 + 4.0 * number / JOBS for number in range(JOBS)]
     for number, length in enumerate(lengths):
         yield tasks.wait.call(length, fails=int(number % 5 == 0))
     for _ in range(TELLING):

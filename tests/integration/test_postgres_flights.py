@@ -88,6 +88,31 @@ def test_what_is_not_sent_whole_is_not_committed(url: str) -> None:
         assert database.read(lambda tx: tx.rows("SELECT name FROM penstock.queue")) == []
 
 
+@pytest.mark.parametrize("is_whole", [True, False])
+def test_nothing_is_sent_before_its_sync(url: str, *, is_whole: bool) -> None:
+    """A process that is stopped between two statements holds no locks: the server knows of none."""
+    PostgresBroker.open(url).close()
+    database = Database(read_address(url), 5.0)
+    with closing(psycopg.connect(url.partition("?")[0], autocommit=True)) as beside:
+        locks = "SELECT count(*) FROM pg_locks WHERE locktype = 'relation' AND pid <> ALL (%s)"
+        others = [row[0] for row in beside.execute("SELECT pid FROM pg_stat_activity")]
+
+        def work(tx: Transaction) -> Callable[[], int]:
+            tx.send("UPDATE penstock.reaper SET tick_lease_ms = 1")
+            tx.send("SELECT 1")
+            time.sleep(0.1)  # What was sent would have arrived.
+            row = beside.execute(locks.encode(), (others,)).fetchone()
+            assert row is not None
+            return lambda: int(row[0])
+
+        with closing(database):
+            assert database.send(work, Flight(r.Durability.LOCAL, is_whole=is_whole)) == 0
+            [(tick,)] = database.read(
+                lambda tx: tx.rows("SELECT tick_lease_ms FROM penstock.reaper")
+            )
+            assert tick == 1
+
+
 def test_a_refused_flight_is_definite(url: str) -> None:
     """An error that the server answers with has undone the whole flight, and the caller knows."""
     with closing(PostgresBroker.open(url)) as broker:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import select
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 
 import psycopg
@@ -19,6 +21,7 @@ from psycopg.pq import ConnStatus, Format, TransactionStatus
 from psycopg.rows import TupleRow
 
 from . import arrays
+from .flight import FlightPipeline
 
 #: Seconds; a connection that takes longer is taken for impossible: a producer is told of it within
 #: one second, whatever else that takes. A local one takes 3 ms.
@@ -80,6 +83,14 @@ class Connection(psycopg.Connection[TupleRow]):
             connection.close()
             raise
         return connection
+
+    @contextmanager
+    def pipeline(self) -> Iterator[psycopg.Pipeline]:
+        """Send what is run in the block in pieces that end in a sync; see `flight.py`."""
+        # The library uses the one that it finds, and forgets it afterwards.
+        self._pipeline = FlightPipeline(self)
+        with super().pipeline() as pipeline:
+            yield pipeline
 
     def wait(
         self, gen: PQGen[Any], interval: float = _INTERVAL_S, timeout: float | None = None
