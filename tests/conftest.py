@@ -31,9 +31,9 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="module")
-def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+def redis() -> Iterator[RedisServer]:
     """A Redis server for the tests of one module, which empty it before use."""
-    from tests.support.redis_server import redis_server
+    from tests.support.redis_server import redis_in_memory
 
-    with redis_server(tmp_path_factory.mktemp("redis")) as running:
+    with redis_in_memory() as running:
         yield running

@@ -52,9 +52,9 @@ def count(proof_folder: Path | None) -> Callable[[int, int], int]:
 
 
 @pytest.fixture(scope="session")
-def brokers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Brokers]:
+def brokers() -> Iterator[Brokers]:
     """Empty brokers of every kind, on servers that start when they are first asked for."""
-    with Brokers(tmp_path_factory.mktemp("brokers")) as found:
+    with Brokers() as found:
         yield found
 
 

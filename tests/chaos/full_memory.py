@@ -16,7 +16,7 @@ from tests.chaos.filler import Refusal, fill
 from tests.support import history as h
 from tests.support.eventually import eventually
 from tests.support.losses import run_again
-from tests.support.redis_server import RedisServer, redis_server
+from tests.support.redis_server import RedisServer, redis_in_memory
 from tests.support.site import Site
 from tests.support.summary import Publish, summarise
 
@@ -63,7 +63,7 @@ def full_memory(folder: Path, publish: Publish, flying: int) -> Refusal:
     """
     began = time.monotonic()
     with (
-        redis_server(folder) as server,
+        redis_in_memory() as server,
         Site(folder / "site", url=server.url, coroutines=str(flying)) as site,
     ):
         worker = site.start_ready()

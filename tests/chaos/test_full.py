@@ -91,8 +91,9 @@ class FullRedis:
         return [process.pid] if process is not None and process.poll() is None else []
 
     def revive(self) -> None:
-        """Start the server, where it has ended."""
+        """Start the server, where it has ended, and without a limit."""
         if not self.pids():
+            self._server.prefix = ()
             self._server.start()
 
 

@@ -19,7 +19,7 @@ from tests.chaos import tasks
 from tests.support import history as h
 from tests.support.fault_proxy import FaultProxy
 from tests.support.postgres_server import PostgresServer
-from tests.support.redis_server import RedisServer, redis_server
+from tests.support.redis_server import RedisServer, redis_in_memory
 from tests.support.side_by_side import SideBySide
 from tests.support.site import Site
 from tests.support.summary import Publish, summarise
@@ -74,7 +74,7 @@ def own_server(kind: str, folder: Path) -> Iterator[Server]:
     """Run a server for one scenario, which syncs what it accepts."""
     folder.mkdir()
     if kind == "redis":
-        with redis_server(folder, "--appendfsync", "always") as redis:
+        with redis_in_memory("--appendfsync", "always") as redis:
             yield redis
     else:
         with closing(PostgresServer()) as postgres:

@@ -6,14 +6,12 @@ at once, and its sessions are ended, beside an idle snapshot of somebody else's.
 
 from __future__ import annotations
 
-import os
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import psycopg
 import pytest
@@ -26,7 +24,7 @@ from tests.support.dump import take_dump
 from tests.support.losses import run_again
 from tests.support.postgres_server import PostgresServer
 from tests.support.producer import Producer
-from tests.support.redis_server import redis_server
+from tests.support.redis_server import redis_in_memory
 from tests.support.side_by_side import SideBySide
 from tests.support.site import Site
 from tests.support.summary import Publish, summarise
@@ -117,12 +115,7 @@ def redis_restarts(folder: Path, publish: Publish, crashes: int, every_s: float)
     Its data is in memory where it can be: while a sync is under way, Redis puts writes off that it
     has answered, for up to 2 s, and a crash takes them (`redis-layout.md`).
     """
-    memory = Path("/dev/shm")  # noqa: S108 - a folder of our own is made in it
-    place = memory if os.access(memory, os.W_OK) else folder
-    with (
-        TemporaryDirectory(prefix="penstock-redis-", dir=place) as data,
-        redis_server(Path(data), "--appendfsync", "everysec") as server,
-    ):
+    with redis_in_memory("--appendfsync", "everysec") as server:
         scenario = Scenario("F05 restarts", folder / "site", server.url, publish)
         crash = partial(scenario.crash, server.kill, server.start)
         scenario.run(crashes * 25, [crash] * crashes, every_s)

@@ -72,9 +72,9 @@ print(broker.requeue([job["id"]]))
 
 
 @pytest.fixture(scope="module")
-def brokers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Brokers]:
+def brokers() -> Iterator[Brokers]:
     """Empty brokers of every kind."""
-    with Brokers(tmp_path_factory.mktemp("brokers")) as found:
+    with Brokers() as found:
         yield found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import shutil
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
@@ -13,6 +14,7 @@ from typing import Final, Literal, Self
 
 import psycopg
 
+from tests.support.memory_folder import memory_folder
 from tests.support.postgres_server import PostgresServer
 from tests.support.redis_server import RedisServer, redis_server
 
@@ -30,9 +32,8 @@ class Brokers:
     Safe from many threads, since scenarios run side by side.
     """
 
-    def __init__(self, folder: Path) -> None:
-        """Keep the data of the servers in `folder`."""
-        self._folder = folder
+    def __init__(self) -> None:
+        """Start no server yet."""
         self._lock = threading.Lock()
         self._ends = ExitStack()
         self._numbers = itertools.count()
@@ -55,8 +56,8 @@ class Brokers:
 
     def _redis_url(self, number: int) -> str:
         if self._redis is None:
-            folder = self._folder / "redis"
-            folder.mkdir()
+            folder = memory_folder("penstock-redis-")
+            self._ends.callback(shutil.rmtree, folder, ignore_errors=True)
             server = redis_server(folder, "--databases", str(REDIS_DATABASES))
             start = partial(self._ends.enter_context, server)
             self._redis = self._starter.submit(start).result()

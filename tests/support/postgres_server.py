@@ -14,7 +14,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from functools import cache
@@ -24,6 +23,7 @@ from typing import Final
 import psycopg
 
 from tests.support.eventually import eventually
+from tests.support.memory_folder import memory_folder
 from tests.support.processes import kill_tree
 
 #: Users that may run it where the tests run as root, best first.
@@ -56,7 +56,7 @@ class PostgresServer:
             data: folder for its data, in one that its user can reach; None: a new one.
             prefix: see above.
         """
-        self._folder = Path(tempfile.mkdtemp(prefix="penstock-postgres-"))
+        self._folder = memory_folder("penstock-postgres-")
         self._data = self._folder / "data" if data is None else data
         self.prefix = prefix
         user = _user()

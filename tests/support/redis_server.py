@@ -16,6 +16,7 @@ from redis.exceptions import BusyLoadingError
 from redis.exceptions import ConnectionError as NotConnected
 
 from tests.support.eventually import eventually
+from tests.support.memory_folder import memory_folder
 
 #: What `deploy/redis/redis.conf` asks for, as far as a test on one machine can.
 SETTINGS = ("--maxmemory-policy", "noeviction", "--appendonly", "yes", "--save", "")
@@ -35,7 +36,7 @@ class RedisServer:
         folder: for its data and its log.
         settings: further arguments, which win over `SETTINGS`.
         environment: further variables.
-        prefix: words before the command, which must exec it.
+        prefix: words before the command, which must exec it; may be changed between two starts.
     """
 
     def __init__(
@@ -50,8 +51,9 @@ class RedisServer:
         self.port = free_port()
         self.folder = folder
         self._environment = {**os.environ, **(environment or {})}
+        self.prefix = prefix
         self._command = [
-            *prefix, program, "--bind", "127.0.0.1", "--port", str(self.port), "--dir", str(folder),
+            program, "--bind", "127.0.0.1", "--port", str(self.port), "--dir", str(folder),
             "--logfile", str(folder / "redis.log"), *SETTINGS, *settings,
         ]  # fmt: skip
         self.process: subprocess.Popen[bytes] | None = None
@@ -68,7 +70,7 @@ class RedisServer:
     def start(self) -> None:
         """Start the process, and wait until it answers."""
         self.process = subprocess.Popen(
-            self._command, stdout=subprocess.DEVNULL, env=self._environment
+            [*self.prefix, *self._command], stdout=subprocess.DEVNULL, env=self._environment
         )
         with closing(self.client()) as client:
             eventually(lambda: _answers(client), within_s=20, what="an answer of Redis")
@@ -107,6 +109,17 @@ def redis_server(folder: Path, *settings: str) -> Iterator[RedisServer]:
         yield server
     finally:
         server.stop()
+
+
+@contextmanager
+def redis_in_memory(*settings: str) -> Iterator[RedisServer]:
+    """Run a server whose data is in memory, where there is room for it."""
+    folder = memory_folder("penstock-redis-")
+    try:
+        with redis_server(folder, *settings) as server:
+            yield server
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _answers(client: Redis) -> bool:

@@ -10,11 +10,12 @@ import os
 import resource
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
+
+from tests.support.memory_folder import memory_folder
 
 
 class Room(Protocol):
@@ -96,7 +97,7 @@ def kinds() -> tuple[str, ...]:
 @contextmanager
 def small_room(kind: str, size_bytes: int, spare_bytes: int) -> Iterator[Room]:
     """Have a room of that size for as long as the block lasts, `spare_bytes` of it kept back."""
-    folder = Path(tempfile.mkdtemp(prefix="penstock-room-"))
+    folder = memory_folder("penstock-room-")
     folder.chmod(0o755)
     made: _SmallDisk | _SmallFiles
     if kind == "disk":
