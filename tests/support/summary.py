@@ -256,8 +256,8 @@ its history (`.history.jsonl.gz`), which the checker `tests/support/checker.py` 
   the start of the new worker; in F05 and F12, one for each worker and restart, from the server's
   first answer to the first job that this worker starts of those accepted afterwards. Leases are 2 s
   in the rows F01 to F23 (1 s in F09) and those of production, 12 s, in the rows "recovery".
-- F05 keeps the data of Redis in memory where it can: while a sync is under way, Redis puts writes
-  off for up to 2 s that it has answered, and a crash takes them.
+- F05 kills a Redis that syncs always, class fsync. With everysec it puts writes off, for up to 2 s,
+  that it has answered while a sync is under way, and a crash takes them: class local.
 - F08 stopped workers: the first run of each job came back after its lease and wrote too late; no
   write of it landed.
 - F01 kills every {kill_every_s:g} s, and not every 0.4 s, at which two cores are so busy with
