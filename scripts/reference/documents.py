@@ -10,6 +10,7 @@ from msgspec import inspect as mi
 from penstock.cli import findings, shapes, workers
 from penstock.cli.failure import Failure
 from penstock.core.job import StoredError
+from penstock.core.usage import Usage
 from penstock.demo import summary
 from penstock.worker.supervisor.health import ChildHealth, Health, RunnerHealth
 from scripts.reference.docstring import markdown
@@ -23,7 +24,14 @@ SECTIONS: dict[str, tuple[str, tuple[type[msgspec.Struct], ...]]] = {
     ),
     "job, dead show": (
         "One `JobDocument`.",
-        (shapes.JobDocument, shapes.Attempt, StoredError, shapes.Charged, shapes.ParentEdge),
+        (
+            shapes.JobDocument,
+            shapes.Attempt,
+            StoredError,
+            Usage,
+            shapes.Charged,
+            shapes.ParentEdge,
+        ),
     ),
     "queues": ('`{"queues": [QueueRow]}`.', (shapes.QueueRow,)),
     "doctor": (

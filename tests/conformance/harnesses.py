@@ -303,6 +303,7 @@ _EMPTY = """
 DELETE FROM penstock.queue; DELETE FROM penstock.counter; DELETE FROM penstock.count_change;
 DELETE FROM penstock.job; DELETE FROM penstock.attempt; DELETE FROM penstock.note;
 DELETE FROM penstock.log; DELETE FROM penstock.edge; DELETE FROM penstock.key;
-DELETE FROM penstock.lease; DELETE FROM penstock.waiter;
+DELETE FROM penstock.lease; DELETE FROM penstock.waiter; DELETE FROM penstock.usage;
+DELETE FROM penstock.capacity; DELETE FROM penstock.footprint;
 UPDATE penstock.reaper SET tick_lease_ms = NULL, hold_until_lease_ms = 0
 """

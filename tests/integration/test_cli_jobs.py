@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from penstock.core.job import Reason
+from penstock.core.usage import Usage
 from tests.support.command_line import penstock
 from tests.support.port_worker import PortWorker
 
@@ -130,6 +131,24 @@ def test_job_for_people_names_attempts_and_errors(store: PortWorker, tmp_path: P
     assert "attempt 1  failed after" in text
     assert "pid 78 of port@1-abc" in text
     assert "           ValueError: no money" in text
+
+
+def test_job_tells_what_an_attempt_took(store: PortWorker, tmp_path: Path) -> None:
+    """What was measured stands with the attempt: a line for people, fields in --json."""
+    measured, other = store.enqueue(), store.enqueue()
+    store.complete(usage=Usage(peak_bytes=812 * 2**20, reserved_bytes=2**30, measured="hwm"))
+    store.complete()
+    text = penstock("job", measured, "--url", store.url, folder=tmp_path).out
+    assert "           peak 812 MiB of 1 GiB reserved (by hwm)" in text
+    shown = penstock("job", measured, "--json", "--url", store.url, folder=tmp_path).document
+    [attempt] = shown["attempts"]
+    assert attempt["usage"] == {
+        "peak_bytes": 812 * 2**20,
+        "reserved_bytes": 2**30,
+        "measured": "hwm",
+    }
+    shown = penstock("job", other, "--json", "--url", store.url, folder=tmp_path).document
+    assert shown["attempts"][0]["usage"] is None
 
 
 def test_job_wait_tells_by_its_exit_code(store: PortWorker, tmp_path: Path) -> None:

@@ -115,7 +115,7 @@ def test_many_may_make_the_tables_at_once(url: str) -> None:
     for thread in threads:
         thread.join()
     assert failures == []
-    assert ask(url, "SELECT value FROM meta WHERE name = 'schema_version'") == [("1",)]
+    assert ask(url, "SELECT value FROM meta WHERE name = 'schema_version'") == [("2",)]
 
 
 def test_a_class_that_the_server_cannot_give_is_refused(url: str) -> None:

@@ -21,7 +21,9 @@ from penstock.brokers.redis.schema import SCHEMA as REDIS_SCHEMA
 from penstock.brokers.redis.stored import json_of, to_short
 from penstock.brokers.sqlite import statements as sqlite_sql
 from penstock.connect import connect, sqlite_path
+from penstock.core.ids import JobId
 from penstock.core.job import Reason
+from penstock.core.usage import Usage
 from penstock.errors import NewerSchema
 from tests.support.backdoor import backdoor
 from tests.support.brokers import KINDS, Brokers, Kind
@@ -29,7 +31,10 @@ from tests.support.command_line import penstock
 from tests.support.release import KNOWS, run_new, run_old
 
 #: Version that this release reads and writes.
-VERSION: Final = 2
+VERSION: Final = 3
+#: What a store says that the release before has made, and what it says from this one on.
+BEFORE: Final = Schema(version=KNOWS, needs=1)
+NOW: Final = Schema(version=VERSION, needs=KNOWS)
 #: Enqueues three jobs, and says how many the broker holds; run on the old code.
 OLD_CODE: Final = """
 import sys
@@ -108,6 +113,15 @@ def say(url: str, schema: Schema) -> None:
         ask(url, sql)
 
 
+def forget_revision(url: str) -> None:
+    """Let a store say as little as one of version 1."""
+    if url.startswith("redis"):
+        with closing(Redis.from_url(url)) as client:
+            client.delete("penstock:schema")
+        return
+    ask(url, "DELETE FROM meta WHERE name = 'schema_revision' RETURNING name")
+
+
 def ask(url: str, sql: str) -> list[tuple[Any, ...]]:
     """Run one statement on a database."""
     if url.startswith("sqlite"):
@@ -127,13 +141,27 @@ def old_jobs(url: str) -> int:
 def test_a_store_of_the_release_before_is_migrated_and_still_its_own(url: str) -> None:
     """What the old release made is moved on, jobs and all, and the old one opens it as before."""
     assert old_jobs(url) == 3
-    assert said(url) == Schema(KNOWS, KNOWS)
+    assert said(url) == BEFORE
     with closing(connect(url)) as broker:
         assert broker.describe().schema_version == VERSION
         assert len(broker.list_jobs(JobFilter(), limit=100, before=None).jobs) == 3
-    assert said(url) == Schema(VERSION, KNOWS)
+    assert said(url) == NOW
     assert old_jobs(url) == 6
-    assert said(url) == Schema(VERSION, KNOWS)
+    assert said(url) == NOW
+
+
+def test_a_store_of_two_versions_back_is_migrated_too(url: str) -> None:
+    """A backup, or a broker that skipped a release, is moved on by all steps in one go.
+
+    Version 2 made nothing but the note of itself: without the note it is version 1.
+    """
+    old_jobs(url)
+    forget_revision(url)
+    assert said(url) == FIRST
+    with closing(connect(url)) as broker:
+        assert broker.describe().schema_version == VERSION
+        assert len(broker.list_jobs(JobFilter(), limit=100, before=None).jobs) == 3
+    assert said(url) == NOW
 
 
 def test_many_migrate_at_once(url: str) -> None:
@@ -154,7 +182,7 @@ def test_many_migrate_at_once(url: str) -> None:
     for thread in threads:
         thread.join()
     assert failures == []
-    assert said(url) == Schema(VERSION, KNOWS)
+    assert said(url) == NOW
 
 
 def test_a_newer_store_that_needs_no_more_is_used(url: str) -> None:
@@ -182,7 +210,7 @@ def test_a_store_that_needs_more_is_refused(url: str) -> None:
     connect(url).close()
     beyond = Schema(version=VERSION + 2, needs=VERSION + 1)
     say(url, beyond)
-    why = r"schema version 4, made by a newer Penstock, .* version 3 on; this one knows 2: upgrade"
+    why = r"schema version 5, made by a newer Penstock, .* version 4 on; this one knows 3: upgrade"
     with pytest.raises(NewerSchema, match=why):
         connect(url)
     assert said(url) == beyond
@@ -204,7 +232,7 @@ def test_commands_tell_the_version_and_the_refusal(tmp_path: Path) -> None:
     (tmp_path / "app.py").write_text("from penstock import App\napp = App()\n")
     worker = penstock("worker", "app:app", "--url", url, folder=tmp_path)
     assert worker.code == 78, worker
-    assert "this one knows 2: upgrade Penstock" in worker.err
+    assert "this one knows 3: upgrade Penstock" in worker.err
 
 
 def stored_spec(url: str, job: str) -> bytes:
@@ -218,20 +246,94 @@ def stored_spec(url: str, job: str) -> bytes:
     return bytes(spec)
 
 
-def test_what_only_a_newer_release_knows_of_a_job_is_kept(url: str) -> None:
-    """An unknown field of a spec lives through claim, retry, bury and requeue, by either code."""
+def enqueue_one(url: str) -> JobId:
+    """Enqueue a job that no worker of a test looks up, and return its id."""
     with closing(App(url)) as app:
 
         @app.task(name="t")
         async def task(n: int) -> int:
             return n
 
-        job = task.enqueue(1).id
+        return task.enqueue(1).id
+
+
+def test_what_only_a_newer_release_knows_of_a_job_is_kept(url: str) -> None:
+    """An unknown field of a spec lives through claim, retry, bury and requeue, by either code."""
+    job = enqueue_one(url)
     newer = stored_spec(url, job)[:-1] + b',"of_tomorrow":{"deep":[1,2.5,null]}}'
     backdoor(url).write_specs({job: newer})
     for done in (run_old(LIFE, url), run_new(LIFE, url), run_old(LIFE, url)):
         assert done.returncode == 0, done.stderr
         assert stored_spec(url, job) == newer
+
+
+#: Settles the queued job as completed, with what its attempt took; run on the new code.
+MEASURED: Final = (
+    LIFE.partition("broker.settle(")[0]
+    + """
+from penstock.core.usage import Usage
+broker.settle([s.Complete(**claim(), result=None, usage=Usage(peak_bytes=7))])
+"""
+)
+
+#: Claims the job that was requeued and settles it, as the release before does.
+UNMEASURED: Final = (
+    LIFE.partition("broker.settle(")[0]
+    + """
+broker.settle([s.Complete(**claim(), result=None)])
+"""
+)
+
+
+def usages(url: str, job: JobId) -> list[Usage | None]:
+    """Return the usage of each attempt of a job."""
+    with closing(connect(url)) as broker:
+        record = broker.get(job)
+        assert record is not None
+        return [attempt.usage for attempt in record.attempts]
+
+
+def test_an_attempt_of_the_release_before_has_no_usage(url: str) -> None:
+    """What one release measured is not taken for what the other one ran, on either's turn."""
+    job = enqueue_one(url)
+    for code in (MEASURED, UNMEASURED, MEASURED):
+        done = (run_old if code is UNMEASURED else run_new)(code, url)
+        assert done.returncode == 0, done.stderr
+        with closing(connect(url)) as broker:
+            broker.requeue([job])
+    assert usages(url, job) == [Usage(peak_bytes=7), None, Usage(peak_bytes=7)]
+
+
+#: Forgets every final job, and says how many.
+PRUNE: Final = """
+import sys
+from penstock.broker.requests import Retention
+from penstock.connect import connect
+from penstock.core.lifecycle import State
+rules = [Retention(state=State.COMPLETED, age_ms=0, count_max=0)]
+print(connect(sys.argv[1]).prune(["default"], rules, limit=10))
+"""
+
+
+def test_what_the_release_before_leaves_of_a_job_is_dropped(url: str) -> None:
+    """It forgets a job and not its usage, which goes as soon as no older job is left."""
+    job = enqueue_one(url)
+    assert run_new(MEASURED, url).returncode == 0
+    assert run_old(PRUNE, url).stdout.strip() == "1"
+    assert left_of(url, job) == (0 if url.startswith("redis") else 1)
+    enqueue_one(url)
+    assert run_new(PRUNE, url).stdout.strip() == "0"
+    assert left_of(url, job) == 0
+
+
+def left_of(url: str, job: str) -> int:
+    """Return how many usages of a job there are, behind the back of the adapters."""
+    if url.startswith("redis"):
+        with closing(Redis.from_url(url)) as client:
+            return sum(to_short(job) in key for key in client.scan_iter("penstock:*"))
+    schema = "" if url.startswith("sqlite") else "penstock."
+    [(count,)] = ask(url, f"SELECT count(*) FROM {schema}usage WHERE job = '{job}'")  # noqa: S608
+    return int(count)
 
 
 def test_no_migration_locks_the_release_before_out() -> None:
@@ -240,7 +342,7 @@ def test_no_migration_locks_the_release_before_out() -> None:
         assert steps[-1].version == VERSION
         assert all(step.needs < step.version for step in steps[1:])
         assert steps[-1].needs <= KNOWS
-    assert Schema(VERSION, KNOWS) == REDIS_SCHEMA
+    assert REDIS_SCHEMA == NOW
 
 
 @pytest.mark.parametrize(

@@ -51,7 +51,7 @@ def test_a_new_file_is_made(tmp_path: Path) -> None:
     assert set(facts.durabilities) == {r.Durability.FSYNC, r.Durability.LOCAL}
     assert look(path, "PRAGMA journal_mode") == [("wal",)]
     assert look(path, "PRAGMA application_id") == [(0x50656E73,)]
-    assert look(path, "SELECT value FROM meta WHERE name = 'schema_version'") == [("1",)]
+    assert look(path, "SELECT value FROM meta WHERE name = 'schema_version'") == [("2",)]
 
 
 def test_queues_run_out_of_tags(tmp_path: Path) -> None:
@@ -127,8 +127,8 @@ def test_a_newer_schema_is_refused(tmp_path: Path) -> None:
     """A file of a newer Penstock is not touched; the message names both versions."""
     path = tmp_path / "jobs.db"
     SqliteBroker.open(path).close()
-    look(path, "UPDATE meta SET value = '3' WHERE name = 'schema_version'")
-    with pytest.raises(BadSetting, match=r"from version 3 on; this one knows 2: upgrade Penstock"):
+    look(path, "UPDATE meta SET value = '4' WHERE name = 'schema_version'")
+    with pytest.raises(BadSetting, match=r"from version 4 on; this one knows 3: upgrade Penstock"):
         SqliteBroker.open(path)
 
 

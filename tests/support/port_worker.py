@@ -14,6 +14,7 @@ from penstock.connect import connect, sqlite_url
 from penstock.core import settlement as s
 from penstock.core.ids import Fence, JobId, JobIdSource, LeaseId
 from penstock.core.job import SHARED, Charges, Claimed, JobSpec, Parent, Reason, StoredError
+from penstock.core.usage import Usage
 
 #: Milliseconds; longer than any test.
 LEASE_TTL_MS = 600_000
@@ -76,11 +77,18 @@ class PortWorker:
         [job] = answer.jobs
         return job
 
-    def complete(self, result: bytes = b'"done"') -> JobId:
+    def complete(self, result: bytes = b'"done"', usage: Usage | None = None) -> JobId:
         """Claim the best job and complete it."""
         job = self.claim()
         self._settle(
-            s.Complete(id=job.id, fence=job.fence, outcome="succeeded", pid=77, result=result)
+            s.Complete(
+                id=job.id,
+                fence=job.fence,
+                outcome="succeeded",
+                pid=77,
+                result=result,
+                usage=usage,
+            )
         )
         return job.id
 

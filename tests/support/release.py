@@ -1,4 +1,4 @@
-"""The Penstock before this one, as source: the commit that closed the Redis issue (ADR-0026).
+"""The Penstock before this one, as source: the last commit of schema version 2 (ADR-0026).
 
 `scripts/fixture-release` made it. A new schema brings a new fixture: the last commit that has not
 got it.
@@ -20,11 +20,11 @@ from typing import Final
 from tests.support.worker_process import ROOT, worker_environment
 
 #: The commit, and what git calls its folder `src`.
-COMMIT: Final = "6e2530c"
-TREE: Final = "b91ef66650facb32a922a89048da81babe6b5849"
+COMMIT: Final = "33104ec"
+TREE: Final = "30e2546a93e997493ae4d75e1edbcf3964bad40c"
 ARCHIVE: Final = ROOT / "tests" / "fixtures" / f"penstock-{COMMIT}.tar.xz"
 #: The newest schema version that it knows, on every broker.
-KNOWS: Final = 1
+KNOWS: Final = 2
 
 
 @cache

@@ -10,10 +10,12 @@ import pytest
 
 from penstock.cli.commands.job import fields
 from penstock.cli.output import Column, Output, printable
+from penstock.cli.sizes import size
 from penstock.cli.times import instant, span
 from penstock.core.ids import JobId
-from penstock.core.job import Charges, JobRecord, JobSpec
+from penstock.core.job import AttemptRecord, Charges, JobRecord, JobSpec
 from penstock.core.lifecycle import State
+from penstock.core.usage import Usage
 
 
 @pytest.mark.parametrize(
@@ -33,6 +35,60 @@ from penstock.core.lifecycle import State
 def test_a_span_is_told_in_its_two_largest_units(ms: int, text: str) -> None:
     """Short spans have a fraction, long ones two units, and a unit of zero is left out."""
     assert span(ms) == text
+
+
+@pytest.mark.parametrize(
+    ("size_bytes", "text"),
+    [
+        (0, "0 B"),
+        (1023, "1023 B"),
+        (1024, "1 KiB"),
+        (1536, "1.5 KiB"),
+        (851_443_712, "812 MiB"),
+        (2**30 - 1, "1 GiB"),
+        (1_181_116_006, "1.1 GiB"),
+        (10 * 2**30, "10 GiB"),
+        (2**50, "1024 TiB"),
+    ],
+)
+def test_a_size_is_told_in_its_largest_unit(size_bytes: int, text: str) -> None:
+    """Small numbers have a fraction, and none is written with more than four digits."""
+    assert size(size_bytes) == text
+
+
+@pytest.mark.parametrize(
+    ("usage", "lines"),
+    [
+        (Usage(), []),
+        (Usage(peak_bytes=2**20), ["peak 1 MiB"]),
+        (Usage(reserved_bytes=2**20, cpu_ms=40), ["1 MiB reserved, cpu 0.04 s"]),
+        (Usage(cpu_ms=40, measured="hwm"), ["(by hwm), cpu 0.04 s"]),
+        (Usage(evidence="oom_kill 1"), ["out of memory: oom_kill 1"]),
+        (
+            Usage(
+                peak_bytes=812 * 2**20,
+                baseline_bytes=40 * 2**20,
+                reserved_bytes=2**30,
+                limit_bytes=1_181_116_006,
+                measured="hwm",
+                cpu_ms=3_200,
+            ),
+            ["peak 812 MiB of 1 GiB reserved (baseline 40 MiB, limit 1.1 GiB, by hwm), cpu 3.20 s"],
+        ),
+    ],
+)
+def test_an_attempt_tells_what_it_took(usage: Usage, lines: list[str]) -> None:
+    """What is known stands in one line below the attempt, evidence in one of its own."""
+    record = JobRecord(
+        id=JobId(""),
+        queue="q",
+        spec=JobSpec(task="t", payload=msgspec.Raw(b"{}")),
+        state=State.COMPLETED,
+        enqueued_at=0,
+        claim_number=1,
+        attempts=(AttemptRecord(1, "w", 7, 0, 9, "succeeded", usage=usage),),
+    )
+    assert dict(fields(record))["attempt 1"].splitlines()[1:] == lines
 
 
 def test_an_instant_is_utc_with_milliseconds() -> None:

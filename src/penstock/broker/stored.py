@@ -6,7 +6,9 @@ from typing import Final
 
 import msgspec
 
+from penstock.core.capacity import Capacity
 from penstock.core.job import NO_CHARGES, Charges, JobSpec
+from penstock.core.usage import Usage
 
 #: What stands in for a spec that cannot be read.
 NO_SPEC: Final = JobSpec(task="", payload=msgspec.Raw(b"null"))
@@ -14,6 +16,8 @@ NO_SPEC: Final = JobSpec(task="", payload=msgspec.Raw(b"null"))
 _ENCODER: Final = msgspec.json.Encoder()
 _DECODER: Final = msgspec.json.Decoder(JobSpec)
 _CHARGES_DECODER: Final = msgspec.json.Decoder(Charges)
+_USAGE_DECODER: Final = msgspec.json.Decoder(Usage)
+_CAPACITY_DECODER: Final = msgspec.json.Decoder(Capacity)
 
 
 def write_spec(spec: JobSpec) -> bytes:
@@ -45,3 +49,36 @@ def read_charges(stored: bytes | str | None) -> tuple[Charges, str | None]:
         return _CHARGES_DECODER.decode(stored), None
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         return NO_CHARGES, f"charges: {type(error).__name__}: {error}"
+
+
+def write_usage(usage: Usage) -> bytes:
+    """Return the usage of an attempt as JSON."""
+    return _ENCODER.encode(usage)
+
+
+def read_usage(stored: bytes | str | None) -> Usage | None:
+    """Return the usage, None where there is none or it cannot be read. Never raises on bad bytes.
+
+    Nothing is decided by the usage of an attempt that is over.
+    """
+    if stored is None:
+        return None
+    try:
+        return _USAGE_DECODER.decode(stored)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return None
+
+
+def write_capacity(capacity: Capacity) -> bytes:
+    """Return the capacity of a worker as JSON."""
+    return _ENCODER.encode(capacity)
+
+
+def read_capacity(stored: bytes | str | None) -> Capacity | None:
+    """Return the capacity, None where there is none or it cannot be read. Never raises on it."""
+    if stored is None:
+        return None
+    try:
+        return _CAPACITY_DECODER.decode(stored)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return None

@@ -14,6 +14,7 @@ import msgspec
 from penstock.broker.requests import QueueCounts
 from penstock.core.job import AttemptRecord, JobRecord, StoredError
 from penstock.core.lifecycle import State
+from penstock.core.usage import Usage
 from penstock.serializers.sealing import shown
 
 
@@ -54,7 +55,11 @@ class JobRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Attempt(msgspec.Struct, frozen=True, kw_only=True):
-    """One execution of a job; `outcome` and `ended_at` are null while it runs."""
+    """One execution of a job; `outcome` and `ended_at` are null while it runs.
+
+    Attributes:
+        usage: what it was measured to take; null: it was not measured, or it runs.
+    """
 
     number: int
     worker: str
@@ -63,6 +68,7 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     ended_at: int | None
     outcome: str | None
     error: StoredError | None
+    usage: Usage | None
 
     @classmethod
     def of(cls, record: AttemptRecord) -> Attempt:

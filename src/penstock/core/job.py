@@ -9,6 +9,7 @@ import msgspec
 
 from penstock.core.ids import Fence, JobId, LeaseId
 from penstock.core.lifecycle import State
+from penstock.core.usage import Usage
 
 #: 0 is last, 10 is first; the scale of the requirement M8.
 PRIORITY_MAX: Final = 10
@@ -161,6 +162,7 @@ class AttemptRecord(msgspec.Struct, frozen=True, omit_defaults=True):
         ended_at: instant of the settlement; None while it runs.
         outcome: name of the outcome (`core.outcome`); None while it runs.
         error: what went wrong, if anything.
+        usage: what it was measured to take; None: it was not, or it runs.
     """
 
     number: int
@@ -170,6 +172,7 @@ class AttemptRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     ended_at: int | None = None
     outcome: str | None = None
     error: StoredError | None = None
+    usage: Usage | None = None
 
 
 class JobRecord(msgspec.Struct, frozen=True, kw_only=True):

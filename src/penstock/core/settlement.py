@@ -12,6 +12,7 @@ import msgspec
 
 from penstock.core.ids import Fence, JobId
 from penstock.core.job import NO_CHARGES, Charges, Reason, StoredError
+from penstock.core.usage import Usage
 
 
 class _Settlement(msgspec.Struct, frozen=True, kw_only=True):
@@ -23,6 +24,7 @@ class _Settlement(msgspec.Struct, frozen=True, kw_only=True):
         outcome: name of the outcome, kept in the attempt's record.
         pid: process in which the user code ran; None: the process that claimed.
         error: what went wrong, kept in the attempt's record.
+        usage: what the attempt was measured to take, kept in its record; None: not measured.
     """
 
     id: JobId
@@ -30,6 +32,7 @@ class _Settlement(msgspec.Struct, frozen=True, kw_only=True):
     outcome: str
     pid: int | None = None
     error: StoredError | None = None
+    usage: Usage | None = None
 
 
 class Complete(_Settlement, frozen=True, kw_only=True, tag="complete"):

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from penstock.broker import stored
 from penstock.broker.stored import NO_SPEC, read_spec, write_spec
+from penstock.core.capacity import Capacity
 from penstock.core.job import JobSpec
+from penstock.core.usage import Usage
 
 
 def test_a_spec_is_read_as_it_was_written() -> None:
@@ -64,3 +69,31 @@ def test_fields_of_a_newer_version_are_passed_over() -> None:
     """A record written by a newer Penstock can be read by this one."""
     spec, flaw = read_spec(b'{"task":"t","payload":{},"from_the_future":{"x":1}}')
     assert (spec.task, flaw) == ("t", None)
+
+
+@pytest.mark.parametrize("read", [stored.read_usage, stored.read_capacity])
+@pytest.mark.parametrize("text", [None, b"", b"\xff", b"[1]", b'{"slots":"x","cpu_ms":"x"}'])
+def test_what_was_measured_is_none_where_it_cannot_be_read(
+    read: Callable[[bytes | None], object], text: bytes | None
+) -> None:
+    """Nothing raises on foreign bytes: a listing shows the rest."""
+    assert read(text) is None
+
+
+def test_what_a_newer_release_measured_is_left_out() -> None:
+    """Fields that are not known here are no flaw."""
+    assert stored.read_usage(b'{"cpu_ms":3,"of_tomorrow":[1]}') == Usage(cpu_ms=3)
+    assert stored.read_capacity(b'{"slots":3,"of_tomorrow":[1]}') == Capacity(slots=3)
+
+
+def test_what_was_measured_is_read_as_it_was_written() -> None:
+    """Every field comes back."""
+    usage = Usage(
+        peak_bytes=1, baseline_bytes=2, reserved_bytes=3, limit_bytes=4,
+        measured="cgroup", cpu_ms=5, evidence="x",
+    )  # fmt: skip
+    assert stored.read_usage(stored.write_usage(usage)) == usage
+    capacity = Capacity(
+        memory_bytes=1, slots=2, labels=("a",), gpu_memory_bytes=(3, 4), resources={"r": 5}
+    )
+    assert stored.read_capacity(stored.write_capacity(capacity)) == capacity

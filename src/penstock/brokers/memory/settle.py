@@ -92,4 +92,5 @@ def _end_attempt(job: Job, item: s.Settlement, now: int) -> None:
         ended_at=now,
         outcome=item.outcome,
         error=item.error,
+        usage=item.usage,
     )

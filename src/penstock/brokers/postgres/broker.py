@@ -33,7 +33,7 @@ from .lease import close_leases, extend, open_lease
 from .note import note
 from .pause import pause, resume
 from .promote import promote
-from .prune import fold_counts, prune
+from .prune import drop_leftovers, fold_counts, prune
 from .reclaim import reclaim
 from .register import known_queues, register
 from .requeue import requeue
@@ -411,4 +411,5 @@ class PostgresBroker:
 def _tidy(tx: Transaction) -> None:
     """Do what need not be done together with the pruning of jobs."""
     fold_counts(tx)
+    drop_leftovers(tx)
     forget_dead_sleepers(tx)

@@ -34,7 +34,7 @@ def forget(tx: Transaction, jobs: Sequence[Ended]) -> None:
             _cancel_waiting(tx, job.id)
     ids = {"ids": [job.id for job in jobs]}
     tx.send(_SQL["remember_end"], ids)
-    for part in ("attempts", "notes", "logs", "edges", "jobs"):
+    for part in ("attempts", "usages", "notes", "logs", "edges", "jobs"):
         tx.send(_SQL[f"forget_{part}"], ids)
     for job in jobs:
         tx.moved(job.queue, State(job.state), None)

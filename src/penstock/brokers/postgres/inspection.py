@@ -12,7 +12,7 @@ from typing import Any, Final
 import msgspec
 
 from penstock.broker.requests import JobFilter, JobPage, JobStatus, LeaseFacts, Owner, QueueCounts
-from penstock.broker.stored import read_charges, read_spec
+from penstock.broker.stored import read_charges, read_spec, read_usage
 from penstock.core.ids import JobId, LeaseId
 from penstock.core.job import ATTEMPTS_KEPT, AttemptRecord, JobRecord, Parent, Reason, StoredError
 from penstock.core.lifecycle import State
@@ -131,7 +131,7 @@ def _records(tx: Transaction, ids: Sequence[str]) -> list[JobRecord]:
     """Return the records of jobs, newest id first. Cost: one round trip for all."""
     asked = {"ids": list(ids)}
     jobs = tx.send(_SQL["jobs"], asked)
-    tables = ("attempts", "parents", "notes", "logs")
+    tables = ("attempts", "usages", "parents", "notes", "logs")
     sent = {table: tx.send(_SQL[table], asked) for table in tables}
     parts = {table: _by_job(cursor.fetchall()) for table, cursor in sent.items()}
     return [_record(row, parts) for row in jobs.fetchall()]
@@ -167,7 +167,7 @@ def _record(row: Row, parts: Mapping[str, Parts]) -> JobRecord:
         parents=tuple(Parent(JobId(p), ignores) for p, ignores in parts["parents"].get(job_id, ())),
         parents_left=parents_left,
         cancel_requested=cancel_requested,
-        attempts=_attempts(parts["attempts"].get(job_id, ()), claim_number, attempt),
+        attempts=_attempts(parts, job_id, claim_number, attempt),
         result=_raw(result),
         result_dropped=result_dropped,
         progress=_raw(progress),
@@ -177,14 +177,17 @@ def _record(row: Row, parts: Mapping[str, Parts]) -> JobRecord:
 
 
 def _attempts(
-    kept: Sequence[Row], claim_number: int, last: Sequence[object]
+    parts: Mapping[str, Parts], job_id: str, claim_number: int, last: Sequence[object]
 ) -> tuple[AttemptRecord, ...]:
     """Return the kept attempts, oldest first; the row's own comes last unless it is kept too."""
-    rows = list(kept)
+    rows = list(parts["attempts"].get(job_id, ()))
     if claim_number > 0 and (not rows or rows[-1][0] != claim_number):
         rows.append((claim_number, *last))
+    usages = {number: read_usage(usage) for number, usage in parts["usages"].get(job_id, ())}
     return tuple(
-        AttemptRecord(number, worker, pid, started_at, ended_at, outcome, _error(error))
+        AttemptRecord(
+            number, worker, pid, started_at, ended_at, outcome, _error(error), usages.get(number)
+        )
         for number, worker, pid, started_at, ended_at, outcome, error in rows[-ATTEMPTS_KEPT:]
     )
 

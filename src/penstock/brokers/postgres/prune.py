@@ -26,6 +26,8 @@ _SQL: Final = read_statements("prune")
 
 #: Changes of counters folded in one call. A busy queue makes some thousands between two calls.
 _CHANGES_MAX: Final = 50_000
+#: Rows without a job that are dropped in one call; a release that makes them is soon gone.
+_LEFTOVERS_MAX: Final = 1_000
 
 
 def prune(tx: Transaction, tags: Sequence[int], rules: Sequence[Retention], limit: int) -> int:
@@ -44,6 +46,11 @@ def prune(tx: Transaction, tags: Sequence[int], rules: Sequence[Retention], limi
 def fold_counts(tx: Transaction) -> None:
     """Add the changes of the counters up, so that `counts` has few to read."""
     tx.send(_SQL["fold_counts"], {"changes_max": _CHANGES_MAX})
+
+
+def drop_leftovers(tx: Transaction) -> None:
+    """Forget what belongs to jobs that a release forgot which did not know it."""
+    tx.send(_SQL["drop_usages"], {"limit": _LEFTOVERS_MAX})
 
 
 def _prune_jobs(tx: Transaction, tag: int, rule: Retention, limit: int) -> int:

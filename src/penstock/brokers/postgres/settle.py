@@ -19,6 +19,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from penstock.broker.stored import write_usage
 from penstock.core.ids import JobId
 from penstock.core.job import ATTEMPTS_KEPT, NO_CHARGES, Charges, Reason, StoredError
 from penstock.core.lifecycle import State
@@ -75,6 +76,7 @@ def settle(
     Returns:
         What reads what became of each, before COMMIT or after it.
     """
+    _send_usages(tx, settlements)
     completions = [item for item in settlements if isinstance(item, Complete)]
     others = {item.id: item for item in settlements if not isinstance(item, Complete)}
     read_completed = _send_completions(tx, completions, result_bytes_max)
@@ -89,6 +91,19 @@ def settle(
         return [applied.get(item.id, Applied.STALE) for item in settlements]
 
     return read
+
+
+def _send_usages(tx: Transaction, settlements: Sequence[Settlement]) -> None:
+    """Write what attempts were measured to take, each where its fence still holds."""
+    usages = [None if item.usage is None else write_usage(item.usage) for item in settlements]
+    if any(usages):
+        values = {
+            "id": arrays.uuids([item.id for item in settlements]),
+            "fence": arrays.uuids([item.fence for item in settlements]),
+            "usage": arrays.byteas(usages),
+            "kept": ATTEMPTS_KEPT,
+        }
+        tx.send(_SQL["usages"], values)
 
 
 def _send_completions(

@@ -5,13 +5,13 @@ transitions: none.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 import msgspec
 
 from penstock.broker.requests import JobFilter, JobPage, JobStatus, LeaseFacts, Owner, QueueCounts
-from penstock.broker.stored import read_charges, read_spec
+from penstock.broker.stored import read_charges, read_spec, read_usage
 from penstock.core.ids import JobId, LeaseId
 from penstock.core.job import ATTEMPTS_KEPT, AttemptRecord, JobRecord, Parent
 from penstock.core.lifecycle import State
@@ -60,7 +60,8 @@ def record_of(answer: Sequence[Any]) -> JobRecord:
     spec, _ = read_spec(json)
     end = end_of(done) if done else None
     last = attempt_of(run[_HOLD_BYTES:]) if run else end.attempt if end else None
-    progress, checkpoint = notes
+    noted = dict(zip(notes[::2], notes[1::2], strict=True))
+    progress, checkpoint = noted.get(b"progress"), noted.get(b"checkpoint")
     expires_at = None if spec.expires_ms is None else enqueued_at + spec.expires_ms
     return JobRecord(
         id=job_id_of(raw_id),
@@ -77,7 +78,7 @@ def record_of(answer: Sequence[Any]) -> JobRecord:
         parents=tuple(_parents(edges)),
         parents_left=int(left),
         cancel_requested=bool(more.get("cancel")),
-        attempts=_attempts(kept, last, end),
+        attempts=_with_usages(_attempts(kept, last, end), noted),
         result=None if end is None or end.result is None else msgspec.Raw(end.result),
         result_dropped=end is not None and end.dropped,
         progress=None if progress is None else msgspec.Raw(progress),
@@ -109,6 +110,19 @@ def _attempts(
             )
         )
     return tuple(attempts[-ATTEMPTS_KEPT:])
+
+
+def _with_usages(
+    attempts: tuple[AttemptRecord, ...], noted: Mapping[bytes, bytes]
+) -> tuple[AttemptRecord, ...]:
+    """Return the attempts with what they were measured to take, which stands beside the notes."""
+    usages = [read_usage(noted.get(b"usage:%d" % attempt.number)) for attempt in attempts]
+    if not any(usages):
+        return attempts
+    return tuple(
+        msgspec.structs.replace(attempt, usage=usage)
+        for attempt, usage in zip(attempts, usages, strict=True)
+    )
 
 
 def records_of(answers: Sequence[Any]) -> list[JobRecord]:

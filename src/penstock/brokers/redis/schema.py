@@ -11,8 +11,9 @@ from .server import Server
 from .verbs import Question
 
 #: Version that this adapter reads and writes, and the one that a Penstock must know to use what it
-#: writes: 1, since scripts go by their digests and the keys are those of version 1.
-SCHEMA: Final = Schema(version=2, needs=1)
+#: writes: that before, which leaves alone and forgets what version 3 adds (usages, capacities and
+#: footprints); scripts go by their digests.
+SCHEMA: Final = Schema(version=3, needs=2)
 
 
 def prepare(server: Server, root: str, script: Script) -> Schema:

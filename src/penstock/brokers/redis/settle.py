@@ -10,6 +10,7 @@ from typing import Final, NamedTuple, cast
 
 import msgspec
 
+from penstock.broker.stored import write_usage
 from penstock.core import settlement as s
 from penstock.core.job import NO_CHARGES, Charges
 
@@ -50,7 +51,7 @@ class Words(NamedTuple):
 
 
 def words_of(settlements: Sequence[s.Settlement], result_bytes_max: int) -> Words:
-    """Return the arguments of the script: completions by queue, fence and id, then all others."""
+    """Return the arguments of the script: usages, completions by queue, fence and id, others."""
     groups: dict[tuple[str, str], list[int]] = {}
     others: list[int] = []
     for place, item in enumerate(settlements):
@@ -58,7 +59,7 @@ def words_of(settlements: Sequence[s.Settlement], result_bytes_max: int) -> Word
             groups.setdefault((tag_of(item.id), item.fence), []).append(place)
         else:
             others.append(place)
-    words: list[Word] = [len(groups)]
+    words: list[Word] = [*_usages(settlements), len(groups)]
     too_large: set[int] = set()
     for (tag, fence), places in groups.items():
         # The script puts them into an ordered index; most come in order.
@@ -75,6 +76,14 @@ def words_of(settlements: Sequence[s.Settlement], result_bytes_max: int) -> Word
     for place in others:
         words += _other(cast("_Other", settlements[place]))
     return Words(words, list(groups.values()), others, too_large)
+
+
+def _usages(settlements: Sequence[s.Settlement]) -> list[Word]:
+    measured = [(item.id, item.usage) for item in settlements if item.usage is not None]
+    words: list[Word] = [len(measured)]
+    for job_id, usage in measured:
+        words += (to_raw(job_id), write_usage(usage))
+    return words
 
 
 def applied_of(asked: Words, answers: Sequence[bytes]) -> list[s.Applied]:

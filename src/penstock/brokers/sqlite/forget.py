@@ -34,7 +34,7 @@ def forget(tx: Transaction, jobs: Sequence[Ended]) -> None:
             _cancel_waiting(tx, job.id)
     ids = [(job.id,) for job in jobs]
     tx.each(_SQL["remember_end"], [(job.id, job.state) for job in jobs])
-    for part in ("attempts", "note", "log", "edges", "long_spec"):
+    for part in ("attempts", "usages", "note", "log", "edges", "long_spec"):
         tx.each(_SQL[f"forget_{part}"], ids)
     tx.each(_SQL["forget"], ids)
     for job in jobs:

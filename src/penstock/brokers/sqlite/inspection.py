@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 
 from penstock.broker.requests import JobFilter, JobPage, JobStatus, LeaseFacts, Owner, QueueCounts
-from penstock.broker.stored import read_charges, read_spec
+from penstock.broker.stored import read_charges, read_spec, read_usage
 from penstock.core.clock import Clock
 from penstock.core.ids import JobId, LeaseId
 from penstock.core.job import (
@@ -190,8 +190,18 @@ def _attempts(
     rows = db.rows(_SQL["attempts"], (job_id,))
     if claim_number > 0 and (not rows or rows[-1][0] != claim_number):
         rows.append((claim_number, *last))
+    usages: dict[int, bytes] = dict(db.rows(_SQL["usages"], (job_id,))) if rows else {}
     return tuple(
-        AttemptRecord(number, worker, pid, started_at, ended_at, outcome, _error(error))
+        AttemptRecord(
+            number,
+            worker,
+            pid,
+            started_at,
+            ended_at,
+            outcome,
+            _error(error),
+            read_usage(usages.get(number)),
+        )
         for number, worker, pid, started_at, ended_at, outcome, error in rows[-ATTEMPTS_KEPT:]
     )
 

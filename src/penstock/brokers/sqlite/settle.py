@@ -19,6 +19,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from penstock.broker.stored import write_usage
 from penstock.core.ids import JobId
 from penstock.core.job import ATTEMPTS_KEPT, NO_CHARGES, Charges, Reason, StoredError
 from penstock.core.lifecycle import State
@@ -61,6 +62,7 @@ def settle(
     tx: Transaction, settlements: Sequence[Settlement], result_bytes_max: int
 ) -> list[Applied]:
     """Apply each settlement whose fence still holds; completions go in together."""
+    _keep_usages(tx, settlements)
     applied = [Applied.STALE] * len(settlements)
     completions: dict[str, tuple[int, Complete]] = {}
     for place, item in enumerate(settlements):
@@ -73,6 +75,14 @@ def settle(
     if completions:
         _complete(tx, completions, applied, result_bytes_max)
     return applied
+
+
+def _keep_usages(tx: Transaction, settlements: Sequence[Settlement]) -> None:
+    """Write what attempts were measured to take, each where its fence still holds."""
+    measured = [(item.id, item.fence, item.usage) for item in settlements if item.usage is not None]
+    if measured:
+        tx.each(_SQL["usage"], [(job, fence, write_usage(one)) for job, fence, one in measured])
+        tx.each(_SQL["trim_usages"], [(job, ATTEMPTS_KEPT) for job, _, _ in measured])
 
 
 def _complete(

@@ -12,6 +12,7 @@ from penstock.cli.command import Answer
 from penstock.cli.exits import Exit
 from penstock.cli.session import Session
 from penstock.cli.shapes import Attempt, JobDocument
+from penstock.cli.sizes import size
 from penstock.cli.times import instant, seconds, span
 from penstock.core.wording import counted
 from penstock.errors import BadSetting
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from penstock.broker.protocol import Broker
     from penstock.core.ids import JobId
     from penstock.core.job import JobRecord
+    from penstock.core.usage import Usage
 
 
 def job(
@@ -139,10 +141,38 @@ def _attempt(attempt: Attempt) -> str:
         end = f"{attempt.outcome} after {span(attempt.ended_at - attempt.started_at)}"
     where = f"pid {attempt.pid} of {attempt.worker}"
     lines = [f"{end}, {where}, from {instant(attempt.started_at)}"]
+    if attempt.usage is not None:
+        lines += _usage(attempt.usage)
     if attempt.error is not None:
         lines.append(f"{attempt.error.kind}: {attempt.error.message}")
         lines += (attempt.error.traceback or "").splitlines()
     return "\n".join(lines)
+
+
+def _usage(usage: Usage) -> Iterator[str]:
+    """Yield the lines of what an attempt took: what is not known is left out."""
+    told = []
+    if usage.peak_bytes is not None:
+        told.append(f"peak {size(usage.peak_bytes)}")
+    if usage.reserved_bytes is not None:
+        of = "of " if told else ""
+        told.append(f"{of}{size(usage.reserved_bytes)} reserved")
+    notes = [
+        f"{name} {size(value)}"
+        for name, value in (("baseline", usage.baseline_bytes), ("limit", usage.limit_bytes))
+        if value is not None
+    ]
+    if usage.measured is not None:
+        notes.append(f"by {usage.measured}")
+    if notes:
+        told.append(f"({', '.join(notes)})")
+    parts = [" ".join(told)] if told else []
+    if usage.cpu_ms is not None:
+        parts.append(f"cpu {span(usage.cpu_ms)}")
+    if parts:
+        yield ", ".join(parts)
+    if usage.evidence is not None:
+        yield f"out of memory: {usage.evidence}"
 
 
 def _json(value: Any) -> str:

@@ -17,7 +17,7 @@ MODULES: Final[dict[str, tuple[str, ...]]] = {
     "register": ("register",),
     "enqueue": ("enqueue", "enqueue_keys", "enqueue_parents"),
     "claim": ("claim", "claim_order", "claim_lease"),
-    "settle": ("settle", "settle_cancels"),
+    "settle": ("settle", "settle_cancels", "settle_usage"),
     "cycle": ("cycle",),
     "open_lease": ("open_lease",),
     "extend": ("extend",),

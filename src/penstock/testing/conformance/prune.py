@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from penstock.broker import requests as r
 from penstock.core.job import Parent, Reason
 from penstock.core.lifecycle import FINAL, State
+from penstock.core.usage import Usage
 from penstock.errors import JobNotFound, UsageError
 
 from .scene import OTHER, QUEUE, Scene, complete
@@ -176,6 +178,17 @@ def test_an_open_lease_is_kept(scene: Scene) -> None:
     scene.put()
     scene.broker.prune([QUEUE], [], limit=ALL)
     assert scene.broker.claim(scene.request(lease)).lease_open
+
+
+def test_what_was_measured_stays_with_the_jobs_that_stay(scene: Scene) -> None:
+    """A usage is forgotten with its job, and not before."""
+    first, second = (scene.run(scene.put()) for _ in range(2))
+    usage = Usage(peak_bytes=1)
+    for job in (first, second):
+        scene.settle(msgspec.structs.replace(complete(job), usage=usage))
+    assert scene.broker.prune([QUEUE], [keep(count=1)], limit=ALL) == 1
+    assert scene.broker.prune([QUEUE], [keep(count=1)], limit=ALL) == 0
+    assert [attempt.usage for attempt in scene.record(second.id).attempts] == [usage]
 
 
 def test_a_forgotten_parent_holds_nobody_back(scene: Scene) -> None:

@@ -1,5 +1,5 @@
 -- forget: remove final jobs and all that belongs to them; for prune and delete.
--- cost: one row with its index entries, and five look-ups for what belongs to it.
+-- cost: one row with its index entries, and six look-ups for what belongs to it.
 
 -- name: find
 SELECT id, state, queue, has_children
@@ -16,6 +16,10 @@ AND job.id = ANY (%(ids)s::uuid[])
 
 -- name: forget_attempts
 DELETE FROM penstock.attempt
+WHERE job = ANY (%(ids)s::uuid[])
+
+-- name: forget_usages
+DELETE FROM penstock.usage
 WHERE job = ANY (%(ids)s::uuid[])
 
 -- name: forget_notes

@@ -29,6 +29,11 @@ FROM penstock.attempt
 WHERE job = ANY (%(ids)s::uuid[])
 ORDER BY job, number
 
+-- name: usages
+SELECT job, number, usage
+FROM penstock.usage
+WHERE job = ANY (%(ids)s::uuid[])
+
 -- name: parents
 SELECT child, parent, ignore_failure
 FROM penstock.edge

@@ -1,4 +1,5 @@
--- prune: forget final jobs past their retention, results past their ttl, spent keys and leases.
+-- prune: forget final jobs past their retention, results past their ttl, spent keys and leases, and
+-- what a release that knew no usages left of them.
 -- cost: one look-up per queue and rule, and what forgetting costs; one row per change of a counter.
 
 -- name: oldest
@@ -53,6 +54,19 @@ WHERE id IN (
   FROM penstock.lease
   WHERE closed -- Guard: only closed leases
   AND NOT EXISTS (SELECT FROM penstock.job WHERE job.lease = lease.id) -- Guard: nothing runs under it
+  LIMIT %(limit)s
+  FOR UPDATE SKIP LOCKED
+)
+
+-- A release that knew no usages forgot their jobs without them. Ids are in order of time, so that no
+-- job of one before the oldest is left.
+-- name: drop_usages
+DELETE FROM penstock.usage
+WHERE (job, number) IN (
+  SELECT job, number
+  FROM penstock.usage
+  WHERE job < (SELECT id FROM penstock.job ORDER BY id LIMIT 1) -- Guard: of no job that is left
+  ORDER BY job, number
   LIMIT %(limit)s
   FOR UPDATE SKIP LOCKED
 )

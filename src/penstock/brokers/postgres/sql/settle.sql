@@ -1,6 +1,32 @@
 -- settle: apply what workers decided about running jobs.
 -- cost: completions: two statements for all; per job one row and two index entries. Others: three
--- statements more, pipelined. A job with children adds what they cost.
+-- statements more, pipelined. A job with children adds what they cost, one whose attempt was measured
+-- a row.
+
+-- Before the settlement, which takes the fence away. Race: the rows are locked, so that nobody moves
+-- the fence in between; those of the whole batch, in the order of their ids, as everybody locks them.
+-- name: usages
+WITH held AS MATERIALIZED (
+  SELECT job.id, job.claim_number, item.usage
+  FROM penstock.job
+  JOIN unnest(%(id)s::uuid[], %(fence)s::uuid[], %(usage)s::bytea[]) AS item (id, fence, usage)
+    ON item.id = job.id
+  WHERE job.fence = item.fence -- Guard: fence of a usage
+  ORDER BY job.id
+  FOR NO KEY UPDATE OF job
+), trimmed AS (
+  DELETE FROM penstock.usage
+  USING held
+  WHERE held.usage IS NOT NULL
+  AND usage.job = held.id
+  AND usage.number <= held.claim_number - %(kept)s -- Guard: usages kept
+)
+INSERT INTO penstock.usage (job, number, usage)
+SELECT id, claim_number, usage
+FROM held
+WHERE usage IS NOT NULL
+ON CONFLICT (job, number) DO UPDATE
+SET usage = excluded.usage
 
 -- The answer names the jobs only where some are stale. `penstock_settled.parents` is a variable of this
 -- transaction, in which `count_down` finds those that have children, without a round trip.

@@ -23,7 +23,7 @@ local function record_of(id)
     id, queue.name, job.stored, job.state, redis.call('HGET', queue.more, short) or '',
     job.run or '', job.done or '', redis.call('HGET', queue.blocked, short) or '0',
     parents_of(queue, short), redis.call('LRANGE', key_of(queue, 'attempts', short), 0, -1),
-    redis.call('HMGET', key_of(queue, 'note', short), 'progress', 'checkpoint'),
+    redis.call('HGETALL', key_of(queue, 'note', short)),
     redis.call('LRANGE', key_of(queue, 'log', short), 0, -1),
   }
 end

@@ -5,7 +5,7 @@
 -- ARGV: the version that the caller reads and writes, and the version that a Penstock must know to
 -- use the keys from then on. Answer: {version, needed version}, as it stands after the call.
 --
--- Before version 2 the keys said nothing; 2 is this note itself. A later version that moves keys does
+-- Before version 2 the keys said nothing; 2 is this note itself, and 3 added keys and fields only. A later version that moves keys does
 -- so here, above the note, in the same script: nobody sees a half of it.
 
 local knows, wants = tonumber(ARGV[1]), tonumber(ARGV[2])

@@ -11,8 +11,9 @@
 --     blocked --unblock--> scheduled
 --     blocked --parent_failed--> cancelled
 --
--- ARGV: completions in groups, one for each queue and fence: how many, then of each: tag, fence, how
--- many, then of each job, by rising ids: id without its tag, what is kept. Then all others: how many,
+-- ARGV: usages: how many, then of each: id, JSON. Then completions in groups, one for each queue and
+-- fence: how many, then of each: tag, fence, how many, then of each job, by rising ids: id without its
+-- tag, what is kept. Then all others: how many,
 -- and of each: kind, id, fence, and what the kind needs. Answer: of each group '' where all are applied,
 -- else a letter for each job: a (applied), d (applied, result dropped), s (stale); then one word for
 -- each other.
@@ -21,6 +22,38 @@
 -- Bytes of a result that is kept even while memory is full: settling must go on, and small results
 -- are what little jobs have.
 local RESULT_KEPT_BYTES = 16384
+
+-- What attempts were measured to take, by the whole ids of their jobs.
+local usages = {}
+
+-- Keep the usage of an attempt that is settled, and forget those of attempts that are kept no more. It
+-- stands beside progress and checkpoint, where a release that does not know it leaves it alone, and
+-- forgets it with the job.
+local function keep_usage(queue, short, number, usage)
+  local note = key_of(queue, 'note', short)
+  redis.call('HSET', note, 'usage:' .. int(number), usage)
+  if number <= 25 then
+    return
+  end
+  for _, field in ipairs(redis.call('HKEYS', note)) do
+    local earlier = tonumber(string.match(field, '^usage:(%d+)$'))
+    if earlier
+      and earlier <= number - 25 -- Guard: usages kept
+    then
+      redis.call('HDEL', note, field)
+    end
+  end
+end
+
+-- The same for the completions of a group that were applied, with what each had in `run`.
+local function keep_usages(group, runs, applied)
+  for place, short in ipairs(group.shorts) do
+    local usage = applied[place] and usages[full_id(group.queue, short)]
+    if usage then
+      keep_usage(group.queue, short, tonumber(string.match(runs[place], '^.(%d+);', 40)), usage)
+    end
+  end
+end
 
 -- Whether the server's memory is at its limit. An unknown answer counts as room.
 local function is_full()
@@ -126,6 +159,9 @@ local function complete(group, now)
   if count > 0 then
     redis.call('HSET', queue.done, unpack(done))
     redis.call('HDEL', queue.run, unpack(gone))
+    if next(usages) then
+      keep_usages(group, runs, applied)
+    end
     put(key_of(queue, 'final', 'completed'), final)
     if #drops > 0 then
       redis.call('ZADD', queue.result, unpack(drops))
@@ -177,6 +213,9 @@ local function settle_one(item, now)
   if fence_of(job.run) ~= item.fence then -- Guard: fence
     return 'stale'
   end
+  if usages[item.id] then
+    keep_usage(job.queue, job.short, attempt_of(job.run).n, usages[item.id])
+  end
   local blob = blob_of(item.pid, item.outcome, item.message, '0', '')
   job.more.charges = item.charges ~= '' and item.charges or nil
   if job.more.cancel and WAITS_AS[item.kind] then -- Guard: a requested cancel wins
@@ -204,6 +243,10 @@ local function settle()
   local now = wall_ms()
   local answers, groups = {}, {}
   local tags = {}
+  for _ = 1, number() do
+    local id = arg()
+    usages[id] = arg()
+  end
   for place = 1, number() do
     groups[place] = read_completions()
     tags[place] = groups[place].tag

@@ -1,5 +1,5 @@
 -- forget: remove a final job and all that belongs to it; for prune and delete.
--- cost: one row with its index entries, and five look-ups for what belongs to it.
+-- cost: one row with its index entries, and six look-ups for what belongs to it.
 
 -- name: find
 SELECT id, state, queue, has_children
@@ -13,6 +13,10 @@ WHERE job = ?1
 
 -- name: forget_attempts
 DELETE FROM attempt
+WHERE job = ?1
+
+-- name: forget_usages
+DELETE FROM usage
 WHERE job = ?1
 
 -- name: forget_note

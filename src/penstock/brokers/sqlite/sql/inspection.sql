@@ -29,6 +29,11 @@ FROM attempt
 WHERE job = ?1
 ORDER BY number
 
+-- name: usages
+SELECT number, usage
+FROM usage
+WHERE job = ?1
+
 -- name: parents
 SELECT parent, ignore_failure
 FROM edge

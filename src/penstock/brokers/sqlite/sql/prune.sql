@@ -1,4 +1,5 @@
--- prune: forget final jobs past their retention, results past their ttl, spent keys and leases.
+-- prune: forget final jobs past their retention, results past their ttl, spent keys and leases, and
+-- what a release that knew no usages left of them.
 -- cost: one look-up per queue and rule, and what forgetting costs.
 
 -- name: oldest
@@ -56,3 +57,15 @@ WHERE no = ?1
 -- name: forget_lease_queues
 DELETE FROM lease_queue
 WHERE lease = ?1
+
+-- A release that knew no usages forgot their jobs without them. Ids are in order of time, so that no
+-- job of one before the oldest is left.
+-- name: drop_usages
+DELETE FROM usage
+WHERE (job, number) IN (
+  SELECT job, number
+  FROM usage
+  WHERE job < (SELECT MIN(id) FROM job) -- Guard: of no job that is left
+  ORDER BY job
+  LIMIT ?1
+)

@@ -1,5 +1,21 @@
 -- settle: apply what workers decided about running jobs.
--- cost: per job one row and two index entries; a job with children adds what they cost.
+-- cost: per job one row and two index entries; a job with children adds what they cost, one whose
+-- attempt was measured a row.
+
+-- Before the settlement, which takes the fence away.
+-- name: usage
+INSERT INTO usage (job, number, usage)
+SELECT id, claim_number, ?3
+FROM job
+WHERE id = ?1
+AND fence = ?2 -- Guard: fence of a usage
+ON CONFLICT (job, number) DO UPDATE
+SET usage = excluded.usage
+
+-- name: trim_usages
+DELETE FROM usage
+WHERE job = ?1
+AND number <= (SELECT claim_number FROM job WHERE id = ?1) - ?2 -- Guard: usages kept
 
 -- name: held
 SELECT no, queue, has_children, cancel_requested, claim_number, worker, pid, claimed_at, need, spec_need
