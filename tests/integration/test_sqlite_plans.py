@@ -27,6 +27,7 @@ SHORT = {
     "reclaim.tick": "one row",
     "sleeper.tokens": "one row per sleeper and set",
     "inspection.counts": "one row per queue",
+    "prune.drop_capacities": "one row per lease",
 }
 
 #: Statements that sort, each with what bounds the rows.

@@ -11,6 +11,7 @@ from typing import Final
 
 import msgspec
 
+from penstock.core.capacity import Capacity
 from penstock.core.ids import Fence, JobId, LeaseId
 from penstock.core.job import Claimed, JobRecord, JobSpec, Parent, Reason, StoredError
 from penstock.core.lifecycle import State
@@ -116,6 +117,7 @@ class LeaseFacts(msgspec.Struct, frozen=True, kw_only=True):
         expires_in_ms: until it runs out; negative: it has. None: stamped under another boot id.
         running: jobs that run under it.
         wake_token: address at which its worker listens, if any.
+        capacity: what its worker can take, as the lease was opened with; None: it did not say.
     """
 
     id: LeaseId
@@ -124,6 +126,7 @@ class LeaseFacts(msgspec.Struct, frozen=True, kw_only=True):
     expires_in_ms: int | None
     running: int
     wake_token: str | None = None
+    capacity: Capacity | None = None
 
 
 class OpenLease(msgspec.Struct, frozen=True, kw_only=True):
@@ -133,6 +136,7 @@ class OpenLease(msgspec.Struct, frozen=True, kw_only=True):
         id: drawn by the caller, never used before.
         ttl_ms: runs out this long after the broker opens or last extends it.
         wake_token: where to nudge the worker when a cancel is requested.
+        capacity: what the worker can take, for others to read; nothing is decided by it here.
     """
 
     id: LeaseId
@@ -140,6 +144,7 @@ class OpenLease(msgspec.Struct, frozen=True, kw_only=True):
     owner: Owner
     ttl_ms: int
     wake_token: str | None = None
+    capacity: Capacity | None = None
 
 
 class Offer(msgspec.Struct, frozen=True):

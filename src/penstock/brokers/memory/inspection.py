@@ -78,6 +78,7 @@ def leases(store: Store) -> list[LeaseFacts]:
             ),
             running=len(lease.jobs),
             wake_token=lease.opened.wake_token,
+            capacity=lease.opened.capacity,
         )
         for lease in store.leases.values()
         if not lease.closed

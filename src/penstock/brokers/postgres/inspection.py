@@ -12,7 +12,7 @@ from typing import Any, Final
 import msgspec
 
 from penstock.broker.requests import JobFilter, JobPage, JobStatus, LeaseFacts, Owner, QueueCounts
-from penstock.broker.stored import read_charges, read_spec, read_usage
+from penstock.broker.stored import read_capacity, read_charges, read_spec, read_usage
 from penstock.core.ids import JobId, LeaseId
 from penstock.core.job import ATTEMPTS_KEPT, AttemptRecord, JobRecord, Parent, Reason, StoredError
 from penstock.core.lifecycle import State
@@ -102,7 +102,7 @@ def leases(tx: Transaction) -> list[LeaseFacts]:
 
 
 def _lease(row: Row) -> LeaseFacts:
-    lease_id, queues, *owner, wake_token, expires_in_ms, running = row
+    lease_id, queues, *owner, wake_token, expires_in_ms, running, capacity = row
     return LeaseFacts(
         id=LeaseId(lease_id),
         queues=tuple(queues),
@@ -110,6 +110,7 @@ def _lease(row: Row) -> LeaseFacts:
         expires_in_ms=expires_in_ms,
         running=running,
         wake_token=wake_token,
+        capacity=read_capacity(capacity),
     )
 
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from penstock.broker.requests import CancelNotice, ExtendAnswer, OpenLease
+from penstock.broker.stored import write_capacity
 from penstock.core.ids import Fence, JobId, LeaseId
 
 from .statements import read_statements
@@ -31,6 +32,7 @@ def open_lease(tx: Transaction, asked: OpenLease, tags: Mapping[str, int]) -> No
         "started_ticks": owner.started_ticks,
         "wake_token": asked.wake_token,
         "ttl_ms": asked.ttl_ms,
+        "capacity": None if asked.capacity is None else write_capacity(asked.capacity),
     }
     tx.send(_SQL["open"], values)
 

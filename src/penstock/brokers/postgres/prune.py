@@ -49,7 +49,8 @@ def fold_counts(tx: Transaction) -> None:
 
 
 def drop_leftovers(tx: Transaction) -> None:
-    """Forget what belongs to jobs that a release forgot which did not know it."""
+    """Forget what belongs to leases that are forgotten, and to jobs that an old release forgot."""
+    tx.send(_SQL["drop_capacities"])
     tx.send(_SQL["drop_usages"], {"limit": _LEFTOVERS_MAX})
 
 

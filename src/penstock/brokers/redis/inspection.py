@@ -11,7 +11,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from penstock.broker.requests import JobFilter, JobPage, JobStatus, LeaseFacts, Owner, QueueCounts
-from penstock.broker.stored import read_charges, read_spec, read_usage
+from penstock.broker.stored import read_capacity, read_charges, read_spec, read_usage
 from penstock.core.ids import JobId, LeaseId
 from penstock.core.job import ATTEMPTS_KEPT, AttemptRecord, JobRecord, Parent
 from penstock.core.lifecycle import State
@@ -195,7 +195,7 @@ def counts_of(answers: Sequence[Any]) -> list[QueueCounts]:
 
 def lease_of(answer: Sequence[Any]) -> LeaseFacts:
     """Return one open lease."""
-    raw_id, names, owner, expires_in_ms, running, token = answer
+    raw_id, names, owner, expires_in_ms, running, token, capacity = answer
     return LeaseFacts(
         id=LeaseId(raw_id.hex()),
         queues=tuple(names.decode().strip("\n").split("\n")),
@@ -203,4 +203,5 @@ def lease_of(answer: Sequence[Any]) -> LeaseFacts:
         expires_in_ms=int(expires_in_ms),
         running=running,
         wake_token=token.decode() or None,
+        capacity=read_capacity(capacity),
     )

@@ -12,6 +12,7 @@ import msgspec
 
 from penstock.broker import requests as r
 from penstock.broker import rules
+from penstock.broker.stored import write_capacity
 from penstock.core.ids import Fence, JobId, LeaseId
 from penstock.core.job import JobRecord
 from penstock.core.names import check_name
@@ -132,6 +133,7 @@ class Verbs:
             msgspec.json.encode(owner),
             owner.worker,
             owner.pid,
+            b"" if lease.capacity is None else write_capacity(lease.capacity),
         )
         return self._ask("open_lease", words, _nothing)
 

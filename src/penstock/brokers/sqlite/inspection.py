@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 
 from penstock.broker.requests import JobFilter, JobPage, JobStatus, LeaseFacts, Owner, QueueCounts
-from penstock.broker.stored import read_charges, read_spec, read_usage
+from penstock.broker.stored import read_capacity, read_charges, read_spec, read_usage
 from penstock.core.clock import Clock
 from penstock.core.ids import JobId, LeaseId
 from penstock.core.job import (
@@ -122,7 +122,7 @@ def leases(db: Snapshot, clock: Clock) -> list[LeaseFacts]:
 
 
 def _lease(db: Snapshot, clock: Clock, row: Row) -> LeaseFacts:
-    no, lease_id, *owner, wake_token, boot_id, expires_boot_ms, running = row
+    no, lease_id, *owner, wake_token, boot_id, expires_boot_ms, running, capacity = row
     queues = tuple(name for (name,) in db.rows(_SQL["lease_queues"], (no,)))
     is_of_this_boot = boot_id == clock.boot_id
     return LeaseFacts(
@@ -132,6 +132,7 @@ def _lease(db: Snapshot, clock: Clock, row: Row) -> LeaseFacts:
         expires_in_ms=expires_boot_ms - clock.boot_ms() if is_of_this_boot else None,
         running=running,
         wake_token=wake_token,
+        capacity=read_capacity(capacity),
     )
 
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
 from penstock.broker.requests import CancelNotice, ExtendAnswer, OpenLease
+from penstock.broker.stored import write_capacity
 from penstock.core.ids import Fence, JobId, LeaseId
 
 from .statements import read_statements
@@ -52,6 +53,8 @@ def open_lease(tx: Transaction, asked: OpenLease, tags: Mapping[str, int]) -> No
     if opened is not None:
         queues = [(opened[0], place, tags[queue]) for place, queue in enumerate(asked.queues)]
         tx.each(_SQL["open_queue"], queues)
+        if asked.capacity is not None:
+            tx.rows(_SQL["open_capacity"], (asked.id, write_capacity(asked.capacity)))
 
 
 def extend(tx: Transaction, leases: Sequence[LeaseId], ttl_ms: int) -> ExtendAnswer:

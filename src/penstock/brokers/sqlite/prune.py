@@ -33,6 +33,7 @@ def prune(tx: Transaction, tags: Sequence[int], rules: Sequence[Retention], limi
         dropped += len(tx.rows(_SQL["drop_results"], (tag, tx.now, limit - dropped)))
     tx.rows(_SQL["drop_keys"], (tx.now, limit))
     _prune_leases(tx, limit)
+    tx.rows(_SQL["drop_capacities"])
     tx.rows(_SQL["drop_usages"], (limit,))
     return dropped
 

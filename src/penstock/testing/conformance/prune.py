@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from penstock.broker import requests as r
+from penstock.core.capacity import Capacity
 from penstock.core.job import Parent, Reason
 from penstock.core.lifecycle import FINAL, State
 from penstock.core.usage import Usage
@@ -189,6 +190,24 @@ def test_what_was_measured_stays_with_the_jobs_that_stay(scene: Scene) -> None:
     assert scene.broker.prune([QUEUE], [keep(count=1)], limit=ALL) == 1
     assert scene.broker.prune([QUEUE], [keep(count=1)], limit=ALL) == 0
     assert [attempt.usage for attempt in scene.record(second.id).attempts] == [usage]
+
+
+def test_an_open_lease_keeps_its_capacity(scene: Scene) -> None:
+    """Pruning forgets the capacities of leases that are gone, and no others."""
+    open_one, closed = scene.new_lease_id(), scene.new_lease_id()
+    for lease_id in (open_one, closed):
+        request = r.OpenLease(
+            id=lease_id,
+            queues=(QUEUE,),
+            owner=scene.owner(),
+            ttl_ms=LONG,
+            capacity=Capacity(slots=3),
+        )
+        scene.broker.open_lease(request)
+    scene.broker.close_leases([closed])
+    scene.broker.prune([QUEUE], [], limit=ALL)
+    found = [(facts.id, facts.capacity) for facts in scene.broker.leases()]
+    assert found == [(open_one, Capacity(slots=3))]
 
 
 def test_a_forgotten_parent_holds_nobody_back(scene: Scene) -> None:

@@ -142,7 +142,8 @@ SELECT
   ),
   worker, host, owner_boot_id, pid_namespace, pid, started_ticks, wake_token,
   expires_lease_ms - (SELECT penstock.lease_ms()),
-  (SELECT count(*) FROM penstock.job WHERE job.lease = lease.id)
+  (SELECT count(*) FROM penstock.job WHERE job.lease = lease.id),
+  (SELECT capacity.capacity FROM penstock.capacity WHERE capacity.lease = lease.id)
 FROM penstock.lease
 WHERE NOT closed
 ORDER BY id

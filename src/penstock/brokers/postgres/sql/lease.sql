@@ -10,15 +10,22 @@ AND expires_lease_ms > (SELECT penstock.lease_ms()) -- Guard: lease has time lef
 FOR SHARE
 
 -- name: open
-INSERT INTO penstock.lease (
-  id, queues, worker, host, owner_boot_id, pid_namespace, pid, started_ticks, wake_token,
-  expires_lease_ms
+WITH opened AS (
+  INSERT INTO penstock.lease (
+    id, queues, worker, host, owner_boot_id, pid_namespace, pid, started_ticks, wake_token,
+    expires_lease_ms
+  )
+  VALUES (
+    %(id)s, %(queues)s, %(worker)s, %(host)s, %(boot_id)s, %(pid_namespace)s, %(pid)s,
+    %(started_ticks)s, %(wake_token)s, penstock.lease_ms() + %(ttl_ms)s::bigint
+  )
+  ON CONFLICT (id) DO NOTHING -- Guard: a known lease is left alone
+  RETURNING id
 )
-VALUES (
-  %(id)s, %(queues)s, %(worker)s, %(host)s, %(boot_id)s, %(pid_namespace)s, %(pid)s,
-  %(started_ticks)s, %(wake_token)s, penstock.lease_ms() + %(ttl_ms)s::bigint
-)
-ON CONFLICT (id) DO NOTHING -- Guard: a known lease is left alone
+INSERT INTO penstock.capacity (lease, capacity)
+SELECT id, %(capacity)s::bytea
+FROM opened
+WHERE %(capacity)s::bytea IS NOT NULL
 
 -- name: extend
 WITH locked AS MATERIALIZED (

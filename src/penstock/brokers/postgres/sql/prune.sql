@@ -1,5 +1,5 @@
 -- prune: forget final jobs past their retention, results past their ttl, spent keys and leases, and
--- what a release that knew no usages left of them.
+-- what a release that knew no usages and capacities left of them.
 -- cost: one look-up per queue and rule, and what forgetting costs; one row per change of a counter.
 
 -- name: oldest
@@ -57,6 +57,10 @@ WHERE id IN (
   LIMIT %(limit)s
   FOR UPDATE SKIP LOCKED
 )
+
+-- name: drop_capacities
+DELETE FROM penstock.capacity
+WHERE NOT EXISTS (SELECT FROM penstock.lease WHERE lease.id = capacity.lease) -- Guard: of no lease that is left
 
 -- A release that knew no usages forgot their jobs without them. Ids are in order of time, so that no
 -- job of one before the oldest is left.

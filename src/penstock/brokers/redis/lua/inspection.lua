@@ -117,9 +117,12 @@ local function leases()
   local now = lease_ms()
   local answers = {}
   for _, id in ipairs(redis.call('SMEMBERS', root .. ':leases')) do
-    local found = redis.call('HMGET', lease_key(id), 'closed', 'queues', 'owner', 'expires', 'running', 'token')
+    local found = redis.call('HMGET', lease_key(id),
+      'closed', 'queues', 'owner', 'expires', 'running', 'token', 'capacity')
     if found[1] == '0' then
-      answers[#answers + 1] = {id, found[2], found[3], int(tonumber(found[4]) - now), tonumber(found[5]), found[6]}
+      answers[#answers + 1] = {
+        id, found[2], found[3], int(tonumber(found[4]) - now), tonumber(found[5]), found[6], found[7],
+      }
     end
   end
   return answers

@@ -2,7 +2,8 @@
 --
 -- transitions: none.
 
--- ARGV: id, ttl, token or '', names between newlines, owner as JSON, its worker and pid.
+-- ARGV: id, ttl, token or '', names between newlines, owner as JSON, its worker and pid, capacity as
+-- JSON or ''.
 local function open_lease()
   local id, ttl, token, names, owner, worker, pid = arg(), number(), arg(), arg(), arg(), arg(), arg()
   local key = lease_key(id)
@@ -11,6 +12,10 @@ local function open_lease()
   end
   redis.call('HSET', key, 'expires', int(lease_ms() + ttl), 'closed', '0', 'queues', names,
     'owner', owner, 'worker', worker, 'pid', pid, 'token', token, 'running', 0)
+  local capacity = arg()
+  if capacity ~= '' then
+    redis.call('HSET', key, 'capacity', capacity)
+  end
   redis.call('SADD', root .. ':leases', id)
   return 1
 end

@@ -99,7 +99,8 @@ LIMIT 1
 -- name: leases
 SELECT
   no, id, worker, host, owner_boot_id, pid_namespace, pid, started_ticks, wake_token,
-  boot_id, expires_boot_ms, (SELECT COUNT(*) FROM job WHERE job.lease = lease.no)
+  boot_id, expires_boot_ms, (SELECT COUNT(*) FROM job WHERE job.lease = lease.no),
+  (SELECT capacity.capacity FROM capacity WHERE capacity.lease = lease.id)
 FROM lease
 WHERE closed = 0
 ORDER BY no

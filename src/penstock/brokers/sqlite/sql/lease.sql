@@ -28,6 +28,10 @@ RETURNING no
 INSERT INTO lease_queue (lease, place, queue)
 VALUES (?1, ?2, ?3)
 
+-- name: open_capacity
+INSERT INTO capacity (lease, capacity)
+VALUES (?1, ?2)
+
 -- name: extend
 UPDATE lease
 SET boot_id = ?2,

@@ -1,5 +1,5 @@
 -- prune: forget final jobs past their retention, results past their ttl, spent keys and leases, and
--- what a release that knew no usages left of them.
+-- what a release that knew no usages and capacities left of them.
 -- cost: one look-up per queue and rule, and what forgetting costs.
 
 -- name: oldest
@@ -69,3 +69,7 @@ WHERE (job, number) IN (
   ORDER BY job
   LIMIT ?1
 )
+
+-- name: drop_capacities
+DELETE FROM capacity
+WHERE NOT EXISTS (SELECT 1 FROM lease WHERE lease.id = capacity.lease) -- Guard: of no lease that is left
