@@ -6,7 +6,7 @@ inside the atomic operation. Errors of every verb:
 - `Unavailable`: definite, nothing was written, calling again is safe;
 - `OutcomeUnknown`: the write may have happened; every verb here may be called again with the same
   arguments (ids, fences and leases make the repeat harmless; only a note's log lines are appended
-  again, and bounded batches of maintenance go on with the next ones);
+  again, tallies are added again, and bounded batches of maintenance go on with the next ones);
 - `UsageError`: the caller broke a rule of the port (`broker.rules` checks them, before anything is
   written). No list is longer than BATCH_MAX, no limit is outside 1..BATCH_MAX.
 
@@ -261,6 +261,41 @@ class Maintainer(Protocol):
         ...
 
 
+class Learner(Protocol):
+    """What a schedule by memory needs: sums per profile, whose meaning its caller alone knows."""
+
+    def learn(self, tallies: Sequence[r.Tally], /) -> None:
+        """Add to the footprints of profiles.
+
+        Sums only: callers on many hosts add at once, and none needs to know what the others added.
+        All of a call is added in one atomic step, or none of it. A repeat after a lost answer adds
+        again, which statistics bear and exact counts do not: keep none here. A crash of a server
+        may take the last sums, as it may take a claim. A footprint is never forgotten.
+
+        Args:
+            tallies: 0..BATCH_MAX; a profile may stand there more than once.
+
+        Raises:
+            UsageError: a tally is outside the bounds that `Tally` names; nothing is added.
+
+        Cost: one row or field per field of a tally.
+        """
+        ...
+
+    def footprints(self, profiles: Sequence[str], /) -> Mapping[str, Mapping[str, float]]:
+        """Return profile -> field -> sum of all that was added, in no order.
+
+        Args:
+            profiles: 0..BATCH_MAX. One to which nothing was ever added is left out of the answer.
+
+        Raises:
+            UsageError: a name is one that no tally can have.
+
+        Cost: one look-up per profile, and its fields.
+        """
+        ...
+
+
 class Inspector(Protocol):
     """Reads, for people and for those who wait. They never gate a write."""
 
@@ -331,7 +366,7 @@ class Operator(Protocol):
         ...
 
 
-class Broker(Enqueuer, Claimer, Maintainer, Inspector, Operator, Protocol):
+class Broker(Enqueuer, Claimer, Maintainer, Learner, Inspector, Operator, Protocol):
     """The whole port, sync. Safe to call from many threads; survives fork by starting anew."""
 
     def listen(self) -> Listener:
@@ -410,6 +445,14 @@ class AsyncBroker(Protocol):
         self, queues: Sequence[str], rules: Sequence[r.Retention], /, *, limit: int
     ) -> int:
         """Await the twin of `Broker.prune`."""
+        ...
+
+    async def learn(self, tallies: Sequence[r.Tally], /) -> None:
+        """Await the twin of `Broker.learn`."""
+        ...
+
+    async def footprints(self, profiles: Sequence[str], /) -> Mapping[str, Mapping[str, float]]:
+        """Await the twin of `Broker.footprints`."""
         ...
 
     async def peek(self, ids: Sequence[JobId], /) -> Sequence[r.JobStatus | None]:

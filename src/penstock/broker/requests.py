@@ -6,6 +6,7 @@ broker share everything but the wire. Durations are milliseconds; instants are t
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Final
 
@@ -28,6 +29,15 @@ ERROR_BYTES_MAX: Final = 65_536
 #: Log lines and bytes kept per job.
 LOG_LINES_MAX: Final = 1_000
 LOG_BYTES_MAX: Final = 262_144
+#: Fields of one tally; a histogram of sizes from 16 MiB to 1 TiB in steps of 1.25 has 50 bins.
+TALLY_FIELDS_MAX: Final = 64
+#: Characters of a profile, which holds the name of a task (128) and what its sizes are told by.
+PROFILE_CHARS_MAX: Final = 300
+#: Characters of one field of a profile.
+FIELD_CHARS_MAX: Final = 40
+#: One amount of a tally. Weights that grow with time, e-fold a day, reach it after most of a year;
+#: no sum of such amounts leaves the range of a double (1.8e308).
+AMOUNT_MAX: Final = 1e150
 
 
 class Durability(StrEnum):
@@ -260,6 +270,20 @@ class Note(msgspec.Struct, frozen=True, kw_only=True):
     progress: msgspec.Raw | None = None
     checkpoint: msgspec.Raw | None = None
     log: tuple[str, ...] = ()
+
+
+class Tally(msgspec.Struct, frozen=True):
+    """What is to be added to the footprint of one profile; the broker knows no meaning of it.
+
+    Attributes:
+        profile: whose footprint, 1..PROFILE_CHARS_MAX printable characters.
+        adds: field -> what is added to it, 0..AMOUNT_MAX; at most TALLY_FIELDS_MAX fields, each
+            1..FIELD_CHARS_MAX printable characters. What a field held before counts as 0 where it
+            held nothing.
+    """
+
+    profile: str
+    adds: Mapping[str, float]
 
 
 class JobStatus(msgspec.Struct, frozen=True, kw_only=True):

@@ -8,12 +8,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from penstock.broker.requests import (
+    AMOUNT_MAX,
     BATCH_MAX,
+    FIELD_CHARS_MAX,
     OFFERS_MAX,
+    PROFILE_CHARS_MAX,
+    TALLY_FIELDS_MAX,
     BrokerFacts,
     ClaimRequest,
     Durability,
     EnqueueRequest,
+    Tally,
 )
 from penstock.core.ids import queue_tag_of
 from penstock.core.settlement import Settlement
@@ -110,3 +115,46 @@ def check_settlements(settlements: Sequence[Settlement]) -> None:
     check_batch("settlements", settlements)
     if len({settlement.id for settlement in settlements}) != len(settlements):
         raise UsageError("a job is settled twice in one batch: give one settlement per job")
+
+
+def check_tallies(tallies: Sequence[Tally]) -> None:
+    """Refuse tallies outside the bounds of the port.
+
+    Raises:
+        UsageError: over BATCH_MAX of them; a name that is empty, too long or not printable; over
+            TALLY_FIELDS_MAX fields; or an amount that is no number from 0 to AMOUNT_MAX.
+    """
+    check_batch("tallies", tallies)
+    for tally in tallies:
+        _check_text("profile", tally.profile, PROFILE_CHARS_MAX)
+        if len(tally.adds) > TALLY_FIELDS_MAX:
+            raise UsageError(
+                f"profile {tally.profile!r:.80} gets {len(tally.adds)} fields in one tally: give "
+                f"at most {TALLY_FIELDS_MAX}, and another tally for more"
+            )
+        for field, amount in tally.adds.items():
+            _check_text("field", field, FIELD_CHARS_MAX)
+            if not 0 <= amount <= AMOUNT_MAX:  # NaN is in no order
+                raise UsageError(
+                    f"field {field!r} of profile {tally.profile!r:.80} gets {amount!r:.80}: give "
+                    f"a number from 0 to {AMOUNT_MAX:g}"
+                )
+
+
+def check_profiles(profiles: Sequence[str]) -> None:
+    """Refuse to look up more profiles than a call may, or one that no tally can name.
+
+    Raises:
+        UsageError: over BATCH_MAX; or a name that is empty, too long or not printable.
+    """
+    check_batch("profiles", profiles)
+    for profile in profiles:
+        _check_text("profile", profile, PROFILE_CHARS_MAX)
+
+
+def _check_text(kind: str, text: str, chars_max: int) -> None:
+    # Not every store could hold the others, U+0000 and halves of a pair among them.
+    if not 1 <= len(text) <= chars_max or not text.isprintable():
+        raise UsageError(
+            f"{kind} {text!r:.80} is not allowed: use 1 to {chars_max} printable characters"
+        )

@@ -113,6 +113,14 @@ class ThreadedBroker:
         """Forget final jobs past their retention, results past their ttl, and spent keys."""
         return await self._call(self._broker.prune, queues, rules, limit=limit)
 
+    async def learn(self, tallies: Sequence[r.Tally], /) -> None:
+        """Add to the footprints of profiles."""
+        await self._call(self._broker.learn, tallies)
+
+    async def footprints(self, profiles: Sequence[str], /) -> Mapping[str, Mapping[str, float]]:
+        """Return what was learned of profiles."""
+        return await self._call(self._broker.footprints, profiles)
+
     async def peek(self, ids: Sequence[JobId], /) -> Sequence[r.JobStatus | None]:
         """Return state and result of jobs."""
         return await self._call(self._broker.peek, ids)

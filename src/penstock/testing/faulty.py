@@ -184,6 +184,14 @@ class FaultyBroker:
         """Forget final jobs past their retention, results past their ttl, and spent keys."""
         return self._make("prune", lambda: self._broker.prune(queues, rules, limit=limit))
 
+    def learn(self, tallies: Sequence[r.Tally], /) -> None:
+        """Add to the footprints of profiles."""
+        self._make("learn", lambda: self._broker.learn(tallies))
+
+    def footprints(self, profiles: Sequence[str], /) -> Mapping[str, Mapping[str, float]]:
+        """Return what was learned of profiles."""
+        return self._make("footprints", lambda: self._broker.footprints(profiles))
+
     def peek(self, ids: Sequence[JobId], /) -> Sequence[r.JobStatus | None]:
         """Return state and result of jobs."""
         return self._make("peek", lambda: self._broker.peek(ids))

@@ -23,7 +23,9 @@ EPOCH_MS = 1_767_225_600_000
 #: Seconds that a client waits for an answer.
 CALL_TIMEOUT_S = 0.4
 #: Verbs that only read: they are not replayed.
-_READS = frozenset({"get", "peek", "list_jobs", "counts", "needs", "leases", "describe"})
+_READS = frozenset(
+    {"get", "peek", "list_jobs", "counts", "needs", "leases", "footprints", "describe"}
+)
 #: Verbs that take jobs. One that arrives after its caller has given up and asked again would be a
 #: call of its own: see `Weather.late`.
 TAKES = frozenset({"claim", "cycle", "reclaim"})

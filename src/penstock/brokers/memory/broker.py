@@ -22,6 +22,8 @@ from .delete import delete
 from .enqueue import enqueue
 from .expire import expire
 from .extend import extend
+from .footprints import footprints
+from .learn import learn
 from .note import note
 from .open_lease import open_lease
 from .pause import pause, resume
@@ -171,6 +173,18 @@ class MemoryBroker:
         rules.check_limit(limit)
         with self._open() as store:
             return prune(store, queues, retention, limit)
+
+    def learn(self, tallies: Sequence[r.Tally], /) -> None:
+        """Add to the footprints of profiles."""
+        rules.check_tallies(tallies)
+        with self._open() as store:
+            learn(store, tallies)
+
+    def footprints(self, profiles: Sequence[str], /) -> Mapping[str, Mapping[str, float]]:
+        """Return what was learned of profiles."""
+        rules.check_profiles(profiles)
+        with self._open() as store:
+            return footprints(store, profiles)
 
     def peek(self, ids: Sequence[JobId], /) -> Sequence[r.JobStatus | None]:
         """Return state and result of jobs."""

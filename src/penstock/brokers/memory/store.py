@@ -129,6 +129,9 @@ class Store:
         self.leases: dict[LeaseId, Lease] = {}
         self.keys: dict[tuple[str, str], KeyHold] = {}
         self.paused: set[str] = set()
+        self.footprints: defaultdict[str, defaultdict[str, float]] = defaultdict(
+            lambda: defaultdict(float)
+        )
         self.reaper_tick: tuple[str, int] | None = None
         self.reaper_hold_until: int = 0
         self.wakeups = Wakeups()

@@ -28,7 +28,9 @@ from .delete import delete
 from .enqueue import Entry, enqueue, make_entry, wake_for
 from .expire import expire
 from .facts import read_facts
+from .footprints import footprints
 from .joined import Joinable, Joiner, LentConnection, check_async, check_sync
+from .learn import learn
 from .lease import close_leases, extend, open_lease
 from .note import note
 from .pause import pause, resume
@@ -247,6 +249,16 @@ class PostgresBroker:
         dropped = self._write(lambda tx: prune(tx, tags, retention, limit))
         self._write(_tidy)
         return dropped
+
+    def learn(self, tallies: Sequence[r.Tally], /) -> None:
+        """Add to the footprints of profiles."""
+        rules.check_tallies(tallies)
+        self._write(lambda tx: learn(tx, tallies))
+
+    def footprints(self, profiles: Sequence[str], /) -> Mapping[str, Mapping[str, float]]:
+        """Return what was learned of profiles."""
+        rules.check_profiles(profiles)
+        return self._read(lambda tx: footprints(tx, profiles))
 
     def peek(self, ids: Sequence[JobId], /) -> Sequence[r.JobStatus | None]:
         """Return state and result of jobs."""

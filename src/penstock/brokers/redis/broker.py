@@ -178,6 +178,14 @@ class RedisBroker:
         """Forget final jobs past their retention, results past their ttl, and spent keys."""
         return self._put(self._verbs.prune(queues, retention, limit))
 
+    def learn(self, tallies: Sequence[r.Tally], /) -> None:
+        """Add to the footprints of profiles."""
+        self._put(self._verbs.learn(tallies))
+
+    def footprints(self, profiles: Sequence[str], /) -> Mapping[str, Mapping[str, float]]:
+        """Return what was learned of profiles."""
+        return self._put(self._verbs.footprints(profiles))
+
     def peek(self, ids: Sequence[JobId], /) -> Sequence[r.JobStatus | None]:
         """Return state and result of jobs."""
         return self._put(self._verbs.peek(ids))

@@ -124,6 +124,14 @@ class RedisLoopBroker:
         """Forget final jobs past their retention, results past their ttl, and spent keys."""
         return await self._put(self._verbs.prune(queues, retention, limit))
 
+    async def learn(self, tallies: Sequence[r.Tally], /) -> None:
+        """Add to the footprints of profiles."""
+        await self._put(self._verbs.learn(tallies))
+
+    async def footprints(self, profiles: Sequence[str], /) -> Mapping[str, Mapping[str, float]]:
+        """Return what was learned of profiles."""
+        return await self._put(self._verbs.footprints(profiles))
+
     async def peek(self, ids: Sequence[JobId], /) -> Sequence[r.JobStatus | None]:
         """Return state and result of jobs."""
         return await self._put(self._verbs.peek(ids))

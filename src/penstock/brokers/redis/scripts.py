@@ -78,6 +78,8 @@ _PARTS: Final[dict[str, tuple[tuple[str, ...], str, bool]]] = {
     "delete": ((*_ENDS, "forget", "delete"), "", True),
     "pause": (("sleepers", "pause"), "", True),
     "forget_token": (("sleepers",), "take_token(arg()) return 1", True),
+    "learn": (("learn",), "", False),
+    "footprints": (("footprints",), "", True),
     "peek": ((*_ENDS, "inspection"), "return each(status_of)", True),
     "get": ((*_ENDS, "inspection"), "return each(record_of)", True),
     "list_jobs": ((*_ENDS, "inspection"), "return listing()", True),

@@ -19,7 +19,7 @@ from penstock.core.names import check_name
 from penstock.core.settlement import Applied, Settlement
 from penstock.errors import UsageError
 
-from . import claim, enqueue, inspection, settle
+from . import claim, enqueue, inspection, learn, settle
 from .reclaim import reclaimed
 from .scripts import Script
 from .stored import job_id_of, to_raw
@@ -222,6 +222,20 @@ class Verbs:
         for rule in retention:
             words += (rule.state.value, rule.age_ms, rule.count_max)
         return self._ask("prune", (*words, *dict.fromkeys(queues)), int)
+
+    def learn(self, tallies: Sequence[r.Tally]) -> Question[None]:
+        """Add to the footprints of profiles."""
+        rules.check_tallies(tallies)
+        return self._ask("learn", learn.words_of(tallies), _nothing)
+
+    def footprints(self, profiles: Sequence[str]) -> Question[Mapping[str, Mapping[str, float]]]:
+        """Ask for what was learned of profiles."""
+        rules.check_profiles(profiles)
+
+        def read(answers: Sequence[Any]) -> Mapping[str, Mapping[str, float]]:
+            return learn.footprints_of(profiles, answers)
+
+        return self._look("footprints", profiles, read)
 
     def peek(self, ids: Sequence[JobId]) -> Question[Sequence[r.JobStatus | None]]:
         """Ask for state and result of jobs."""

@@ -26,6 +26,8 @@ from .delete import delete
 from .enqueue import enqueue, make_entry
 from .expire import expire
 from .file import SqliteFile
+from .footprints import footprints
+from .learn import learn
 from .lease import close_leases, extend, open_lease
 from .note import note
 from .pause import pause, resume
@@ -214,6 +216,16 @@ class SqliteBroker:
         tags = self._known(queues)
         self._tidy()
         return self._write(lambda tx: prune(tx, tags, retention, limit))
+
+    def learn(self, tallies: Sequence[r.Tally], /) -> None:
+        """Add to the footprints of profiles."""
+        rules.check_tallies(tallies)
+        self._write(lambda tx: learn(tx, tallies))
+
+    def footprints(self, profiles: Sequence[str], /) -> Mapping[str, Mapping[str, float]]:
+        """Return what was learned of profiles."""
+        rules.check_profiles(profiles)
+        return self._file.read(lambda db: footprints(db, profiles))
 
     def peek(self, ids: Sequence[JobId], /) -> Sequence[r.JobStatus | None]:
         """Return state and result of jobs."""

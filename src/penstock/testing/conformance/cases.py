@@ -30,6 +30,8 @@ MODULES: Final[dict[str, tuple[str, ...]]] = {
     "requeue": ("requeue", "requeue_family"),
     "delete": ("delete",),
     "pause": ("pause",),
+    "learn": ("learn",),
+    "footprints": ("footprints",),
     "inspection": ("inspection",),
     "list_jobs": ("list_jobs",),
     "counts": ("counts",),

@@ -150,6 +150,13 @@ def test_note(scene: Scene) -> None:
     assert first == second == [True]
 
 
+def test_learn(scene: Scene) -> None:
+    """A repeat adds again, as the port says, and touches nothing else."""
+    tallies = [r.Tally("p", {"runs": 1.0}), r.Tally("p", {"runs": 2.0})]
+    twice(scene, lambda: scene.broker.learn(tallies))
+    assert scene.broker.footprints(["p"]) == {"p": {"runs": 6.0}}
+
+
 def test_promote(scene: Scene) -> None:
     """A repeat finds nothing due."""
     scene.put_many(3, delay_ms=5)
