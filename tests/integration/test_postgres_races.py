@@ -6,10 +6,11 @@ import random
 import secrets
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 
 import msgspec
+import psycopg
 import pytest
 
 from penstock.broker import requests as r
@@ -19,25 +20,38 @@ from penstock.core import settlement as s
 from penstock.core.ids import Fence, JobId
 from penstock.core.job import Charges, Claimed, JobRecord, Parent, Reason
 from penstock.core.lifecycle import FINAL, State
+from penstock.core.usage import Usage
 from penstock.testing.conformance.snapshot import every_job
+from tests.support.eventually import eventually
 from tests.support.postgres_schema import (
     QUEUE,
+    ask,
     claim,
     counted,
     fresh_schema,
     new_job,
     open_lease,
+    put,
+    schema_of,
 )
 
 #: Rounds of each thread; together they are some thousand transactions, a few of them deadlocks.
 ROUNDS = 40
 FAILED = FINAL - {State.COMPLETED}
+MEASURED = Usage(cpu_ms=1)
 
 
 @pytest.fixture
-def broker() -> Iterator[Broker]:
-    """A broker on tables of this test's own."""
-    with fresh_schema() as url, closing(PostgresBroker.open(url)) as found:
+def url() -> Iterator[str]:
+    """URL of tables of this test's own."""
+    with fresh_schema() as found:
+        yield found
+
+
+@pytest.fixture
+def broker(url: str) -> Iterator[Broker]:
+    """A broker on them."""
+    with closing(PostgresBroker.open(url)) as found:
         found.register([QUEUE])
         yield found
 
@@ -94,10 +108,10 @@ class Crowd:
         job_id, fence = job.id, job.fence
         kinds: list[s.Settlement | None] = [
             s.Complete(id=job_id, fence=fence, outcome="ended", result=b"1"),
-            s.Complete(id=job_id, fence=fence, outcome="ended", result=b"2"),
+            s.Complete(id=job_id, fence=fence, outcome="ended", result=b"2", usage=MEASURED),
             s.Retry(id=job_id, fence=fence, outcome="ended", delay_ms=1, charges=Charges(errors=1)),
             s.Bury(id=job_id, fence=fence, outcome="ended", reason=Reason.POISON),
-            s.Release(id=job_id, fence=fence, outcome="ended"),
+            s.Release(id=job_id, fence=fence, outcome="ended", usage=MEASURED),
             None,
         ]
         return self._chance.choice(kinds)
@@ -143,3 +157,26 @@ def test_counters_and_families_are_whole_after_a_crowd(broker: Broker) -> None:
         if job.state is State.BLOCKED:
             held_back = sum(holds_back(parent, jobs) for parent in job.parents)
             assert job.parents_left == held_back > 0, job
+
+
+def test_a_fence_that_moves_meanwhile_keeps_the_usage_out(url: str, broker: Broker) -> None:
+    """A settlement that waits for a takeover is stale when it goes on, with all that it brings."""
+    [job_id] = put(broker)
+    [job] = claim(broker, open_lease(broker))
+    answers: list[Sequence[s.Applied]] = []
+    end = s.Complete(id=job_id, fence=job.fence, outcome="ended", result=b"1", usage=MEASURED)
+    thread = threading.Thread(target=lambda: answers.append(broker.settle([end])))
+    with closing(psycopg.connect(url.partition("?")[0])) as taker:
+        taker.execute(f'SET search_path = "{schema_of(url)}"'.encode())
+        taker.execute("UPDATE job SET fence = %s", (secrets.token_hex(16),))
+        waiting = (
+            "SELECT FROM pg_locks JOIN pg_stat_activity USING (pid) "
+            f"WHERE NOT granted AND query LIKE '%{schema_of(url)}%'"
+        )
+        thread.start()
+        eventually(lambda: ask(url, waiting) != [], within_s=5, what="the settlement waits")
+        taker.commit()
+    thread.join()
+    assert [list(one) for one in answers] == [[s.Applied.STALE]]
+    assert ask(url, "SELECT * FROM usage") == []
+    assert [attempt.usage for attempt in every_job(broker)[0].attempts] == [None]

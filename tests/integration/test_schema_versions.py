@@ -185,6 +185,18 @@ def test_many_migrate_at_once(url: str) -> None:
     assert said(url) == NOW
 
 
+def test_a_migration_waits_for_no_open_transaction(brokers: Brokers, tmp_path: Path) -> None:
+    """Neither a dump nor a caller with jobs in a transaction of his own holds a worker up."""
+    url = brokers.url("postgres", tmp_path)
+    old_jobs(url)
+    with closing(psycopg.connect(url)) as caller:
+        caller.execute("LOCK penstock.job, penstock.lease IN ROW EXCLUSIVE MODE")
+        caller.execute("UPDATE penstock.job SET priority = priority")
+        connect(url).close()
+        assert said(url) == NOW
+        caller.commit()
+
+
 def test_a_newer_store_that_needs_no_more_is_used(url: str) -> None:
     """One version on, as a rolling upgrade makes it, this release goes on and changes nothing."""
     connect(url).close()
