@@ -12,12 +12,14 @@ from penstock.broker import requests as r
 from penstock.core import settlement as s
 from penstock.core.ids import Fence, JobId, LeaseId
 from penstock.core.job import ALONE, SHARED, Charges, JobSpec, Parent, Reason
+from penstock.core.usage import Usage
 
 QUEUES: Final = ("one", "two")
 #: The lease of every worker of the machine.
 LEASE_MS: Final = 12_000
 
 NEEDS: Final = (SHARED, ALONE, "alone.m3")
+_USAGES: Final = st.sampled_from([None, None, Usage(peak_bytes=1), Usage(cpu_ms=2)])
 _DELAYS: Final = st.sampled_from([None, None, 0, 9, 100])
 
 
@@ -81,7 +83,7 @@ def claims(draw: st.DrawFn, leases: Sequence[LeaseId], fence: Fence) -> r.ClaimR
 
 @st.composite
 def settlement(draw: st.DrawFn, job_id: JobId, fence: Fence) -> s.Settlement:
-    """Draw a settlement of any kind."""
+    """Draw a settlement of any kind, of an attempt that was measured or not."""
     charges = Charges(errors=draw(st.integers(0, 2)))
     need = draw(st.sampled_from([None, ALONE]))
     delay_ms = draw(st.sampled_from([0, 9, 100]))
@@ -97,4 +99,4 @@ def settlement(draw: st.DrawFn, job_id: JobId, fence: Fence) -> s.Settlement:
         s.Release(id=job_id, fence=fence, outcome="interrupted", charges=charges, need=need),
         s.Cancel(id=job_id, fence=fence, outcome="discarded", reason=reason),
     ]  # fmt: skip
-    return draw(st.sampled_from(kinds))
+    return msgspec.structs.replace(draw(st.sampled_from(kinds)), usage=draw(_USAGES))
