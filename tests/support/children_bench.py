@@ -20,6 +20,7 @@ from penstock.core.lifecycle import FINAL
 from penstock.executors.process import Spawner
 from penstock.serializers.sealing import Seal
 from penstock.testing.clock import ManualClock
+from penstock.worker.supervisor.budget import Budget
 from penstock.worker.supervisor.cancels import Cancels
 from penstock.worker.supervisor.child_pool import ChildPool
 from penstock.worker.supervisor.children import Children
@@ -97,6 +98,7 @@ class ChildrenBench:
                 interval_ms=200,
             ),
             slots=Slots(self._slots),
+            budget=Budget(settings.memory, tasks),
             seal=Seal(settings.secret_keys),
         )
 

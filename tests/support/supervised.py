@@ -91,9 +91,9 @@ class Supervised:
         self.workers.append(worker)
         return worker
 
-    def start_ready(self, *args: str, **settings: str) -> WorkerProcess:
+    def start_ready(self, *args: str, app: str = APP, **settings: str) -> WorkerProcess:
         """Start a worker and return once it is ready."""
-        worker = self.start(*args, app=APP, cwd=ROOT, **settings)
+        worker = self.start(*args, app=app, cwd=ROOT, **settings)
         self.wait_health(worker, lambda health: health.ready, "it to be ready")
         return worker
 

@@ -1,13 +1,18 @@
-"""How many CPUs this process may use: the quota of its control group, else the machine's cores."""
+"""What this process may use: CPUs and memory, by its control groups, else by the machine."""
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 from pathlib import Path
 from typing import Final
 
+#: Share of the memory at hand that jobs may reserve unless told: the rest is for the worker's own
+#: processes, the page cache and whatever else runs there (design.md §6).
+_BUDGET_PART: Final = 0.85
 _PROC_CGROUP: Final = Path("/proc/self/cgroup")
+_MEMINFO: Final = Path("/proc/meminfo")
 _CGROUP_ROOT: Final = Path("/sys/fs/cgroup")
 
 
@@ -23,21 +28,58 @@ def cpus(*, proc_cgroup: Path = _PROC_CGROUP, root: Path = _CGROUP_ROOT) -> int:
         root: where control groups are mounted, version 2 or 1.
     """
     cores = len(os.sched_getaffinity(0))
-    quotas = [quota for folder in _groups(proc_cgroup, root) if (quota := _quota(folder))]
+    folders = _groups(proc_cgroup, root, "cpu", ("cpu", "cpu,cpuacct"))
+    quotas = [quota for folder in folders if (quota := _quota(folder))]
     return max(1, min([cores, *(math.ceil(quota) for quota in quotas)]))
 
 
-def _groups(proc_cgroup: Path, root: Path) -> list[Path]:
-    """Return the folders that may hold a quota of this process."""
+def memory_bytes(
+    *, proc_cgroup: Path = _PROC_CGROUP, root: Path = _CGROUP_ROOT, meminfo: Path = _MEMINFO
+) -> int:
+    """Return the bytes of memory that this process and those beside it may use.
+
+    The least of: the machine's memory, and the limit of every control group from the process's own
+    up to the root. 0 where nothing tells.
+
+    Args:
+        proc_cgroup: as for `cpus`.
+        root: as for `cpus`.
+        meminfo: what the kernel says about the machine's memory.
+    """
+    found = [_machine_bytes(meminfo)]
+    for folder in _groups(proc_cgroup, root, "memory", ("memory",)):
+        for name in ("memory.max", "memory.limit_in_bytes"):
+            with contextlib.suppress(OSError, ValueError):
+                # "max" is no number: no limit.
+                found.append(int((folder / name).read_text()))
+    return min((one for one in found if one > 0), default=0)
+
+
+def budget_bytes() -> int:
+    """Return the bytes that a worker may reserve for jobs unless it is told."""
+    return round(memory_bytes() * _BUDGET_PART)
+
+
+def _machine_bytes(meminfo: Path) -> int:
+    with contextlib.suppress(OSError):
+        for line in meminfo.read_text().splitlines():
+            name, _, rest = line.partition(":")
+            if name == "MemTotal":
+                return int(rest.split()[0]) * 1024
+    return 0
+
+
+def _groups(proc_cgroup: Path, root: Path, controller: str, mounts: tuple[str, ...]) -> list[Path]:
+    """Return the folders that may say something about this process for a controller."""
     try:
         lines = proc_cgroup.read_text().splitlines()
     except OSError:
         lines = []
-    folders: list[Path] = [root, root / "cpu", root / "cpu,cpuacct"]
+    folders: list[Path] = [root, *(root / name for name in mounts)]
     for line in lines:
         _, _, rest = line.partition(":")
         controllers, _, path = rest.partition(":")
-        if controllers and "cpu" not in controllers.split(","):
+        if controllers and controller not in controllers.split(","):
             continue
         mount = root / controllers if controllers else root
         own = mount / path.lstrip("/")

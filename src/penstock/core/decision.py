@@ -6,6 +6,8 @@ The rules of charging, in one place:
 - a crash charges one crash if the job was alone in its process; three, each within 72 hours of the
   one before, make it poison; in a shared runner a crash charges nothing and makes the job a
   suspect, whose next attempt runs alone in a child;
+- an attempt that ran out of memory is tried again with a larger reservation, up to the largest
+  worker's budget and twice at most;
 - a loss without a witness marks the job the first time, makes a marked one a suspect, and charges
   a job that already ran alone;
 - a drain, a neighbour's limit and a snooze charge nothing;
@@ -21,7 +23,9 @@ import msgspec
 
 from penstock.core import outcome as o
 from penstock.core import settlement as s
-from penstock.core.job import ALONE, Charges, Claimed, Reason
+from penstock.core.job import ALONE, Charges, Claimed, JobSpec, Reason
+from penstock.core.memory import enlarged_bytes
+from penstock.core.need import is_alone, sized_need
 from penstock.core.retry import (
     CRASH_WINDOW_MS,
     POLICY_DEFAULT,
@@ -29,6 +33,7 @@ from penstock.core.retry import (
     UNKNOWN_TASK_SNOOZES_MAX,
     RetryPolicy,
 )
+from penstock.core.usage import Usage
 
 
 def decide(
@@ -38,6 +43,7 @@ def decide(
     policy: RetryPolicy = POLICY_DEFAULT,
     random_unit: float,
     pid: int | None = None,
+    usage: Usage | None = None,
 ) -> s.Settlement:
     """Return the settlement that follows from `outcome`.
 
@@ -47,14 +53,20 @@ def decide(
         policy: the task's policy; the default where the task is not known.
         random_unit: a number in [0, 1) for the backoff's jitter, drawn by the caller.
         pid: process in which user code ran; None: the process that claimed.
+        usage: what the attempt was measured to take; kept as it is.
 
     Cost: one allocation, the settlement, for the common case `Succeeded`.
     """
     if isinstance(outcome, o.Succeeded):
         return s.Complete(
-            id=job.id, fence=job.fence, outcome="succeeded", pid=pid, result=outcome.result
+            id=job.id,
+            fence=job.fence,
+            outcome="succeeded",
+            pid=pid,
+            usage=usage,
+            result=outcome.result,
         )
-    return _Rules(job, outcome, policy, random_unit, pid).apply()
+    return _Rules(job, outcome, policy, random_unit, pid, usage).apply()
 
 
 class _Rules:
@@ -67,12 +79,14 @@ class _Rules:
         policy: RetryPolicy,
         random_unit: float,
         pid: int | None,
+        usage: Usage | None,
     ) -> None:
         self.job = job
         self.outcome = outcome
         self.policy = policy
         self.random_unit = random_unit
         self.pid = pid
+        self.usage = usage
         self.name = o.outcome_name(outcome)
         self.error = outcome.error
 
@@ -90,12 +104,14 @@ class _Rules:
                 return self._cancel()
             case o.Crashed() | o.Lost() as outcome:
                 return self._after_death(outcome)
+            case o.OutOfMemory() as outcome:
+                return self._after_out_of_memory(outcome)
             case o.Interrupted():
                 return self._release(charges)
-            case o.TaskUnknown():
-                return self._after_unprepared(Reason.UNKNOWN_TASK)
-            case o.KeyMissing():
-                return self._after_unprepared(Reason.KEY_MISSING)
+            case o.DoesNotFit(need=need):
+                return self._release(charges, need)
+            case o.TaskUnknown() | o.KeyMissing() as outcome:
+                return self._after_unprepared(outcome)
             case o.PayloadUnreadable():
                 return self._bury(Reason.BAD_PAYLOAD, charges)
             case o.ResultUnwritable():
@@ -134,10 +150,23 @@ class _Rules:
             return self._bury(Reason.POISON, charges)
         return self._retry(charges, recent, None)
 
-    def _after_unprepared(self, reason: Reason) -> s.Settlement:
+    def _after_out_of_memory(self, outcome: o.OutOfMemory) -> s.Settlement:
+        enlarged = enlarged_bytes(outcome.reserved_bytes, outcome.largest_bytes)
+        charges = msgspec.structs.replace(self.job.charges, ooms=self.job.charges.ooms + 1)
+        if enlarged is None:
+            return self._bury(Reason.TOO_LARGE, charges)
+        if charges.ooms > self.policy.oom_retries:
+            return self._bury(Reason.OUT_OF_MEMORY, charges)
+        charges = msgspec.structs.replace(charges, memory_bytes=enlarged)
+        # Not the job's error, and nothing to wait for: it goes on where it fits.
+        return self._retry(charges, charges.ooms, after_ms=0)
+
+    def _after_unprepared(self, outcome: o.TaskUnknown | o.KeyMissing) -> s.Settlement:
         """Wait for a worker that knows the task, or has the key; both come with a deploy."""
         seen = self.job.charges.unknown_task
         if seen >= UNKNOWN_TASK_SNOOZES_MAX:
+            is_unknown = isinstance(outcome, o.TaskUnknown)
+            reason = Reason.UNKNOWN_TASK if is_unknown else Reason.KEY_MISSING
             return self._bury(reason, self.job.charges)
         charges = msgspec.structs.replace(self.job.charges, unknown_task=seen + 1)
         return self._snooze(UNKNOWN_TASK_SNOOZE_MS, charges)
@@ -151,21 +180,23 @@ class _Rules:
             fence=self.job.fence,
             outcome=self.name,
             pid=self.pid,
+            usage=self.usage,
             error=self.error,
             delay_ms=delay_ms,
             charges=charges,
-            need=_need_after(charges),
+            need=_need_after(self.job.spec, charges),
         )
 
-    def _release(self, charges: Charges) -> s.Settlement:
+    def _release(self, charges: Charges, need: str | None = None) -> s.Settlement:
         return s.Release(
             id=self.job.id,
             fence=self.job.fence,
             outcome=self.name,
             pid=self.pid,
+            usage=self.usage,
             error=self.error,
             charges=charges,
-            need=_need_after(charges),
+            need=need or _need_after(self.job.spec, charges),
         )
 
     def _bury(self, reason: Reason, charges: Charges) -> s.Settlement:
@@ -174,6 +205,7 @@ class _Rules:
             fence=self.job.fence,
             outcome=self.name,
             pid=self.pid,
+            usage=self.usage,
             error=self.error,
             reason=reason,
             charges=charges,
@@ -185,10 +217,11 @@ class _Rules:
             fence=self.job.fence,
             outcome=self.name,
             pid=self.pid,
+            usage=self.usage,
             error=self.error,
             delay_ms=delay_ms,
             charges=charges,
-            need=_need_after(charges),
+            need=_need_after(self.job.spec, charges),
         )
 
     def _cancel(self) -> s.Settlement:
@@ -198,6 +231,7 @@ class _Rules:
             fence=self.job.fence,
             outcome=self.name,
             pid=self.pid,
+            usage=self.usage,
             error=self.error,
             reason=Reason.DISCARDED if discarded else Reason.BY_OPERATOR,
             charges=self.job.charges,
@@ -208,6 +242,9 @@ def _charge_error(charges: Charges) -> Charges:
     return msgspec.structs.replace(charges, errors=charges.errors + 1)
 
 
-def _need_after(charges: Charges) -> str | None:
-    """Return the ready set of the next attempt: `ALONE` for a suspect, None: as the spec says."""
-    return ALONE if charges.suspect else None
+def _need_after(spec: JobSpec, charges: Charges) -> str | None:
+    """Return the ready set of the next attempt; None: the one that the spec names."""
+    if charges.memory_bytes is not None:
+        return sized_need(charges.memory_bytes)
+    # What is isolated anyhow keeps its own set, whose name tells what it takes.
+    return ALONE if charges.suspect and not is_alone(spec.need) else None

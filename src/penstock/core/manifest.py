@@ -21,6 +21,7 @@ class TaskFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         soft_timeout_ms: soft limit of one attempt; as timeout_ms.
         is_async: an `async def` function.
         isolated: its jobs need a child of their own.
+        memory_bytes: reservation of its jobs unless the call says otherwise; None: none declared.
         on_partition: what its jobs do when their lease cannot be extended.
         priority: of its jobs unless the call says otherwise.
         need: the ready set that its jobs enter unless the call says otherwise.
@@ -35,6 +36,7 @@ class TaskFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     soft_timeout_ms: int | None = None
     is_async: bool = False
     isolated: bool = False
+    memory_bytes: int | None = None
     on_partition: OnPartition = "continue"
     priority: int = PRIORITY_DEFAULT
     need: str = SHARED

@@ -2,15 +2,18 @@
 
 A queue's ready index is a few ordered sets, one per need, so that a worker names the sets it can
 take and a claim costs the same at any backlog. Light work needs `shared`, any runner's coroutine
-slot, or `thread`, any runner's thread slot. Work that is isolated or declares memory needs `alone`,
-or `alone.m<class>` with a size class in steps of 1.25 above 16 MiB. A retry may enter another set
+slot, or `thread`, any runner's thread slot. Work that is isolated needs `alone`; work with a
+reservation `alone.m<class>`, with a size class in steps of 1.25 above 16 MiB. A worker whose budget
+lies inside a class finds out by claiming whether a job of it fits; one that does not goes back as
+`alone.m<class>.over<MiB>`, which says that it is larger than that. A retry may enter another set
 than the one its spec names.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Final
+import re
+from typing import Final, NamedTuple
 
 from penstock.core.job import ALONE, SHARED, THREAD, Charges, JobSpec
 
@@ -18,6 +21,15 @@ from penstock.core.job import ALONE, SHARED, THREAD, Charges, JobSpec
 _CLASS_BASE_BYTES: Final = 16 * 2**20
 #: Ratio of neighbouring classes (design.md §5): at most 25 % is reserved in vain.
 _CLASS_STEP: Final = 1.25
+_MIB: Final = 2**20
+_SIZED: Final = re.compile(rf"{ALONE}\.m([0-9]{{1,3}})(?:\.over([0-9]{{1,9}}))?\Z")
+
+
+class Sizes(NamedTuple):
+    """Which reservations the jobs of a set may have: above `over_bytes`, up to `most_bytes`."""
+
+    over_bytes: int
+    most_bytes: int
 
 
 def memory_class(reservation_bytes: int) -> int:
@@ -32,10 +44,33 @@ def memory_class(reservation_bytes: int) -> int:
 def need_name(*, isolated: bool, memory_bytes: int | None, is_async: bool = True) -> str:
     """Return the ready set for a job: `shared`, `thread`, `alone` or `alone.m<class>`."""
     if memory_bytes is not None:
-        return f"{ALONE}.m{memory_class(memory_bytes)}"
+        return sized_need(memory_bytes)
     if isolated:
         return ALONE
     return SHARED if is_async else THREAD
+
+
+def sized_need(reservation_bytes: int, *, over_bytes: int = 0) -> str:
+    """Return the ready set of a reservation.
+
+    Args:
+        reservation_bytes: what the job needs.
+        over_bytes: the budget of a worker that could not hold it.
+    """
+    name = f"{ALONE}.m{memory_class(reservation_bytes)}"
+    return f"{name}.over{over_bytes // _MIB}" if over_bytes >= _MIB else name
+
+
+def sizes_of(need: str) -> Sizes | None:
+    """Return which reservations wait in a set; None: its name says nothing of them."""
+    found = _SIZED.match(need)
+    if found is None:
+        return None
+    number = int(found[1])
+    # Bound: rounded up, so that no job of the class is larger.
+    most = math.ceil(_CLASS_BASE_BYTES * _CLASS_STEP**number)
+    over = 0 if number == 0 else math.floor(_CLASS_BASE_BYTES * _CLASS_STEP ** (number - 1))
+    return Sizes(max(over, int(found[2] or 0) * _MIB), most)
 
 
 def is_alone(need: str) -> bool:

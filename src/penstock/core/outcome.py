@@ -67,6 +67,20 @@ class Crashed(msgspec.Struct, frozen=True, tag="crashed"):
     alone: bool
 
 
+class OutOfMemory(msgspec.Struct, frozen=True, tag="out_of_memory"):
+    """The attempt passed its memory limit, or asked for memory that was not to be had.
+
+    Attributes:
+        error: says what it took and what it was given.
+        reserved_bytes: what was set aside for the attempt.
+        largest_bytes: the budget of the largest worker alive; None: nobody knows.
+    """
+
+    error: StoredError
+    reserved_bytes: int
+    largest_bytes: int | None = None
+
+
 class Lost(msgspec.Struct, frozen=True, tag="lost"):
     """The lease ran out or the whole worker died: nobody saw what happened.
 
@@ -83,6 +97,17 @@ class Interrupted(msgspec.Struct, frozen=True, tag="interrupted"):
     """Not the job's doing: a drain, a neighbour's hard limit, a closed lease."""
 
     error: StoredError | None = None
+
+
+class DoesNotFit(msgspec.Struct, frozen=True, tag="does_not_fit"):
+    """The job needs more memory than this worker has for it; it did not begin.
+
+    Attributes:
+        need: the ready set in which workers find it that can hold it.
+    """
+
+    error: StoredError
+    need: str
 
 
 class TaskUnknown(msgspec.Struct, frozen=True, tag="task_unknown"):
@@ -117,8 +142,10 @@ Unsuccessful = (
     | TimedOut
     | CancelledByRequest
     | Crashed
+    | OutOfMemory
     | Lost
     | Interrupted
+    | DoesNotFit
     | TaskUnknown
     | KeyMissing
     | PayloadUnreadable

@@ -18,6 +18,8 @@ CRASHES_MAX: Final = 3
 #: Milliseconds after which earlier crashes count no more: 72 h, with the rule of three. A long job
 #: whose worker dies once a month is unlucky, not poison.
 CRASH_WINDOW_MS: Final = 72 * 3_600_000
+#: Further attempts after those that ran out of memory: at x1.5 and x2.25 (reliability.md §4.7).
+OOM_RETRIES_DEFAULT: Final = 2
 #: Times a job of an unknown task is snoozed, and for how long: a rolling deploy of five minutes.
 UNKNOWN_TASK_SNOOZES_MAX: Final = 10
 UNKNOWN_TASK_SNOOZE_MS: Final = 30_000
@@ -83,11 +85,13 @@ class RetryPolicy(msgspec.Struct, frozen=True):
         retries: further attempts after the first for errors.
         crashes_max: crashes alone in a process before the job is poison.
         backoff: wait between attempts.
+        oom_retries: further attempts after those that ran out of memory, each with more of it.
     """
 
     retries: int = RETRIES_DEFAULT
     crashes_max: int = CRASHES_MAX
     backoff: Backoff = BACKOFF_DEFAULT
+    oom_retries: int = OOM_RETRIES_DEFAULT
 
 
 POLICY_DEFAULT: Final = RetryPolicy()

@@ -19,6 +19,8 @@ from penstock.job import After, Job, parent_of
 QUEUE_DEFAULT: Final = "default"
 #: Further attempts that may be asked for; more is a mistake, or a schedule in disguise.
 RETRIES_MAX: Final = 1_000
+#: Further attempts with more memory: the eighth asks for 25 times as much as the first.
+OOM_RETRIES_MAX: Final = 8
 #: Tags of one job: they find jobs, they do not store facts.
 TAGS_MAX: Final = 16
 #: Window in which an idempotency key is unique, milliseconds: one day (design: public API).
@@ -95,6 +97,15 @@ def check_retries(value: object) -> int:
         BadSetting: not a whole number from 0 to `RETRIES_MAX`.
     """
     return _whole("retries", value, RETRIES_MAX, "attempts after the first")
+
+
+def check_oom_retries(value: object) -> int:
+    """Return a number of further attempts after those that ran out of memory.
+
+    Raises:
+        BadSetting: not a whole number from 0 to `OOM_RETRIES_MAX`.
+    """
+    return _whole("oom_retries", value, OOM_RETRIES_MAX, "attempts, each with half as much again")
 
 
 def check_memory(value: object) -> int | None:

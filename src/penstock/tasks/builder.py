@@ -10,7 +10,13 @@ from penstock.broker.requests import Durability
 from penstock.core.job import PRIORITY_DEFAULT
 from penstock.core.names import check_name
 from penstock.core.partition import OnPartition
-from penstock.core.retry import BACKOFF_DEFAULT, RETRIES_DEFAULT, Backoff, RetryPolicy
+from penstock.core.retry import (
+    BACKOFF_DEFAULT,
+    OOM_RETRIES_DEFAULT,
+    RETRIES_DEFAULT,
+    Backoff,
+    RetryPolicy,
+)
 from penstock.core.units import duration_ms
 from penstock.errors import BadSetting
 from penstock.task import AsyncTask, Home, SyncTask, Task
@@ -20,6 +26,7 @@ from penstock.tasks.asked import (
     check_durability,
     check_exceptions,
     check_memory,
+    check_oom_retries,
     check_priority,
     check_retries,
 )
@@ -102,6 +109,7 @@ def registration_fields(options: TaskOptions) -> dict[str, Any]:
         "policy": RetryPolicy(
             retries=_or(options.get("retries"), check_retries, RETRIES_DEFAULT),
             backoff=_backoff(options),
+            oom_retries=_or(options.get("oom_retries"), check_oom_retries, OOM_RETRIES_DEFAULT),
         ),
         "limits": _limits(options),
         "isolation": "process" if on_partition == "kill" else _isolation(options),

@@ -90,6 +90,8 @@ class TaskOptions(TypedDict, total=False):
             the default: it runs on, and its result is refused if another attempt has begun; "kill":
             it is killed, with all it started, before the lease can have run out.
         memory: "auto" or a size: the job runs in a child with that much reserved.
+        oom_retries: further attempts after those that ran out of memory, each with a reservation
+            half as large again, up to the largest worker's budget; default 2.
         light: True or False: whether it may use the slots kept for light tasks; None: as measured.
         retry_on: only these exceptions are tried again; others bury the job at once.
         discard_on: these exceptions end the job cancelled, with reason `discarded`.
@@ -110,6 +112,7 @@ class TaskOptions(TypedDict, total=False):
     exclusive: bool | None
     on_partition: OnPartition | None
     memory: Size | None
+    oom_retries: int | None
     light: bool | None
     retry_on: type[Exception] | Sequence[type[Exception]]
     discard_on: type[Exception] | Sequence[type[Exception]]

@@ -139,6 +139,7 @@ class Registration(msgspec.Struct, frozen=True, kw_only=True, eq=False):
             soft_timeout_ms=self.limits.soft_timeout_ms,
             is_async=self.is_async,
             isolated=self.is_isolated,
+            memory_bytes=self.memory_bytes,
             on_partition=self.on_partition,
             priority=self.priority,
             need=self.need(memory_bytes=None, memory_auto=False),

@@ -6,7 +6,8 @@ Cases, first match wins:
 2. the interruption that was asked for came through: timed out, cancelled or interrupted;
 3. a signal: Retry, Snooze, Discard;
 4. the worker stops: interrupted, whatever else was raised on the way out;
-5. `discard_on`: discarded; not in `retry_on`: failed for good; else failed.
+5. `discard_on`: discarded; MemoryError: out of memory, whatever else is told about exceptions;
+   not in `retry_on`: failed for good; else failed.
 
 An exception group stands for what it holds: it is a signal, or discarded, if all its leaves are; it
 is retryable if one of its leaves is. KeyboardInterrupt and SystemExit are failures like others: one
@@ -21,6 +22,7 @@ from typing import Protocol
 
 from penstock.core import outcome as o
 from penstock.core.job import StoredError
+from penstock.core.memory import ASSUMED_BYTES
 from penstock.core.outcome import Outcome
 from penstock.core.units import duration_ms
 from penstock.errors import BadSetting
@@ -101,6 +103,9 @@ def _failure(error: BaseException, leaves: list[BaseException], task: Verdicts) 
     text = stored_error(error)
     if task.discard_on and all(isinstance(leaf, task.discard_on) for leaf in leaves):
         return o.Discarded(text)
+    if _all(leaves, MemoryError):
+        # What was set aside for it is not known here; the supervisor fills it in.
+        return o.OutOfMemory(text, ASSUMED_BYTES)
     retryable = not task.retry_on or any(isinstance(one, task.retry_on) for one in (error, *leaves))
     return o.Failed(text, retryable)
 

@@ -245,11 +245,26 @@ class Retire(msgspec.Struct, frozen=True, tag="retire"):
     """Run the stop hooks and end; no job is running."""
 
 
+class Measured(msgspec.Struct, frozen=True):
+    """What a child saw of itself during an attempt.
+
+    Attributes:
+        baseline_bytes: resident before user code.
+        peak_bytes: most that was resident at once; None where the kernel does not tell.
+        cpu_ms: CPU time of the child and of the programs that it has waited for.
+    """
+
+    baseline_bytes: int
+    peak_bytes: int | None
+    cpu_ms: int
+
+
 class Finished(msgspec.Struct, frozen=True, tag="finished"):
     """The job's attempt ended, as seen from inside the child."""
 
     id: JobId
     outcome: Outcome
+    measured: Measured | None = None
 
 
 class Noted(msgspec.Struct, frozen=True, tag="noted"):

@@ -18,6 +18,7 @@ from penstock.executors.process import Spawner
 from penstock.executors.procfs import Holdings
 from penstock.serializers.sealing import Seal
 from penstock.worker.pulse import Bell, attach
+from penstock.worker.supervisor.budget import Budget
 from penstock.worker.supervisor.cancels import Cancels
 from penstock.worker.supervisor.channel import Channel
 from penstock.worker.supervisor.child_pool import ChildPool
@@ -244,7 +245,7 @@ class SimulatedWorker:
             plan=WorkerPlan(app="simulated:app"), settings=config, environ={}, identity=identity,
             spawner=Spawner(), stopping=stopping, link=link, broker=facts, tasks=tasks,
             settler=settler, leases=leases, reclaim=reclaim, slots=Slots(config.concurrency),
-            seal=Seal(config.secret_keys),
+            budget=Budget(config.memory, tasks), seal=Seal(config.secret_keys),
         )  # fmt: skip
 
     def _start_duties(

@@ -14,6 +14,7 @@ from penstock.core.decision import decide
 from penstock.core.ids import Fence, JobId, LeaseId
 from penstock.core.job import ALONE, Charges, Claimed, JobSpec, Reason, StoredError
 from penstock.core.lifecycle import TRANSITIONS, State
+from penstock.core.need import sized_need
 from penstock.core.retry import (
     CRASH_WINDOW_MS,
     UNKNOWN_TASK_SNOOZE_MS,
@@ -24,6 +25,7 @@ from penstock.core.retry import (
 from tests.support.settlement_events import EVENT_OF
 
 ERROR = StoredError("ValueError", "no")
+GIB = 2**30
 PLAIN = RetryPolicy(retries=2, crashes_max=3, backoff=Backoff(1_000, 60_000, "none"))
 """Waits 1, 2, 4 s, without jitter."""
 
@@ -41,7 +43,11 @@ OUTCOMES: list[o.Outcome] = [
     o.Crashed(ERROR, alone=False),
     o.Lost(ERROR, alone=True),
     o.Lost(ERROR, alone=False),
+    o.OutOfMemory(ERROR, GIB),
+    o.OutOfMemory(ERROR, GIB, largest_bytes=GIB),
+    o.OutOfMemory(ERROR, GIB, largest_bytes=5 * GIB // 4),
     o.Interrupted(),
+    o.DoesNotFit(ERROR, "alone.m27.over6000"),
     o.TaskUnknown(ERROR),
     o.KeyMissing(ERROR),
     o.PayloadUnreadable(ERROR),
@@ -262,7 +268,7 @@ def test_charges_only_rise_and_only_for_what_was_done() -> None:
         is_crash = isinstance(outcome, o.Crashed | o.Lost) and outcome.alone
         assert after.errors - before.errors == isinstance(outcome, errors)
         assert after.crashes - before.crashes == is_crash
-        assert after.ooms == before.ooms
+        assert after.ooms - before.ooms == isinstance(outcome, o.OutOfMemory)
         assert (after.lost, after.suspect) >= (before.lost, before.suspect)
 
 
@@ -270,8 +276,52 @@ def test_a_suspect_always_goes_alone() -> None:
     """Whoever goes on enters the set of those who run alone if, and only if, it is a suspect."""
     for outcome, charges, retries in combinations():
         settlement = settled(outcome, charges, retries=retries)
+        if isinstance(outcome, o.DoesNotFit | o.OutOfMemory):
+            continue
         if isinstance(settlement, s.Retry | s.Snooze | s.Release):
             assert settlement.need == (ALONE if settlement.charges.suspect else None)
+
+
+def test_a_suspect_that_is_isolated_anyhow_keeps_its_set() -> None:
+    """The name of its set tells what it takes, which it takes as a suspect as well."""
+    job = claimed(Charges())
+    spec = msgspec.structs.replace(job.spec, need="alone.m9")
+    job = msgspec.structs.replace(job, spec=spec)
+    settlement = decide(job, o.Crashed(ERROR, alone=True), policy=PLAIN, random_unit=0.5)
+    assert isinstance(settlement, s.Retry)
+    assert settlement.charges.suspect
+    assert settlement.need is None
+
+
+def test_out_of_memory_grows_and_gives_up() -> None:
+    """x1.5 and x2.25 of the first reservation, at once; then it is dead. No error is charged."""
+    charges, reserved = Charges(), 1_000
+    for expected in (1_500, 2_250):
+        settlement = settled(o.OutOfMemory(ERROR, reserved), charges)
+        assert isinstance(settlement, s.Retry)
+        assert (settlement.delay_ms, settlement.charges.memory_bytes) == (0, expected)
+        assert settlement.need == sized_need(expected)
+        charges, reserved = settlement.charges, expected
+    last = settled(o.OutOfMemory(ERROR, reserved), charges)
+    assert isinstance(last, s.Bury)
+    assert (last.reason, last.charges.ooms, last.charges.errors) == (Reason.OUT_OF_MEMORY, 3, 0)
+
+
+def test_no_reservation_grows_past_the_largest_worker() -> None:
+    """It is cut to that worker's budget; an attempt that had it all is the last one."""
+    cut = settled(o.OutOfMemory(ERROR, 1_000, largest_bytes=1_200))
+    assert isinstance(cut, s.Retry)
+    assert cut.charges.memory_bytes == 1_200
+    last = settled(o.OutOfMemory(ERROR, 1_200, largest_bytes=1_200), cut.charges)
+    assert isinstance(last, s.Bury)
+    assert last.reason is Reason.TOO_LARGE
+
+
+def test_what_does_not_fit_goes_where_it_does() -> None:
+    """It is released into the set that was named, and nothing is charged."""
+    settlement = settled(o.DoesNotFit(ERROR, "alone.m3"), Charges(errors=1))
+    assert isinstance(settlement, s.Release)
+    assert (settlement.need, settlement.charges) == ("alone.m3", Charges(errors=1))
 
 
 def test_jitter_is_drawn_by_the_caller() -> None:

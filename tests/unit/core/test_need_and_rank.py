@@ -9,7 +9,14 @@ from hypothesis import strategies as st
 
 from penstock.core.job import ALONE, PRIORITY_MAX, SHARED, Charges, JobSpec
 from penstock.core.names import check_name
-from penstock.core.need import is_alone, memory_class, need_name, runs_alone
+from penstock.core.need import (
+    is_alone,
+    memory_class,
+    need_name,
+    runs_alone,
+    sized_need,
+    sizes_of,
+)
 from penstock.core.rank import rank_of
 
 MIB = 2**20
@@ -80,3 +87,28 @@ def test_a_rank_is_exact_in_a_double(priority: int, arrived_at: int) -> None:
     rank = rank_of(priority, arrived_at)
     assert 0 <= rank < 2**52
     assert int(float(rank)) == rank
+
+
+@given(size=st.integers(1, 2**45))
+def test_a_set_tells_what_its_jobs_take(size: int) -> None:
+    """The reservation lies within the sizes that the name of its set says."""
+    sizes = sizes_of(sized_need(size))
+    assert sizes is not None
+    assert sizes.over_bytes < size <= sizes.most_bytes
+
+
+@given(size=st.integers(2 * MIB, 2**45), budget=st.integers(MIB, 2**45))
+def test_a_worker_that_gave_a_job_back_is_not_offered_it_again(size: int, budget: int) -> None:
+    """The set names the budget, cut to whole MiB: none of that size or less looks into it."""
+    if budget >= size:
+        return
+    sizes = sizes_of(sized_need(size, over_bytes=budget))
+    assert sizes is not None
+    assert sizes.over_bytes >= budget - budget % MIB
+    assert sizes.over_bytes < size
+
+
+@pytest.mark.parametrize("name", ["shared", "alone", "alone.x", "alone.m", "alone.m1.over", "m1"])
+def test_other_sets_tell_nothing(name: str) -> None:
+    """A name that another release may make is no size."""
+    assert sizes_of(name) is None

@@ -36,6 +36,12 @@ def worker(  # noqa: PLR0913 - one parameter per option
         str | None,
         typer.Option(metavar="N", help="async def jobs at once in each runner. Default: 100."),
     ] = None,
+    memory: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SIZE", help="What jobs may reserve, as 6GiB. Default: 85 % of what is there."
+        ),
+    ] = None,
     name: Annotated[
         str | None, typer.Option(metavar="NAME", help="Name of the worker. Default: the host's.")
     ] = None,
@@ -79,7 +85,7 @@ def worker(  # noqa: PLR0913 - one parameter per option
         log_format = "json"
     options = {
         "url": session.url, "queues": queues, "processes": processes, "concurrency": concurrency,
-        "coroutines": coroutines, "worker_name": name, "drain_grace": drain_grace,
+        "coroutines": coroutines, "memory": memory, "worker_name": name, "drain_grace": drain_grace,
         "timeout": timeout, "soft_timeout": soft_timeout,
         "log_format": log_format, "log_level": log_level, "log_file": log_file,
     }  # fmt: skip

@@ -19,6 +19,7 @@ from penstock.worker import boot, wire
 from penstock.worker.attempt import AttemptPlan, run_attempt
 from penstock.worker.child.attempts import ChildAttempt, SoftLimit, enter
 from penstock.worker.child.enqueuer import PipeEnqueuer
+from penstock.worker.child.gauge import Gauge
 from penstock.worker.error_text import stored_error
 from penstock.worker.pipe import Pipe
 
@@ -45,6 +46,7 @@ class Service:
         self._running: asyncio.Task[None] | None = None
         self._context = contextvars.copy_context()
         self._enqueuer: PipeEnqueuer | None = None
+        self._gauge = Gauge()
         pipe.listen(self._take_in)
 
     async def run(self) -> int:
@@ -86,17 +88,19 @@ class Service:
         )
 
     async def _run(self, plan: AttemptPlan, attempt: ChildAttempt) -> None:
+        self._gauge.begin()
         outcome = await run_attempt(plan, attempt)
+        measured = self._gauge.read()
         self._attempt = None
         attempt.send_notes()
-        self._finish(attempt, outcome)
+        self._finish(attempt, outcome, measured)
 
-    def _finish(self, attempt: ChildAttempt, outcome: Outcome) -> None:
+    def _finish(self, attempt: ChildAttempt, outcome: Outcome, measured: wire.Measured) -> None:
         try:
-            self._pipe.send(wire.Finished(attempt.job.id, outcome))
+            self._pipe.send(wire.Finished(attempt.job.id, outcome, measured))
         except ValueError as error:
             unwritable = ResultUnwritable(stored_error(error))
-            self._pipe.send(wire.Finished(attempt.job.id, unwritable))
+            self._pipe.send(wire.Finished(attempt.job.id, unwritable, measured))
 
     async def _call(self, hook: Callable[[], Any]) -> Any:
         return await self._main_thread.call(ThreadRun(asyncio.current_task()), hook)

@@ -1,4 +1,4 @@
-"""How an attempt in a child ended: by what the child said, and why it was killed. Pure."""
+"""How a child or an attempt in it ended: by what it said, and why it was killed. Pure."""
 
 from __future__ import annotations
 
@@ -7,13 +7,25 @@ from enum import StrEnum
 
 from penstock.core import outcome as o
 from penstock.core.job import StoredError
+from penstock.core.memory import ASSUMED_BYTES
 from penstock.core.outcome import Outcome
+
+
+class ChildFailed(Exception):
+    """The child could not be made ready; `error` says why."""
+
+    def __init__(self, error: StoredError) -> None:
+        """Keep the text."""
+        super().__init__(error.message)
+        self.error = error
 
 
 class Mark(StrEnum):
     """Why the supervisor ended an attempt; the first reason given stands."""
 
     TIME_LIMIT = "time_limit"
+    MEMORY = "memory"
+    """It passed its memory limit."""
     CANCEL = "cancel"
     DRAIN = "drain"
     CUT_OFF = "cut_off"
@@ -23,8 +35,8 @@ class Mark(StrEnum):
 
 
 def judge(
-    said: Outcome | None, mark: Mark | None, *, hard_ms: int, crash: Callable[[], StoredError]
-) -> Outcome | None:
+    said: Outcome | None, mark: Mark | None, *, hard_ms: int, crash: Callable[[], StoredError],
+) -> Outcome | None:  # fmt: skip
     """Return the outcome of an attempt; None: the job belongs to another worker now.
 
     Args:
@@ -45,6 +57,10 @@ def judge(
             return said if isinstance(said, o.Succeeded) else limit
         case _ if said is not None:
             return said
+        case Mark.MEMORY:
+            # What it took and was given is known to the attempt, which says so.
+            text = "it passed its memory limit and was killed"
+            return o.OutOfMemory(StoredError("out_of_memory", text), ASSUMED_BYTES)
         case Mark.CANCEL:
             return o.CancelledByRequest(StoredError("cancelled", "its cancel was requested"))
         case Mark.DRAIN:

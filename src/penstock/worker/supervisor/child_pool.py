@@ -11,8 +11,9 @@ from penstock.executors.procfs import read_holdings
 from penstock.worker.pulse import Bell, backoff_ms
 from penstock.worker.wire import Prepare
 
+from .child_end import ChildFailed
 from .child_folder import ChildFolder
-from .child_process import ChildFailed, ChildProcess
+from .child_process import ChildProcess
 from .crew import Crew
 from .environment import child_environment
 from .leftovers import LOOK_JOBS, has_piled_up
@@ -82,9 +83,9 @@ class ChildPool:
     def _is_used_up(self, child: ChildProcess) -> bool:
         if child.jobs >= self._parts.settings.child_jobs_max:
             return True
-        return child.jobs % LOOK_JOBS == 0 and has_piled_up(
-            child.at_start, read_holdings(child.pid)
-        )
+        # What a job has declared may be large, and what is left of it is nobody's reservation.
+        is_due = child.jobs % LOOK_JOBS == 0 or child.had_limit
+        return is_due and has_piled_up(child.at_start, read_holdings(child.pid))
 
     def retire(self, child: ChildProcess) -> None:
         """End an idle child in the background."""

@@ -24,6 +24,7 @@ from penstock.worker.wire import (
     Finished,
     FromChild,
     Hello,
+    Measured,
     Noted,
     Prepare,
     Ready,
@@ -33,7 +34,7 @@ from penstock.worker.wire import (
 
 from .channel import Channel, kill_if_deaf, open_lines
 from .child_calls import ChildCalls
-from .child_end import Mark, judge
+from .child_end import ChildFailed, Mark, judge
 
 _log = logging.getLogger("penstock.worker")
 
@@ -43,15 +44,6 @@ CHILD_MODULE: Final = "penstock.worker.child"
 _LAST_WORDS_S: Final = 0.5
 #: Characters of a dead child's stack that are kept with the job.
 _STACK_CHARS_MAX: Final = 8_000
-
-
-class ChildFailed(Exception):
-    """The child could not be made ready; `error` says why."""
-
-    def __init__(self, error: StoredError) -> None:
-        """Keep the text."""
-        super().__init__(error.message)
-        self.error = error
 
 
 OnOver = Callable[[Outcome | None], None]
@@ -67,6 +59,9 @@ class ChildProcess:
         job: what it runs now.
         mark: why its present attempt is being ended, if it is.
         at_start: what it held before its first job.
+        had_limit: its last job had a memory limit.
+        measured: what the child saw of itself in the attempt that ended last; None: it ended
+            without a word.
     """
 
     def __init__(
@@ -92,6 +87,8 @@ class ChildProcess:
         self.job: Claimed | None = None
         self.mark: Mark | None = None
         self.at_start: Holdings | None = None
+        self.measured: Measured | None = None
+        self.had_limit = False
 
     @classmethod
     async def spawn(
@@ -162,6 +159,7 @@ class ChildProcess:
         loop = asyncio.get_running_loop()
         self.jobs += 1
         self.job, self._calls, self._on_over, self._hard_ms = job, calls, on_over, hard_ms
+        self.measured = None
         try:
             self._channel.send(Run.of(job, soft_timeout_ms=soft_ms))
         except ValueError as error:
@@ -266,6 +264,7 @@ class ChildProcess:
 
     def _finish(self, message: Finished) -> None:
         if self.job is not None and message.id == self.job.id:
+            self.measured = message.measured
             self._conclude(message.outcome)
 
     async def _note(self, note: Noted) -> None:

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from penstock.broker.requests import BATCH_MAX, ClaimAnswer
+from penstock.core.admission import Gate, Room, room_for
 from penstock.core.ids import AttemptKey, JobId, LeaseId
 from penstock.core.job import Claimed
 from penstock.errors import OutcomeUnknown, Unavailable
@@ -26,6 +27,7 @@ from .claims import LOOK_AGAIN_S, Claims, LoneClaim
 from .crew import Crew
 from .cut_off import CutOff
 from .lone_attempt import Halt, LoneAttempt
+from .memory_watch import MemoryWatch
 from .parts import Parts
 from .rounds import Ends, Rounds
 from .runners import Runners
@@ -42,6 +44,7 @@ class Children:
         moved_at_ms: boot time at which the claim loop last moved.
         attempts: under way or not settled yet, by job.
         cut_off: ends those that must not outlive their lease.
+        memory: ends those that pass their memory limit.
     """
 
     def __init__(
@@ -66,6 +69,8 @@ class Children:
         )
         self._wanted = 0
         self._is_held_off = False
+        self._gate = Gate()
+        self.memory = MemoryWatch(self._under_way)
         self.bell = runners.yielded_bell
         self.moved_at_ms = parts.link.clock.boot_ms()
         self.attempts: dict[JobId, LoneAttempt] = {}
@@ -137,8 +142,22 @@ class Children:
             return None
         free = min(self._parts.slots.free(self._rounds.leaving + ended), self._pool.idle)
         # A job is claimed only once there is a child for it: until then any worker may have it.
-        limit = min(free - self._claims.promised, BATCH_MAX)
-        return self._claims.draw(limit) if limit > 0 else None
+        room = self._room(min(free - self._claims.promised, BATCH_MAX))
+        if not room.jobs:
+            return None
+        claim = self._claims.draw(room.sets, room.jobs)
+        self._parts.budget.promise(claim, room.each_bytes)
+        return claim
+
+    def _room(self, slots: int) -> Room:
+        """Return which sets may be claimed from, so that whatever comes fits."""
+        budget, clock = self._parts.budget, self._parts.link.clock
+        budget.keep_promised(self._claims.open)
+        waiting = [one for one in self._claims.sets if budget.could_hold(one[1])]
+        free = budget.free_bytes
+        fitting = [one for one in waiting if budget.bytes_of(one[1]) <= free]
+        let_through = self._gate.let_through(waiting, fitting, clock.boot_ms())
+        return room_for(let_through, bytes_of=budget.bytes_of, free_bytes=free, slots=slots)
 
     def _make_room(self) -> None:
         """Ask for slots and children, since lone jobs wait: for ever twice as many as before.
@@ -164,6 +183,9 @@ class Children:
         return answer
 
     def _begin(self, jobs: Sequence[Claimed]) -> None:
+        self._parts.budget.keep_promised(self._claims.open)
+        if jobs:
+            self._gate.passed()
         for job in jobs:
             attempt = LoneAttempt(job, self._parts, self._pool, self._calls, self._crew)
             if job.lease != self._parts.leases.own:
@@ -178,6 +200,7 @@ class Children:
             self.attempts[job.id] = attempt
             self._parts.slots.take()
             self.cut_off.bell.ring()
+            self.memory.bell.ring()
             try:
                 attempt.begin(self._over)
             except Exception as error:  # noqa: BLE001 - one job must not strand those claimed with it

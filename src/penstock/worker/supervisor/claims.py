@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from collections.abc import Sequence
 from typing import Final
 
 from penstock.broker.requests import ClaimAnswer, ClaimRequest
+from penstock.core.admission import Set
 from penstock.core.ids import Fence
 from penstock.errors import OutcomeUnknown, Unavailable
 
@@ -102,12 +104,17 @@ class Claims:
             return None
         return self._poll_ms if due_ms is None else min(self._poll_ms, due_ms + 1)
 
-    def draw(self, limit: int) -> LoneClaim:
-        """Return a new claim, open from now on."""
+    @property
+    def sets(self) -> Sequence[Set]:
+        """The ready sets in which lone jobs wait, as far as is known."""
+        return self._offers.sets
+
+    def draw(self, sets: Sequence[Set], limit: int) -> LoneClaim:
+        """Return a new claim for jobs of some of `sets`, open from now on."""
         claim = LoneClaim(
             ClaimRequest(
                 lease=self._leases.own,
-                offers=self._offers.waiting(),
+                offers=self._offers.of(sets),
                 limit=limit,
                 fence=Fence(secrets.token_hex(16)),
             )

@@ -16,6 +16,7 @@ from typing import Final, Protocol
 import msgspec
 
 from penstock.broker.requests import CancelNotice, OpenLease, Owner
+from penstock.core.capacity import Capacity
 from penstock.core.ids import Fence, JobId, LeaseId
 from penstock.errors import OutcomeUnknown, Unavailable
 from penstock.worker.pulse import Bell, retry_wait_s
@@ -79,15 +80,19 @@ class Leases:
 
     def __init__(
         self, link: BrokerLink, *, queues: tuple[str, ...], ttl_ms: int, extend_ms: int,
-        cancels: Cancels, wake_token: str | None,
+        cancels: Cancels, wake_token: str | None, capacity: Capacity | None = None,
     ) -> None:  # fmt: skip
-        """Open leases for `queues`; `wake_token` is where the broker nudges for a cancel."""
+        """Open leases for `queues`; `wake_token` is where the broker nudges for a cancel.
+
+        What the worker can take, its `capacity`, stands with each for others to read.
+        """
         self._link = link
         self._queues = queues
         self._ttl_ms = ttl_ms
         self._extend_ms = extend_ms
         self._cancels = cancels
         self._wake_token = wake_token
+        self._capacity = capacity
         self._held: dict[LeaseId, _Holding] = {}
         self._lost: dict[LeaseId, _Holding] = {}
         self._runs_out_ms: dict[LeaseId, int] = {}
@@ -227,6 +232,7 @@ class Leases:
             owner=owner,
             ttl_ms=self._ttl_ms,
             wake_token=self._wake_token,
+            capacity=self._capacity,
         )
 
     def _now_ms(self) -> int:

@@ -6,20 +6,27 @@ import logging
 from collections.abc import Callable
 from enum import IntEnum
 
+import msgspec
+
 from penstock.core import outcome as o
 from penstock.core.job import Claimed, StoredError
+from penstock.core.memory import Evidence, evidence_text
 from penstock.core.outcome import Outcome
 from penstock.core.time_limits import limits_ms
+from penstock.core.usage import Usage
 from penstock.errors import SecretKeyMissing
+from penstock.executors.memory import kernel_ooms
 from penstock.worker.error_text import stored_error
 
+from .budget import Grant, Misfit
 from .child_calls import ChildCalls
-from .child_end import Mark
+from .child_end import ChildFailed, Mark
 from .child_pool import ChildPool
-from .child_process import ChildFailed, ChildProcess
+from .child_process import ChildProcess
 from .crew import Crew
 from .parts import Parts
 from .settling import Verdict
+from .takings import out_of_memory, usage_of
 
 _log = logging.getLogger("penstock.worker")
 
@@ -46,6 +53,8 @@ class LoneAttempt:
     Attributes:
         job: as claimed.
         child: where it runs; None before and after.
+        grant: the memory that it is given; None before.
+        sampled_bytes: the most that it was seen to take, all its processes together.
         told: the strongest word that it was told.
     """
 
@@ -60,6 +69,10 @@ class LoneAttempt:
         self._calls = calls
         self._crew = crew
         self._on_end: OnEnd = _ignore_end
+        self._ooms_before = 0
+        self._usage: Usage | None = None
+        self.grant: Grant | None = None
+        self.sampled_bytes = 0
         self.told = Halt.NONE
 
     def begin(self, on_end: OnEnd) -> None:
@@ -72,7 +85,7 @@ class LoneAttempt:
             self._end(o.PayloadUnreadable(StoredError("payload_unreadable", self.job.flaw)))
         elif self.told is not Halt.NONE:
             self._end(_not_begun(self.told))
-        elif (flaw := self._open()) is not None:
+        elif (flaw := self._open() or self._reserve()) is not None:
             self._end(flaw)
         else:
             child = self._pool.pick()
@@ -93,6 +106,20 @@ class LoneAttempt:
         except Exception as error:  # noqa: BLE001 - as in a runner: no job is left without an end
             return o.PayloadUnreadable(stored_error(error))
         return None
+
+    def _reserve(self) -> Outcome | None:
+        """Have memory set aside; return what is to become of the job where there is none for it."""
+        grant = self._parts.budget.grant(self.job)
+        if isinstance(grant, Misfit):
+            return o.DoesNotFit(StoredError("does_not_fit", grant.text), grant.need)
+        self.grant = grant
+        return None
+
+    def exceed(self, held_bytes: int) -> None:
+        """End the attempt: it holds more than its limit allows."""
+        self.sampled_bytes = max(self.sampled_bytes, held_bytes)
+        if self.child is not None:
+            self.child.end(Mark.MEMORY)
 
     def fail(self, error: Exception) -> None:
         """Give the job back: it could not be begun, for a reason that nobody foresaw."""
@@ -154,6 +181,8 @@ class LoneAttempt:
         spec, settings = self.job.spec, self._parts.settings
         soft_ms, hard_ms = limits_ms(spec, self._parts.tasks.find(spec.task), settings)
         opened, self._opened = self._opened, self.job
+        self._ooms_before = kernel_ooms()
+        child.had_limit = self.grant is not None and self.grant.limit_bytes is not None
         child.begin(
             opened,
             self._calls,
@@ -166,6 +195,7 @@ class LoneAttempt:
     def _over(self, outcome: Outcome | None) -> None:
         child = self.child
         assert child is not None  # noqa: S101 - who calls this
+        outcome = self._with_memory(child, outcome)
         # Race: another job may run in it before this one is settled, and a cancel still come.
         self.child = None
         if child.is_usable:
@@ -181,11 +211,36 @@ class LoneAttempt:
         finally:
             self._end(outcome, child.pid)
 
+    def _with_memory(self, child: ChildProcess, outcome: Outcome | None) -> Outcome | None:
+        """Tell running out of memory from a crash, and say what was taken and given."""
+        grant, exited = self.grant, child.process.exited
+        self._usage = usage = usage_of(self.sampled_bytes, grant, child.measured)
+        if grant is None or not isinstance(outcome, o.OutOfMemory | o.Crashed):
+            return outcome
+        is_marked = child.mark is Mark.MEMORY
+        evidence = evidence_text(
+            Evidence(
+                mark=is_marked,
+                raised=isinstance(outcome, o.OutOfMemory) and not is_marked,
+                killed_by=exited.result().killed_by if exited.done() else None,
+                kernel_ooms=kernel_ooms() - self._ooms_before,
+                peak_bytes=usage.peak_bytes or 0,
+                limit_bytes=grant.limit_bytes,
+            )
+        )
+        if evidence is None:
+            return outcome
+        self._usage = msgspec.structs.replace(usage, evidence=evidence)
+        return out_of_memory(
+            evidence, self._usage, grant, self._parts.budget.largest_bytes, outcome.error.traceback
+        )
+
     def _end(self, outcome: Outcome | None, pid: int | None = None) -> None:
+        self._parts.budget.give_back(self.job.id)
         if outcome is None or self.told is Halt.LOST:
             self._on_end(self, None)
         else:
-            self._on_end(self, Verdict(self.job, outcome, pid))
+            self._on_end(self, Verdict(self.job, outcome, pid, self._usage))
 
 
 OnEnd = Callable[[LoneAttempt, Verdict | None], None]

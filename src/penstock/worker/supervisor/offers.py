@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from penstock.broker.requests import OFFERS_MAX, Offer
+from penstock.core.admission import Set
 from penstock.core.job import ALONE
 from penstock.core.need import is_alone
 
@@ -19,7 +20,7 @@ class Offers:
     def __init__(self, queues: Sequence[str]) -> None:
         """Offer sets of these queues only."""
         self._queues = queues
-        self._sets: list[tuple[str, str]] = []
+        self._sets: list[Set] = []
         self._seen = {(queue, ALONE): None for queue in queues[:OFFERS_MAX]}
         self._next = 0
         self.only_lone: frozenset[str] = frozenset()
@@ -39,15 +40,18 @@ class Offers:
             self._seen[one] = None
         return bool(self._sets)
 
-    def waiting(self) -> tuple[Offer, ...]:
-        """Return offers of the sets in which lone jobs wait; beyond OFFERS_MAX, in turn."""
-        count = min(len(self._sets), OFFERS_MAX)
-        if count < len(self._sets):
-            start = self._next % len(self._sets)
-            chosen = (self._sets[start:] + self._sets[:start])[:count]
-            self._next = start + count
-        else:
-            chosen = self._sets
+    @property
+    def sets(self) -> Sequence[Set]:
+        """The ready sets in which lone jobs wait, as far as is known."""
+        return self._sets
+
+    def of(self, sets: Sequence[Set]) -> tuple[Offer, ...]:
+        """Return offers of these sets; beyond OFFERS_MAX, in turn."""
+        chosen = sets
+        if len(sets) > OFFERS_MAX:
+            start = self._next % len(sets)
+            chosen = (*sets[start:], *sets[:start])[:OFFERS_MAX]
+            self._next = start + OFFERS_MAX
         return _by_queue(chosen)
 
     def to_be_woken(self) -> tuple[Offer, ...]:
@@ -59,7 +63,7 @@ class Offers:
         return _by_queue(list(self._seen), limit=0)
 
 
-def _by_queue(sets: Sequence[tuple[str, str]], limit: int | None = None) -> tuple[Offer, ...]:
+def _by_queue(sets: Sequence[Set], limit: int | None = None) -> tuple[Offer, ...]:
     needs: dict[str, list[str]] = {}
     for queue, need in sets:
         needs.setdefault(queue, []).append(need)

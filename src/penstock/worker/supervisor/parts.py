@@ -10,6 +10,7 @@ from penstock.config.settings import Settings
 from penstock.executors.process import Spawner
 from penstock.serializers.sealing import Seal
 
+from .budget import Budget
 from .identity import Identity
 from .leases import Leases
 from .link import BrokerLink
@@ -40,6 +41,7 @@ class Parts:
         leases: the worker's leases.
         reclaim: takes over jobs of the dead.
         slots: shared by threads and children.
+        budget: of memory, for jobs in children.
         seal: opens secret arguments for children, which have no keys.
     """
 
@@ -56,4 +58,5 @@ class Parts:
     leases: Leases
     reclaim: Reclaim
     slots: Slots[RunnerProcess]
+    budget: Budget
     seal: Seal

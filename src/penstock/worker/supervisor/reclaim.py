@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final
 
-from penstock.broker.requests import BATCH_MAX, ReclaimAnswer, ReclaimRequest
+from penstock.broker.requests import BATCH_MAX, LeaseFacts, ReclaimAnswer, ReclaimRequest
 from penstock.core.ids import Fence, LeaseId
 from penstock.core.job import Claimed, StoredError
 from penstock.core.need import runs_alone
@@ -45,6 +45,7 @@ class Reclaim:
         looked_at_ms: boot time of the last look that the broker answered.
         hold_ms: told by the broker: nothing that merely ran out is taken for this long.
         taken: jobs taken over since the start.
+        seen: told of all leases at each look.
     """
 
     def __init__(
@@ -66,6 +67,7 @@ class Reclaim:
         self.looked_at_ms = link.clock.boot_ms()
         self.hold_ms = 0
         self.taken = 0
+        self.seen: Callable[[Sequence[LeaseFacts]], None] = lambda _leases: None
 
     async def run(self) -> None:
         """Look at each interval, for ever."""
@@ -100,7 +102,9 @@ class Reclaim:
 
     async def _release_orphans(self) -> None:
         """Close the leases of dead workers of this host, without waiting until they run out."""
-        orphans = self._identity.orphaned(await self._link.ask(self._link.broker.leases()))
+        leases = await self._link.ask(self._link.broker.leases())
+        self.seen(leases)
+        orphans = self._identity.orphaned(leases)
         if not orphans:
             return
         await self._link.ask(self._link.broker.close_leases([one.id for one in orphans]))

@@ -14,6 +14,7 @@ from penstock.core.ids import JobId
 from penstock.core.job import Claimed, JobRecord, Reason
 from penstock.core.outcome import Outcome, outcome_name
 from penstock.core.settlement import Applied, Bury, Settlement
+from penstock.core.usage import Usage
 from penstock.telemetry.logs import fields_of
 from penstock.worker.dead_notices import DeadNotices
 from penstock.worker.error_text import stored_error
@@ -30,11 +31,13 @@ class Verdict(NamedTuple):
 
     Attributes:
         pid: process in which the user code ran; None: the process that claimed.
+        usage: what it was measured to take; None: it was not.
     """
 
     job: Claimed
     outcome: Outcome
     pid: int | None = None
+    usage: Usage | None = None
 
 
 Carry = Callable[[Sequence[Settlement]], Awaitable[Sequence[Applied]]]
@@ -136,6 +139,7 @@ class Settler:
             policy=self._tasks.policy(verdict.job.spec.task),
             random_unit=random.random(),
             pid=verdict.pid,
+            usage=verdict.usage,
         )
 
 

@@ -19,11 +19,13 @@ from typing import Final
 
 from penstock.broker.clock import SystemClock
 from penstock.broker.requests import BrokerFacts
+from penstock.core.capacity import Capacity
 from penstock.errors import PenstockError
 from penstock.executors.process import Spawner
 from penstock.serializers.sealing import Seal
 from penstock.worker.pulse import attach, first_of
 
+from .budget import Budget
 from .burst import Burst
 from .cancels import Cancels
 from .child_pool import ChildPool
@@ -188,7 +190,20 @@ class Supervisor:
             extend_ms=settings.lease_extend_ms,
             cancels=Cancels(settings.kill_grace_ms),
             wake_token=cancel_token,
+            capacity=Capacity(memory_bytes=settings.memory, slots=settings.concurrency),
         )
+        budget = Budget(settings.memory, tasks)
+        reclaim = Reclaim(
+            link,
+            settler,
+            tasks=tasks,
+            identity=identity,
+            queues=settings.queues,
+            leases=leases,
+            lease_ttl_ms=settings.lease_ttl_ms,
+            interval_ms=settings.reclaim_interval_ms,
+        )
+        reclaim.seen = budget.look
         return Parts(
             plan=self._plan,
             settings=settings,
@@ -201,17 +216,9 @@ class Supervisor:
             tasks=tasks,
             settler=settler,
             leases=leases,
-            reclaim=Reclaim(
-                link,
-                settler,
-                tasks=tasks,
-                identity=identity,
-                queues=settings.queues,
-                leases=leases,
-                lease_ttl_ms=settings.lease_ttl_ms,
-                interval_ms=settings.reclaim_interval_ms,
-            ),
+            reclaim=reclaim,
             slots=Slots(settings.concurrency),
+            budget=budget,
             seal=Seal(settings.secret_keys),
         )
 
@@ -235,6 +242,7 @@ class Supervisor:
             "stalls": Stalls(parts, runners, crew).run,
             "claims for children": children.run,
             "exclusive jobs": children.cut_off.run,
+            "memory": children.memory.run,
             "idle children": pool.run,
             "maintenance": Maintenance(
                 parts.link, parts.settings.queues, retention(parts.settings)

@@ -1,0 +1,88 @@
+"""Reservations, limits, and what a job is given after it ran out of memory. Pure."""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+from penstock.core.job import Charges, JobSpec
+
+_MIB: Final = 2**20
+
+#: Bytes that a job without a word about memory is counted as, and no limit follows from it: an
+#: interpreter with an app and a web framework in it takes 40 to 100 MiB.
+ASSUMED_BYTES: Final = 128 * _MIB
+#: How much larger the reservation after an attempt that ran out of memory is: x1.5, then x2.25.
+OOM_GROWTH: Final = 1.5
+#: A limit lies above the reservation by a tenth, at least by this: a declared size is a round
+#: number, and an allocator takes more than it hands out.
+_MARGIN_PART: Final = 0.1
+_MARGIN_BYTES: Final = 32 * _MIB
+#: Share of its limit from which on a killed process counts as killed for its memory.
+_NEAR_PART: Final = 0.9
+_SIGKILL: Final = 9
+
+
+class Evidence(NamedTuple):
+    """What is known of an attempt that ended badly in a child.
+
+    Attributes:
+        mark: the worker killed it for its memory.
+        raised: user code raised MemoryError.
+        killed_by: number of the signal that ended its process; None: none did.
+        kernel_ooms: kills of the kernel for want of memory on this host meanwhile.
+        peak_bytes: the most that it was seen to take.
+        limit_bytes: what it was not to pass; None: no limit.
+    """
+
+    mark: bool
+    raised: bool
+    killed_by: int | None
+    kernel_ooms: int
+    peak_bytes: int
+    limit_bytes: int | None
+
+
+def evidence_text(seen: Evidence) -> str | None:
+    """Return why an attempt counts as out of memory; None: it does not.
+
+    In the order of reliability.md §4.7: what we did ourselves is known for certain.
+    """
+    if seen.mark:
+        return "the worker killed it at its memory limit"
+    if seen.raised:
+        return "it raised MemoryError"
+    if seen.killed_by != _SIGKILL:
+        return None
+    if seen.limit_bytes is not None and seen.peak_bytes >= _NEAR_PART * seen.limit_bytes:
+        return "it was killed near its memory limit"
+    if seen.kernel_ooms > 0:
+        return "the kernel killed for want of memory while it ran, and it was killed"
+    return None
+
+
+def mib(size_bytes: int) -> str:
+    """Return a size for people, in MiB."""
+    return f"{size_bytes / _MIB:,.0f} MiB"
+
+
+def declared_bytes(spec: JobSpec, charges: Charges) -> int | None:
+    """Return the reservation that a job names, or was given since; None: it names none."""
+    return spec.memory_bytes if charges.memory_bytes is None else charges.memory_bytes
+
+
+def limit_bytes(reservation_bytes: int) -> int:
+    """Return the bytes that a job of that reservation may not pass."""
+    return reservation_bytes + max(_MARGIN_BYTES, round(reservation_bytes * _MARGIN_PART))
+
+
+def enlarged_bytes(reservation_bytes: int, largest_bytes: int | None) -> int | None:
+    """Return the reservation after an attempt that ran out of memory; None: no worker has more.
+
+    Args:
+        reservation_bytes: of that attempt.
+        largest_bytes: the budget of the largest worker alive; None: nobody knows.
+    """
+    wanted = round(reservation_bytes * OOM_GROWTH)
+    if largest_bytes is None:
+        return wanted
+    return None if reservation_bytes >= largest_bytes else min(wanted, largest_bytes)

@@ -1,0 +1,58 @@
+"""What an attempt in a child has taken, from what the child and the watch saw. Pure."""
+
+from __future__ import annotations
+
+from penstock.core import outcome as o
+from penstock.core.job import StoredError
+from penstock.core.memory import mib
+from penstock.core.usage import Usage
+from penstock.worker.wire import Measured
+
+from .budget import Grant
+
+
+def usage_of(sampled_bytes: int, grant: Grant | None, measured: Measured | None) -> Usage:
+    """Return what an attempt took and was given.
+
+    Args:
+        sampled_bytes: the most that its processes were seen to hold together.
+        grant: what it was given; None: it did not begin.
+        measured: what the child saw of itself; None: it ended without a word.
+    """
+    own = None if measured is None else measured.peak_bytes
+    # The child's mark misses nothing, but programs of the job have marks of their own.
+    is_own = own is not None and own >= sampled_bytes
+    peak = own if is_own else sampled_bytes
+    return Usage(
+        peak_bytes=peak or None,
+        baseline_bytes=None if measured is None else measured.baseline_bytes or None,
+        reserved_bytes=None if grant is None else grant.reserved_bytes,
+        limit_bytes=None if grant is None else grant.limit_bytes,
+        measured=("hwm" if is_own else "sampled") if peak else None,
+        cpu_ms=None if measured is None else measured.cpu_ms,
+    )
+
+
+def out_of_memory(
+    evidence: str, usage: Usage, grant: Grant, largest_bytes: int, traceback: str | None
+) -> o.OutOfMemory:
+    """Return the outcome of an attempt that ran out of memory.
+
+    Args:
+        evidence: what shows it.
+        usage: what it took.
+        grant: what it was given.
+        largest_bytes: the budget of the largest worker alive.
+        traceback: of MemoryError, or the last stack of its process.
+    """
+    peak = usage.peak_bytes or 0
+    limit = "no limit" if grant.limit_bytes is None else f"a limit of {mib(grant.limit_bytes)}"
+    # Without a limit nothing told how much it would take but what it took.
+    known = peak if grant.limit_bytes is None else 0
+    return o.OutOfMemory(
+        StoredError(
+            "out_of_memory", f"{evidence}; seen to take {mib(peak)} with {limit}", traceback
+        ),
+        max(grant.reserved_bytes, known),
+        largest_bytes,
+    )

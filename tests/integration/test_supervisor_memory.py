@@ -1,0 +1,138 @@
+"""Memory: what passes its limit is killed and tried again with more; what does not fit waits."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from penstock.core.job import JobRecord, Reason
+from penstock.core.lifecycle import State
+from penstock.core.memory import limit_bytes
+from penstock.task import Call
+from tests.support import memory_app as tasks
+from tests.support.eventually import eventually
+from tests.support.processes import is_alive
+from tests.support.supervised import SOON_S, Supervised
+
+MIB = 2**20
+APP = "tests.support.memory_app:app"
+
+
+def outcomes(record: JobRecord) -> list[str | None]:
+    """Return how its attempts ended."""
+    return [one.outcome for one in record.attempts]
+
+
+def lines(site: Supervised, word: str) -> list[str]:
+    """Return the trace's lines with this word."""
+    if not site.trace.exists():
+        return []
+    return [line for line in site.trace.read_text().splitlines() if word in line.split()]
+
+
+@pytest.mark.parametrize(
+    "call",
+    [tasks.hog.call(1_000, 5.0), tasks.gulp.call(1_000), tasks.hog_in_program.call(1_000, 5.0)],
+    ids=["steps", "one piece", "a program of its own"],
+)
+def test_a_hog_is_killed_and_tried_with_more(tmp_path: Path, call: Call[int]) -> None:
+    """It runs three times, each with half as much again, and is dead then; the worker lives."""
+    with Supervised(tmp_path, memory="4GiB") as site:
+        worker = site.start_ready(app=APP)
+        (record,) = site.wait_final(*site.enqueue(call))
+        assert (record.state, record.reason) == (State.DEAD, Reason.OUT_OF_MEMORY), record
+        assert outcomes(record) == ["out_of_memory"] * 3, record
+        assert record.charges.memory_bytes == round(128 * MIB * 1.5 * 1.5), record
+        assert record.charges.errors == record.charges.crashes == 0, record
+        for attempt, reserved in zip(record.attempts, (128, 192, 288), strict=True):
+            text = str(attempt.error)
+            assert "killed it at its memory limit" in text, text
+            assert f"{limit_bytes(reserved * MIB) // MIB:,} MiB" in text, text
+        assert worker.exit_code is None, worker.report()
+        programs = [int(line.split()[1]) for line in lines(site, "program")]
+        assert not [pid for pid in programs if is_alive(pid)], programs
+
+
+def test_what_fits_the_second_time_completes(tmp_path: Path) -> None:
+    """The reservation grows by half, and that is enough."""
+    with Supervised(tmp_path, memory="4GiB") as site:
+        site.start_ready(app=APP)
+        (record,) = site.wait_final(*site.enqueue(tasks.hog.call(144, 0.5)))
+        assert record.state is State.COMPLETED, record
+        assert outcomes(record) == ["out_of_memory", "succeeded"], record
+        assert record.charges.ooms == 1, record
+
+
+def test_what_no_worker_can_hold_is_too_large(tmp_path: Path) -> None:
+    """The last attempt has the whole budget, and the error says how much that is."""
+    with Supervised(tmp_path, memory="160MiB") as site:
+        site.start_ready(app=APP)
+        (record,) = site.wait_final(*site.enqueue(tasks.hog.call(1_000, 5.0)))
+        assert (record.state, record.reason) == (State.DEAD, Reason.TOO_LARGE), record
+        assert outcomes(record) == ["out_of_memory"] * 2, record
+        assert record.charges.memory_bytes == 160 * MIB, record
+
+
+def test_a_memory_error_counts_as_out_of_memory(tmp_path: Path) -> None:
+    """User code that is refused memory is tried again with more of it."""
+    with Supervised(tmp_path, memory="4GiB") as site:
+        site.start_ready(app=APP)
+        (record,) = site.wait_final(*site.enqueue(tasks.refuse.call()))
+        assert (record.state, record.reason) == (State.DEAD, Reason.OUT_OF_MEMORY), record
+        assert "MemoryError" in str(record.attempts[0].error), record
+
+
+def test_what_is_declared_nowhere_is_not_limited(tmp_path: Path) -> None:
+    """An isolated job without a word about memory is counted, and runs as it likes."""
+    with Supervised(tmp_path, memory="1GiB") as site:
+        site.start_ready(app=APP)
+        (record,) = site.wait_final(*site.enqueue(tasks.undeclared.call(512, 0.3)))
+        assert outcomes(record) == ["succeeded"], record
+
+
+def test_jobs_run_side_by_side_only_where_they_fit(tmp_path: Path) -> None:
+    """Two of three that need 400 MiB each fit into 1 GiB; slots there would be for four."""
+    with Supervised(tmp_path, memory="1GiB") as site:
+        site.start_ready(app=APP)
+        go = tmp_path / "go"
+        calls = [
+            tasks.wait_for.using(memory="400MiB").call(str(go), f"job{number}")
+            for number in range(3)
+        ]
+        jobs = site.enqueue(*calls)
+        eventually(lambda: len(lines(site, "begins")) == 2, within_s=SOON_S, what="two begin")
+        # Light work, and whatever is small enough, goes on beside them.
+        (small,) = site.wait_final(*site.enqueue(tasks.hog.call(16, name="small")))
+        assert small.state is State.COMPLETED, small
+        assert len(lines(site, "begins")) == 3, "two large ones and the small one"
+        go.touch()
+        for record in site.wait_final(*jobs):
+            assert outcomes(record) == ["succeeded"], record
+
+
+def test_a_large_job_is_not_overtaken_for_ever(tmp_path: Path) -> None:
+    """Small jobs never leave enough room, until the worker holds itself free for the large one."""
+    with Supervised(tmp_path, memory="512MiB") as site:
+        site.start_ready(app=APP)
+        small = tasks.hog.using(priority=9)
+        site.enqueue(*(small.call(16, 1.0, name="small") for _ in range(80)))
+        eventually(lambda: lines(site, "begins"), within_s=SOON_S, what="the first small job")
+        (large,) = site.enqueue(tasks.hog.using(memory="480MiB", priority=0).call(16, name="large"))
+        eventually(lambda: lines(site, "large"), within_s=SOON_S, what="the large job")
+        assert len(lines(site, "begins")) < 81, "it was overtaken by all"
+        (record,) = site.wait_final(large)
+        assert outcomes(record) == ["succeeded"], record
+
+
+def test_a_job_between_two_workers_runs_on_the_larger(tmp_path: Path) -> None:
+    """A worker whose budget lies inside the job's size class gives it back, uncharged, for good."""
+    with Supervised(tmp_path, memory="500MiB") as site:
+        first = site.start_ready(app=APP)
+        (job,) = site.enqueue(tasks.hog.using(memory="510MiB").call(16))
+        first.wait_log("does_not_fit", within_s=SOON_S)
+        site.settings["memory"] = "600MiB"
+        site.start_ready(app=APP)
+        (record,) = site.wait_final(job)
+        assert outcomes(record) == ["does_not_fit", "succeeded"], record
+        assert record.charges.errors == record.charges.ooms == 0, record

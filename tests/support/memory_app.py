@@ -1,0 +1,95 @@
+"""The app of the memory tests: jobs that take memory, in steps, in one piece, or in programs."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from penstock import App, current_job
+
+app = App()
+MIB = 2**20
+#: Bytes that a hog takes at a time.
+STEP_MIB = 16
+#: Starts a program that takes so many MiB in steps, says so, and stays for a while.
+PROGRAM = """
+import sys, time
+held = []
+for _ in range(int(sys.argv[1]) // 16):
+    held.append(bytearray(b"x" * (16 * 2**20)))
+    time.sleep(0.002)
+time.sleep(float(sys.argv[2]))
+"""
+
+
+def trace(*words: object) -> None:
+    """Append one line; the kernel orders the lines of all processes."""
+    line = " ".join([*map(str, words), "\n"]).encode()
+    fd = os.open(os.environ["SUPERVISED_TRACE"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    try:
+        os.write(fd, line)
+    finally:
+        os.close(fd)
+
+
+def take(mib: int, step_mib: int = STEP_MIB) -> list[bytearray]:
+    """Take memory and touch it, a step at a time."""
+    return [bytearray(b"x" * (step_mib * MIB)) for _ in range(mib // step_mib)]
+
+
+@app.task(memory="128MiB")
+def hog(mib: int, seconds: float = 0.0, name: str = "hog") -> int:
+    """Take so much in steps of 16 MiB and hold it for a while; return the pid."""
+    trace(name, "begins", current_job().claim_number)
+    held = take(mib)
+    time.sleep(seconds)
+    trace(name, "ends", len(held))
+    return os.getpid()
+
+
+@app.task(memory="128MiB")
+def gulp(mib: int) -> int:
+    """Take so much in one piece."""
+    held = bytearray(b"x" * (mib * MIB))
+    time.sleep(5.0)
+    return len(held)
+
+
+@app.task(memory="128MiB")
+def hog_in_program(mib: int, seconds: float) -> int:
+    """Let a program of this job's take so much; what is left of it goes with the job."""
+    program = subprocess.Popen([sys.executable, "-c", PROGRAM, str(mib), str(seconds)])
+    trace("program", program.pid)
+    return program.wait()
+
+
+@app.task(memory="128MiB")
+def refuse() -> None:
+    """Ask for more than there is."""
+    raise MemoryError("asked for 1 EiB")
+
+
+@app.task(isolation="process")
+def undeclared(mib: int, seconds: float = 0.0) -> int:
+    """Take so much without a word about it before."""
+    held = take(mib)
+    time.sleep(seconds)
+    return len(held)
+
+
+@app.task
+async def light(name: str) -> None:
+    """Do next to nothing."""
+    trace(name, "light")
+
+
+@app.task(memory="128MiB")
+def wait_for(path: str, name: str) -> None:
+    """Hold what is reserved until a file is there."""
+    trace(name, "begins", current_job().claim_number)
+    while not Path(path).exists():
+        time.sleep(0.02)
+    trace(name, "ends", 0)

@@ -1,0 +1,68 @@
+"""Limits, enlarged reservations, and what counts as out of memory."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from penstock.core.job import Charges, JobSpec
+from penstock.core.memory import (
+    Evidence,
+    declared_bytes,
+    enlarged_bytes,
+    evidence_text,
+    limit_bytes,
+)
+
+MIB = 2**20
+GIB = 2**30
+CALM = Evidence(
+    mark=False, raised=False, killed_by=None, kernel_ooms=0, peak_bytes=0, limit_bytes=GIB
+)
+
+
+def test_limits_lie_above_reservations() -> None:
+    """By a tenth, and by 32 MiB at least."""
+    assert limit_bytes(64 * MIB) == 96 * MIB
+    assert limit_bytes(10 * GIB) == 11 * GIB
+
+
+def test_what_was_given_since_wins() -> None:
+    """An enlarged reservation stands before the one that the call declared."""
+    spec = JobSpec(task="t", payload=msgspec.Raw(b"{}"), memory_bytes=5)
+    assert declared_bytes(spec, Charges()) == 5
+    assert declared_bytes(spec, Charges(memory_bytes=7)) == 7
+    assert declared_bytes(msgspec.structs.replace(spec, memory_bytes=None), Charges()) is None
+
+
+@given(reserved=st.integers(1, 2**45), largest=st.none() | st.integers(1, 2**45))
+def test_reservations_grow_up_to_the_largest_worker(reserved: int, largest: int | None) -> None:
+    """By half, never past it; there is none beyond it."""
+    grown = enlarged_bytes(reserved, largest)
+    if largest is not None and reserved >= largest:
+        assert grown is None
+    else:
+        assert grown is not None
+        assert reserved <= grown <= round(1.5 * reserved)
+        assert largest is None or grown <= largest
+
+
+@pytest.mark.parametrize(
+    ("seen", "counts"),
+    [
+        (CALM, False),
+        (CALM._replace(mark=True), True),
+        (CALM._replace(raised=True), True),
+        (CALM._replace(killed_by=11, peak_bytes=2 * GIB, kernel_ooms=1), False),
+        (CALM._replace(killed_by=9), False),
+        (CALM._replace(killed_by=9, peak_bytes=int(0.89 * GIB)), False),
+        (CALM._replace(killed_by=9, peak_bytes=int(0.91 * GIB)), True),
+        (CALM._replace(killed_by=9, peak_bytes=GIB, limit_bytes=None), False),
+        (CALM._replace(killed_by=9, kernel_ooms=1, limit_bytes=None), True),
+    ],
+)
+def test_only_evidence_makes_it_out_of_memory(seen: Evidence, *, counts: bool) -> None:
+    """Our own mark, MemoryError, a kill near the limit or beside one of the kernel's; no other."""
+    assert (evidence_text(seen) is not None) == counts
