@@ -186,15 +186,18 @@ class Call(Generic[R_co]):
         payload: the arguments as one JSON object, without those that `secrets` holds.
         secrets: the arguments to be encrypted as another one; None: there are none.
         digest: SHA-256 of the arguments where the call has a key, else None.
+        size: how large its input is, as the task tells from the arguments; None: it does not, or
+            the call itself has told.
     """
 
-    __slots__ = ("digest", "payload", "plan", "secrets")
+    __slots__ = ("digest", "payload", "plan", "secrets", "size")
 
     def __init__(self, plan: Plan, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         signature = plan.registration.signature
         self.plan = plan
         self.payload, self.secrets = signature.parted(args, kwargs)
         self.digest = None if plan.spec.key is None else signature.digest(args, kwargs)
+        self.size = plan.told_size(args, kwargs)
 
     def __repr__(self) -> str:
         return f"<call of {self.plan.spec.task}>"

@@ -136,3 +136,64 @@ def test_a_job_between_two_workers_runs_on_the_larger(tmp_path: Path) -> None:
         (record,) = site.wait_final(job)
         assert outcomes(record) == ["does_not_fit", "succeeded"], record
         assert record.charges.errors == record.charges.ooms == 0, record
+
+
+def reserved(record: JobRecord) -> int:
+    """Return what its last attempt was given, in MiB."""
+    usage = record.attempts[-1].usage
+    assert usage is not None
+    assert usage.reserved_bytes is not None
+    return usage.reserved_bytes // MIB
+
+
+def test_what_an_attempt_took_stands_in_its_record(tmp_path: Path) -> None:
+    """Peak, baseline, CPU time, what was given, and how it was measured."""
+    with Supervised(tmp_path, memory="1GiB") as site:
+        site.start_ready(app=APP)
+        (record,) = site.wait_final(*site.enqueue(tasks.hog.call(96)))
+        usage = record.attempts[0].usage
+        assert usage is not None
+        assert (usage.reserved_bytes, usage.limit_bytes) == (128 * MIB, limit_bytes(128 * MIB))
+        assert usage.peak_bytes is not None
+        assert usage.baseline_bytes is not None
+        assert 96 * MIB < usage.peak_bytes < 160 * MIB, usage
+        assert usage.baseline_bytes < usage.peak_bytes - 64 * MIB, usage
+        assert usage.measured in ("hwm", "sampled"), usage
+        assert (usage.cpu_ms or 0) > 0, usage
+
+
+def test_reservations_are_learned_by_size_and_shared(tmp_path: Path) -> None:
+    """After three runs of a size its jobs are given what they take; another worker knows it too."""
+    with Supervised(tmp_path, memory="2GiB") as site:
+        first = site.start_ready(app=APP)
+        for mib in (32, 32, 32, 256, 256, 256):
+            (record,) = site.wait_final(*site.enqueue(tasks.learned.call(mib)))
+            assert record.state is State.COMPLETED, record
+            assert reserved(record) == 512, "nothing is known yet"
+        small, large = site.wait_final(
+            *site.enqueue(tasks.learned.call(32), tasks.learned.call(256))
+        )
+        assert 64 < reserved(small) < 160, small
+        assert 300 < reserved(large) < 420, large
+        name = tasks.learned.name
+        eventually(
+            lambda: site.broker.footprints([name]).get(name, {}).get("n", 0) >= 8,
+            within_s=SOON_S,
+            what="the runs to be told",
+        )
+        first.end()
+        site.start_ready(app=APP)
+        (again,) = site.wait_final(*site.enqueue(tasks.learned.call(32)))
+        assert reserved(again) == reserved(small), again
+
+
+def test_a_job_that_takes_more_than_learned_is_tried_with_more(tmp_path: Path) -> None:
+    """It passes the limit that follows from the runs before, and gets half as much again."""
+    with Supervised(tmp_path, memory="2GiB") as site:
+        site.start_ready(app=APP)
+        same = tasks.learned.using(size=1.0)
+        for _ in range(3):
+            site.wait_final(*site.enqueue(same.call(64)))
+        (record,) = site.wait_final(*site.enqueue(same.call(176, 0.5)))
+        assert record.state is State.COMPLETED, record
+        assert outcomes(record) == ["out_of_memory", "succeeded"], record

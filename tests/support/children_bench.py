@@ -30,6 +30,7 @@ from penstock.worker.supervisor.leases import Leases
 from penstock.worker.supervisor.link import BrokerLink
 from penstock.worker.supervisor.parts import Parts
 from penstock.worker.supervisor.plan import WorkerPlan
+from penstock.worker.supervisor.profiles import Profiles
 from penstock.worker.supervisor.reclaim import Reclaim
 from penstock.worker.supervisor.runners import Runners
 from penstock.worker.supervisor.settling import Settler
@@ -75,6 +76,7 @@ class ChildrenBench:
             cancels=Cancels(50),
             wake_token=None,
         )
+        profiles = Profiles(self.link, tasks)
         return Parts(
             plan=plan,
             settings=settings,
@@ -98,7 +100,8 @@ class ChildrenBench:
                 interval_ms=200,
             ),
             slots=Slots(self._slots),
-            budget=Budget(settings.memory, tasks),
+            budget=Budget(settings.memory, tasks, profiles),
+            profiles=profiles,
             seal=Seal(settings.secret_keys),
         )
 

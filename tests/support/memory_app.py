@@ -50,6 +50,19 @@ def hog(mib: int, seconds: float = 0.0, name: str = "hog") -> int:
     return os.getpid()
 
 
+def size_of(mib: int, _seconds: float = 0.0) -> float:
+    """Return the size of a job's input."""
+    return mib
+
+
+@app.task(memory="auto", size=size_of)
+def learned(mib: int, seconds: float = 0.0) -> int:
+    """Take so much; what to reserve is learned by size."""
+    held = take(mib)
+    time.sleep(seconds)
+    return len(held)
+
+
 @app.task(memory="128MiB")
 def gulp(mib: int) -> int:
     """Take so much in one piece."""

@@ -22,6 +22,7 @@ from penstock.cli.commands import (
     job,
     jobs,
     new_key,
+    profile,
     purge,
     queues,
     requeue,
@@ -66,6 +67,7 @@ def build() -> typer.Typer:
     of_queues = group(app, "queues", queues.queues)
     command(of_queues, "pause", queues.pause)
     command(of_queues, "resume", queues.resume)
+    command(app, "profile", profile.profile)
     command(app, "cancel", cancel.cancel)
     command(app, "requeue", requeue.requeue)
     of_dead = group(app, "dead", dead.dead)

@@ -184,6 +184,28 @@ class QueueRow(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
+class ProfileRow(msgspec.Struct, frozen=True, kw_only=True):
+    """What the runs of a task took, all of them or those of one bucket of sizes (`profile`).
+
+    Attributes:
+        size_from: least size of the bucket; null: all runs.
+        size_to: size at which the next bucket begins; null: all runs.
+        runs: how many.
+        p50_bytes: peak that half of them did not pass; null: there were none.
+        p95_bytes: the same for 95 of 100.
+        max_bytes: the largest.
+        reservation_bytes: what the next job is given; null: too few runs to tell.
+    """
+
+    size_from: float | None
+    size_to: float | None
+    runs: int
+    p50_bytes: int | None
+    p95_bytes: int | None
+    max_bytes: int | None
+    reservation_bytes: int | None
+
+
 def error_line(error: StoredError | None) -> str | None:
     """Return an error in one line, None where there is none."""
     if error is None:

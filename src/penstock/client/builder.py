@@ -10,14 +10,16 @@ import msgspec
 
 from penstock.broker.requests import Accepted, Durability, EnqueueRequest
 from penstock.client import flow
+from penstock.core.footprint import size_bucket
 from penstock.core.ids import JobId
 from penstock.core.job import JobSpec, Parent
+from penstock.core.need import learned_need, profile_of
 from penstock.core.units import Duration, duration_ms
 from penstock.errors import EnqueueRefused, PayloadTooLarge, PenstockError
 from penstock.job import Job
 from penstock.serializers.json import JsonReader
 from penstock.serializers.sealing import sealed_bytes
-from penstock.tasks.asked import Asked
+from penstock.tasks.asked import Asked, check_size
 
 if TYPE_CHECKING:
     from penstock.client.client import Client
@@ -61,7 +63,9 @@ class Plan(msgspec.Struct, frozen=True, eq=False):
             task=task.name,
             payload=_NO_PAYLOAD,
             priority=task.priority if asked.priority is None else asked.priority,
-            need=task.need(memory_bytes=asked.memory_bytes, memory_auto=asked.memory_auto),
+            need=task.need(
+                memory_bytes=asked.memory_bytes, memory_auto=asked.memory_auto, size=asked.size
+            ),
             expires_ms=task.expires_ms if asked.expires_ms is None else asked.expires_ms,
             retries=asked.retries,
             timeout_ms=asked.timeout_ms,
@@ -87,6 +91,18 @@ class Plan(msgspec.Struct, frozen=True, eq=False):
             read_result=task.signature.result,
         )
 
+    def told_size(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> float | None:
+        """Return what the task tells of the size of a call's input, where that is asked for.
+
+        Raises:
+            BadSetting: it told no size.
+            Exception: what the task's function raises.
+        """
+        size_of = self.registration.size_of
+        if size_of is None or self.spec.size is not None or profile_of(self.spec.need) is None:
+            return None
+        return check_size(size_of(*args, **kwargs))
+
 
 def build(call: Call[Any], job_id: JobId, sealer: Callable[[], Sealer]) -> EnqueueRequest:
     """Return the request that enqueues `call` under `job_id`.
@@ -104,6 +120,9 @@ def build(call: Call[Any], job_id: JobId, sealer: Callable[[], Sealer]) -> Enque
         payload = sealer().seal(payload, call.secrets, job_id, plan.spec.task)
         digest = None if digest is None else sealer().digest(digest)
     spec = _replace(plan.spec, payload=msgspec.Raw(payload))
+    if call.size is not None:
+        need = learned_need(spec.task, size_bucket(call.size))
+        spec = _replace(spec, size=call.size, need=need)
     if digest is None and plan.delay_ms is None and plan.due_at is None and not plan.parents:
         return EnqueueRequest(id=job_id, queue=plan.queue, spec=spec)
     return EnqueueRequest(

@@ -22,6 +22,7 @@ class TaskFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         is_async: an `async def` function.
         isolated: its jobs need a child of their own.
         memory_bytes: reservation of its jobs unless the call says otherwise; None: none declared.
+        memory_auto: the reservation of its jobs is learned.
         on_partition: what its jobs do when their lease cannot be extended.
         priority: of its jobs unless the call says otherwise.
         need: the ready set that its jobs enter unless the call says otherwise.
@@ -37,6 +38,7 @@ class TaskFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     is_async: bool = False
     isolated: bool = False
     memory_bytes: int | None = None
+    memory_auto: bool = False
     on_partition: OnPartition = "continue"
     priority: int = PRIORITY_DEFAULT
     need: str = SHARED

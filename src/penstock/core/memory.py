@@ -11,6 +11,9 @@ _MIB: Final = 2**20
 #: Bytes that a job without a word about memory is counted as, and no limit follows from it: an
 #: interpreter with an app and a web framework in it takes 40 to 100 MiB.
 ASSUMED_BYTES: Final = 128 * _MIB
+#: Bytes that a job whose reservation is learned is counted as before anything was: it may take what
+#: the worker has, since nobody knows better.
+COLD_BYTES: Final = 512 * _MIB
 #: How much larger the reservation after an attempt that ran out of memory is: x1.5, then x2.25.
 OOM_GROWTH: Final = 1.5
 #: A limit lies above the reservation by a tenth, at least by this: a declared size is a round

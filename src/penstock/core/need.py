@@ -5,12 +5,14 @@ take and a claim costs the same at any backlog. Light work needs `shared`, any r
 slot, or `thread`, any runner's thread slot. Work that is isolated needs `alone`; work with a
 reservation `alone.m<class>`, with a size class in steps of 1.25 above 16 MiB. A worker whose budget
 lies inside a class finds out by claiming whether a job of it fits; one that does not goes back as
-`alone.m<class>.over<MiB>`, which says that it is larger than that. A retry may enter another set
-than the one its spec names.
+`alone.m<class>.over<MiB>`, which says that it is larger than that. Work whose
+reservation is learned needs `alone.auto.<task>.s<bucket>`; each worker knows what that comes to. A
+retry may enter another set than the one its spec names.
 """
 
 from __future__ import annotations
 
+import hashlib
 import math
 import re
 from typing import Final, NamedTuple
@@ -22,6 +24,7 @@ _CLASS_BASE_BYTES: Final = 16 * 2**20
 #: Ratio of neighbouring classes (design.md §5): at most 25 % is reserved in vain.
 _CLASS_STEP: Final = 1.25
 _MIB: Final = 2**20
+_LEARNED: Final = re.compile(rf"{ALONE}\.auto\.([0-9a-f]{{12}})(?:\.s([0-9]{{1,5}}))?\Z")
 _SIZED: Final = re.compile(rf"{ALONE}\.m([0-9]{{1,3}})(?:\.over([0-9]{{1,9}}))?\Z")
 
 
@@ -30,6 +33,32 @@ class Sizes(NamedTuple):
 
     over_bytes: int
     most_bytes: int
+
+
+class Profile(NamedTuple):
+    """Of which task jobs are, and in which bucket of sizes; `bucket` None: without a hint."""
+
+    task_digest: str
+    bucket: int | None
+
+
+def task_digest(task: str) -> str:
+    """Return how needs call a task: by 48 bits, since names may be long and of any kind."""
+    return hashlib.blake2b(task.encode(), digest_size=6).hexdigest()
+
+
+def learned_need(task: str, bucket: int | None) -> str:
+    """Return the ready set of a task's jobs whose reservation is learned."""
+    name = f"{ALONE}.auto.{task_digest(task)}"
+    return name if bucket is None else f"{name}.s{bucket}"
+
+
+def profile_of(need: str) -> Profile | None:
+    """Return whose jobs wait in a set of learned reservations; None: it is none."""
+    found = _LEARNED.match(need)
+    if found is None:
+        return None
+    return Profile(found[1], None if found[2] is None else int(found[2]))
 
 
 def memory_class(reservation_bytes: int) -> int:

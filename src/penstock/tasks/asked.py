@@ -182,7 +182,12 @@ def _tags(value: object) -> tuple[str, ...]:
     return tuple(check_name("tag", tag) for tag in value)
 
 
-def _size(value: object) -> float:
+def check_size(value: object) -> float:
+    """Return a size in any unit.
+
+    Raises:
+        BadSetting: no number, or a negative one.
+    """
     if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 2**63:
         return float(value)
     raise BadSetting(f"size {value!r:.80} is not allowed: give a number from 0 up, in any one unit")
@@ -210,7 +215,7 @@ _CHECKS: Final[Mapping[str, tuple[str, Callable[[Any], Any], Any]]] = {
     "after": ("parents", _parents, ()),
     "tenant": ("tenant", _name("tenant"), None),
     "memory": ("memory_bytes", check_memory, None),
-    "size": ("size", _size, None),
+    "size": ("size", check_size, None),
     "tags": ("tags", _tags, ()),
     "triggered_by": ("triggered_by", _name("triggered_by"), None),
     "result_ttl": ("result_ttl_ms", _duration("result_ttl"), None),

@@ -116,6 +116,7 @@ def registration_fields(options: TaskOptions) -> dict[str, Any]:
         "on_partition": on_partition,
         "memory_bytes": None if memory is None else check_memory(memory),
         "memory_auto": memory == "auto",
+        "size_of": _size_of(options),
         "light": _light(options),
         "retry_on": check_exceptions("retry_on", options.get("retry_on", ())),
         "discard_on": check_exceptions("discard_on", options.get("discard_on", ())),
@@ -145,6 +146,16 @@ def library_tasks(found: Iterable[ModuleType | Task[..., Any]]) -> Iterator[Task
 def durability(value: Durability | str | None) -> Durability | None:
     """Return a durability class, None for None. Raises BadSetting."""
     return None if value is None else check_durability(value)
+
+
+def _size_of(options: TaskOptions) -> Callable[..., float] | None:
+    size = options.get("size")
+    if size is None or callable(size):
+        return size
+    raise BadSetting(
+        f"size {size!r:.80} of a task is no function: give one that takes the task's arguments, or "
+        "a number for one call, .using(size=...)"
+    )
 
 
 def _or(value: Any, check: Callable[[object], int], default: int) -> int:

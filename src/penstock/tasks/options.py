@@ -6,7 +6,7 @@ list of each. A value of None asks for the default. They are checked in `asked.p
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
@@ -90,6 +90,8 @@ class TaskOptions(TypedDict, total=False):
             the default: it runs on, and its result is refused if another attempt has begun; "kill":
             it is killed, with all it started, before the lease can have run out.
         memory: "auto" or a size: the job runs in a child with that much reserved.
+        size: a function of the task's arguments that tells how large their input is, in any one
+            unit, for memory="auto"; it is called where the job is enqueued.
         oom_retries: further attempts after those that ran out of memory, each with a reservation
             half as large again, up to the largest worker's budget; default 2.
         light: True or False: whether it may use the slots kept for light tasks; None: as measured.
@@ -112,6 +114,7 @@ class TaskOptions(TypedDict, total=False):
     exclusive: bool | None
     on_partition: OnPartition | None
     memory: Size | None
+    size: Callable[..., float] | None
     oom_retries: int | None
     light: bool | None
     retry_on: type[Exception] | Sequence[type[Exception]]

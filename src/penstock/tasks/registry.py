@@ -8,9 +8,10 @@ from typing import Any, Final
 import msgspec
 
 from penstock.broker.requests import PAYLOAD_BYTES_MAX
+from penstock.core.footprint import size_bucket
 from penstock.core.job import PRIORITY_DEFAULT
 from penstock.core.manifest import TaskFacts
-from penstock.core.need import need_name
+from penstock.core.need import learned_need, need_name
 from penstock.core.partition import OnPartition
 from penstock.core.retry import POLICY_DEFAULT, RetryPolicy
 from penstock.errors import BadSetting, SerializationError, UnknownTask
@@ -56,6 +57,7 @@ class Registration(msgspec.Struct, frozen=True, kw_only=True, eq=False):
             isolation is "process".
         memory_bytes: declared reservation; None: none, or learned where `memory_auto`.
         memory_auto: `memory="auto"`.
+        size_of: tells from the arguments of a call how large its input is; None: nobody does.
         light: True, False, or None: as measured.
         retry_on: exceptions that are tried again; empty: all.
         discard_on: exceptions that end the job cancelled.
@@ -79,6 +81,7 @@ class Registration(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     on_partition: OnPartition = "continue"
     memory_bytes: int | None = None
     memory_auto: bool = False
+    size_of: Callable[..., float] | None = None
     light: bool | None = None
     retry_on: tuple[type[Exception], ...] = ()
     discard_on: tuple[type[Exception], ...] = ()
@@ -89,13 +92,18 @@ class Registration(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         """Whether each of its jobs needs a child of its own."""
         return self.isolation == "process" or self.memory_auto or self.memory_bytes is not None
 
-    def need(self, *, memory_bytes: int | None, memory_auto: bool) -> str:
+    def need(
+        self, *, memory_bytes: int | None, memory_auto: bool, size: float | None = None
+    ) -> str:
         """Return the ready set of a call that asks for this much; the task's own where it is less.
 
         Args:
             memory_bytes: reservation that the call declares; None: none.
             memory_auto: the call asks for a learned one.
+            size: how large the call's input is, for a learned one; None: not told.
         """
+        if memory_bytes is None and (memory_auto or self.memory_auto):
+            return learned_need(self.name, size_bucket(size))
         declared = memory_bytes
         if declared is None and not memory_auto:
             declared = self.memory_bytes
@@ -140,6 +148,7 @@ class Registration(msgspec.Struct, frozen=True, kw_only=True, eq=False):
             is_async=self.is_async,
             isolated=self.is_isolated,
             memory_bytes=self.memory_bytes,
+            memory_auto=self.memory_auto,
             on_partition=self.on_partition,
             priority=self.priority,
             need=self.need(memory_bytes=None, memory_auto=False),

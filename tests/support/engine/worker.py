@@ -34,6 +34,7 @@ from penstock.worker.supervisor.link import BrokerLink
 from penstock.worker.supervisor.maintenance import Maintenance
 from penstock.worker.supervisor.parts import Parts
 from penstock.worker.supervisor.plan import WorkerPlan, retention
+from penstock.worker.supervisor.profiles import Profiles
 from penstock.worker.supervisor.reclaim import Reclaim
 from penstock.worker.supervisor.runner_process import RunnerProcess
 from penstock.worker.supervisor.runners import Runners
@@ -241,11 +242,13 @@ class SimulatedWorker:
             link, settler, tasks=tasks, identity=identity, queues=config.queues, leases=leases,
             lease_ttl_ms=config.lease_ttl_ms, interval_ms=config.reclaim_interval_ms,
         )  # fmt: skip
+        profiles = Profiles(link, tasks)
         return Parts(
             plan=WorkerPlan(app="simulated:app"), settings=config, environ={}, identity=identity,
             spawner=Spawner(), stopping=stopping, link=link, broker=facts, tasks=tasks,
             settler=settler, leases=leases, reclaim=reclaim, slots=Slots(config.concurrency),
-            budget=Budget(config.memory, tasks), seal=Seal(config.secret_keys),
+            budget=Budget(config.memory, tasks, profiles), profiles=profiles,
+            seal=Seal(config.secret_keys),
         )  # fmt: skip
 
     def _start_duties(

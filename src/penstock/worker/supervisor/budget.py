@@ -12,10 +12,11 @@ from typing import NamedTuple
 from penstock.broker.requests import LeaseFacts
 from penstock.core.ids import JobId
 from penstock.core.job import Claimed
-from penstock.core.memory import ASSUMED_BYTES, declared_bytes, limit_bytes, mib
-from penstock.core.need import sized_need, sizes_of
+from penstock.core.memory import ASSUMED_BYTES, COLD_BYTES, declared_bytes, limit_bytes, mib
+from penstock.core.need import Profile, profile_of, sized_need, sizes_of
 
 from .claims import LoneClaim
+from .profiles import Profiles
 from .task_facts import Tasks
 
 
@@ -46,10 +47,11 @@ class Budget:
         largest_bytes: the budget of the largest worker alive, as far as is known.
     """
 
-    def __init__(self, total_bytes: int, tasks: Tasks) -> None:
+    def __init__(self, total_bytes: int, tasks: Tasks, profiles: Profiles) -> None:
         """Begin with nothing reserved."""
         self.total_bytes = self.largest_bytes = total_bytes
         self._tasks = tasks
+        self._profiles = profiles
         self._granted: dict[JobId, int] = {}
         self._promised: dict[LoneClaim, int] = {}
 
@@ -70,11 +72,17 @@ class Budget:
 
     def could_hold(self, need: str) -> bool:
         """Return whether an empty worker may hold a job of a ready set."""
+        profile = profile_of(need)
+        if profile is not None:
+            return self._learned_bytes(profile) <= self.total_bytes
         sizes = sizes_of(need)
         return sizes is None or sizes.over_bytes < self.total_bytes
 
     def bytes_of(self, need: str) -> int:
         """Return what the largest job of a ready set takes that this worker could hold."""
+        profile = profile_of(need)
+        if profile is not None:
+            return self._learned_bytes(profile)
         sizes = sizes_of(need)
         return min(ASSUMED_BYTES if sizes is None else sizes.most_bytes, self.total_bytes)
 
@@ -91,11 +99,7 @@ class Budget:
 
     def grant(self, job: Claimed) -> Grant | Misfit:
         """Reserve what a job needs, or say where it belongs."""
-        declared = declared_bytes(job.spec, job.charges)
-        if declared is None:
-            facts = self._tasks.find(job.spec.task)
-            declared = None if facts is None else facts.memory_bytes
-        needed = min(ASSUMED_BYTES, self.total_bytes) if declared is None else declared
+        needed, limit = self._needs(job)
         if needed > self.total_bytes:
             return Misfit(
                 sized_need(needed, over_bytes=self.total_bytes),
@@ -108,7 +112,28 @@ class Budget:
                 f"it needs {mib(needed)}, and {mib(self.free_bytes)} are free in this worker",
             )
         self._granted[job.id] = needed
-        return Grant(needed, None if declared is None else limit_bytes(declared))
+        return Grant(needed, limit)
+
+    def _needs(self, job: Claimed) -> tuple[int, int | None]:
+        """Return (what a job is to have, what it may not pass); None: nothing is enforced."""
+        declared, profile = declared_bytes(job.spec, job.charges), profile_of(job.spec.need)
+        if declared is None and profile is not None:
+            known = self._profiles.reservation_bytes(profile)
+            # Nobody knows what a first run takes: it may have all that there is.
+            limit = self.total_bytes if known is None else limit_bytes(known)
+            return self._learned_bytes(profile), limit
+        if declared is None:
+            facts = self._tasks.find(job.spec.task)
+            declared = None if facts is None else facts.memory_bytes
+        if declared is None:
+            return min(ASSUMED_BYTES, self.total_bytes), None
+        return declared, limit_bytes(declared)
+
+    def _learned_bytes(self, profile: Profile) -> int:
+        """Return what a profile's jobs are counted as: no more than the largest worker has."""
+        known = self._profiles.reservation_bytes(profile)
+        cold = min(COLD_BYTES, self.total_bytes)
+        return cold if known is None else min(known, self.largest_bytes)
 
     def give_back(self, job_id: JobId) -> None:
         """End a job's reservation: its attempt has ended."""

@@ -9,6 +9,7 @@ from enum import IntEnum
 import msgspec
 
 from penstock.core import outcome as o
+from penstock.core.footprint import Run
 from penstock.core.job import Claimed, StoredError
 from penstock.core.memory import Evidence, evidence_text
 from penstock.core.outcome import Outcome
@@ -215,6 +216,10 @@ class LoneAttempt:
         """Tell running out of memory from a crash, and say what was taken and given."""
         grant, exited = self.grant, child.process.exited
         self._usage = usage = usage_of(self.sampled_bytes, grant, child.measured)
+        if isinstance(outcome, o.Succeeded) and usage.peak_bytes is not None:
+            spec, clock = self.job.spec, self._parts.link.clock
+            run = Run(usage.peak_bytes, spec.size, clock.wall_ms())
+            self._parts.profiles.ran(spec.task, run)
         if grant is None or not isinstance(outcome, o.OutOfMemory | o.Crashed):
             return outcome
         is_marked = child.mark is Mark.MEMORY

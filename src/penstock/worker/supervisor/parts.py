@@ -15,6 +15,7 @@ from .identity import Identity
 from .leases import Leases
 from .link import BrokerLink
 from .plan import WorkerPlan
+from .profiles import Profiles
 from .reclaim import Reclaim
 from .runner_process import RunnerProcess
 from .settling import Settler
@@ -42,6 +43,7 @@ class Parts:
         reclaim: takes over jobs of the dead.
         slots: shared by threads and children.
         budget: of memory, for jobs in children.
+        profiles: what tasks were measured to need.
         seal: opens secret arguments for children, which have no keys.
     """
 
@@ -59,4 +61,5 @@ class Parts:
     reclaim: Reclaim
     slots: Slots[RunnerProcess]
     budget: Budget
+    profiles: Profiles
     seal: Seal

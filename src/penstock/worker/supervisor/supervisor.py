@@ -44,6 +44,7 @@ from .notify import Notifier
 from .orphans import Orphans, become_subreaper
 from .parts import Parts
 from .plan import WorkerPlan, retention
+from .profiles import Profiles
 from .reclaim import Reclaim
 from .reload import Reload
 from .runners import Runners
@@ -192,7 +193,8 @@ class Supervisor:
             wake_token=cancel_token,
             capacity=Capacity(memory_bytes=settings.memory, slots=settings.concurrency),
         )
-        budget = Budget(settings.memory, tasks)
+        profiles = Profiles(link, tasks)
+        budget = Budget(settings.memory, tasks, profiles)
         reclaim = Reclaim(
             link,
             settler,
@@ -219,6 +221,7 @@ class Supervisor:
             reclaim=reclaim,
             slots=Slots(settings.concurrency),
             budget=budget,
+            profiles=profiles,
             seal=Seal(settings.secret_keys),
         )
 
@@ -243,6 +246,7 @@ class Supervisor:
             "claims for children": children.run,
             "exclusive jobs": children.cut_off.run,
             "memory": children.memory.run,
+            "profiles": parts.profiles.run,
             "idle children": pool.run,
             "maintenance": Maintenance(
                 parts.link, parts.settings.queues, retention(parts.settings)

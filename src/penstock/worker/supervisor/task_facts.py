@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from penstock.core.manifest import AppManifest, TaskFacts
+from penstock.core.need import task_digest
 from penstock.core.partition import OnPartition
 from penstock.core.retry import POLICY_DEFAULT, RetryPolicy
 
@@ -13,15 +14,26 @@ class Tasks:
     def __init__(self) -> None:
         """Know nothing."""
         self._by_name: dict[str, TaskFacts] = {}
+        self._by_digest: dict[str, str] = {}
 
     def learn(self, manifest: AppManifest) -> None:
         """Replace what is known: a reloaded runner may have other tasks."""
         aliases = {alias: task for task in manifest.tasks for alias in task.aliases}
         self._by_name = {**aliases, **{task.name: task for task in manifest.tasks}}
+        self._by_digest = {task_digest(name): task.name for name, task in self._by_name.items()}
 
     def find(self, name: str) -> TaskFacts | None:
         """Return the task of that name or alias, None where it is not known."""
         return self._by_name.get(name)
+
+    def of_digest(self, digest: str) -> str | None:
+        """Return the name of the task that is called so in needs; None: it is not known."""
+        return self._by_digest.get(digest)
+
+    @property
+    def isolated(self) -> list[str]:
+        """The names of tasks whose jobs run in children."""
+        return sorted({task.name for task in self._by_name.values() if task.isolated})
 
     def on_partition(self, task: str) -> OnPartition:
         """Return what jobs of a task do when their lease cannot be extended."""

@@ -1,0 +1,75 @@
+"""`penstock profile TASK`: what a task was measured to need, and what its next job is given."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from penstock.cli.command import Answer
+from penstock.cli.exits import NotFound
+from penstock.cli.output import Column
+from penstock.cli.session import Session
+from penstock.cli.shapes import ProfileRow
+from penstock.cli.sizes import size
+
+if TYPE_CHECKING:
+    from penstock.core.footprint import Footprint
+
+Name = Annotated[str, typer.Argument(metavar="TASK", help="Registered name of the task.")]
+
+
+def profile(session: Session, task: Name) -> Answer:
+    """Show what a task's runs took of memory, and what is reserved for the next one.
+
+    One line for all runs, and one for each bucket of sizes where the task or the calls tell a size:
+    how many runs, the peak that half and 95 of 100 did not pass, the largest one, and the
+    reservation that `memory="auto"` makes of them; none below three runs. Peaks are rounded up by
+    5 % at most; old runs fade, with a half-life of 30 days.
+
+    JSON: {"task", "profiles": [{"size_from", "size_to", "runs", "p50_bytes", "p95_bytes",
+    "max_bytes", "reservation_bytes"}]}.
+    """
+    from penstock.core.footprint import Footprint
+
+    with session.broker() as broker:
+        found = broker.footprints([task]).get(task)
+    if found is None:
+        raise NotFound(
+            f"nothing is known of task {task!r}: no job of it has run in a child yet, or its name "
+            "is another one"
+        )
+    rows = _rows(Footprint(found))
+    if session.output.as_json:
+        session.output.document({"task": task, "profiles": rows})
+        return None
+    titles = ("runs", "p50", "p95", "max", "next")
+    columns = [Column("size", whole=True), *(Column(one, right=True) for one in titles)]
+    session.output.table(columns, [_cells(row) for row in rows])
+    return None
+
+
+def _rows(footprint: Footprint) -> list[ProfileRow]:
+    from penstock.core.footprint import bucket_bounds
+
+    rows = []
+    for bucket in (None, *footprint.buckets):
+        bounds = (None, None) if bucket is None else bucket_bounds(bucket)
+        rows.append(
+            ProfileRow(
+                size_from=bounds[0],
+                size_to=bounds[1],
+                runs=footprint.runs(bucket),
+                p50_bytes=footprint.quantile_bytes(0.5, bucket),
+                p95_bytes=footprint.quantile_bytes(0.95, bucket),
+                max_bytes=footprint.quantile_bytes(1.0, bucket),
+                reservation_bytes=footprint.reservation_bytes(bucket),
+            )
+        )
+    return rows
+
+
+def _cells(row: ProfileRow) -> list[str]:
+    sizes = "all" if row.size_to is None else f"{row.size_from:,.0f} to {row.size_to:,.0f}"
+    peaks = (row.p50_bytes, row.p95_bytes, row.max_bytes, row.reservation_bytes)
+    return [sizes, str(row.runs), *("-" if one is None else size(one) for one in peaks)]

@@ -1,0 +1,165 @@
+"""What a task was measured to need, and what is reserved for its next run. Pure.
+
+A footprint is a histogram of peaks in bins of 5 %, for each size of input where the task gives a
+hint, in buckets of a quarter octave: within one the input varies by 19 %. The broker keeps it as
+sums by name and knows nothing of their meaning, so that workers add to it without reading it.
+
+Old runs fade: a run weighs twice as much as one that is a half-life older. The weight is given to
+the newer one, and grows with time since a landmark, so that nothing stored has to change; quantiles
+do not depend on the scale. Source: forward decay, Cormode, Shkapenyuk, Srivastava and Xu (2009).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Final, NamedTuple
+
+_MIB: Final = 2**20
+#: Ratio of neighbouring bins.
+_BIN_STEP: Final = 1.05
+#: Buckets of sizes in each doubling.
+_BUCKETS_EACH: Final = 4
+#: Milliseconds in which a run loses half of its weight: a month of changing inputs.
+HALF_LIFE_MS: Final = 30 * 86_400_000
+#: Where weights are 1: 2026-01-01. Bound: a double holds the weights of eighty years.
+_LANDMARK_MS: Final = 1_767_225_600_000
+#: Share of the runs, by weight, that a reservation is to hold.
+_QUANTILE: Final = 0.995
+#: On top of that, since the largest run is still to come.
+_MARGIN: Final = 1.08
+#: Runs below which nothing is reserved by them: one tells little of the next.
+SAMPLES_MIN: Final = 3
+#: On top of the largest of few runs.
+_MARGIN_FEW: Final = 1.25
+#: Digits of a bin or bucket; beyond it is no name of ours.
+_DIGITS_MAX: Final = 5
+#: Runs up to which they are few.
+_FEW: Final = 20
+
+
+class Run(NamedTuple):
+    """One measured run.
+
+    Attributes:
+        peak_bytes: what it took at most.
+        size: the caller's hint of how large its input was; None: no hint.
+        at_ms: wall time.
+    """
+
+    peak_bytes: int
+    size: float | None
+    at_ms: int
+
+
+def size_bucket(size: float | None) -> int | None:
+    """Return the bucket of an input's size; None: no hint."""
+    if size is None:
+        return None
+    return 0 if size < 1 else 1 + math.floor(_BUCKETS_EACH * math.log2(size) + 1e-9)
+
+
+def bucket_bounds(bucket: int) -> tuple[float, float]:
+    """Return the sizes of a bucket: from the first, up to but without the second."""
+    if bucket == 0:
+        return 0.0, 1.0
+    return 2.0 ** ((bucket - 1) / _BUCKETS_EACH), 2.0 ** (bucket / _BUCKETS_EACH)
+
+
+def tally_of(run: Run) -> dict[str, float]:
+    """Return what a run adds to its task's footprint, by name."""
+    weight = 2.0 ** ((run.at_ms - _LANDMARK_MS) / HALF_LIFE_MS)
+    place = _bin_of(run.peak_bytes)
+    bucket = size_bucket(run.size)
+    sums = {"n": 1.0, f"p{place}": weight}
+    if bucket is not None:
+        sums |= {f"s{bucket}:n": 1.0, f"s{bucket}:p{place}": weight}
+    return sums
+
+
+class Footprint:
+    """The histograms of one task, as read from the broker and added to here."""
+
+    def __init__(self, sums: Mapping[str, float]) -> None:
+        """Read the sums; names that another release may have made are left out."""
+        self._counts: dict[int | None, float] = {}
+        self._bins: dict[int | None, dict[int, float]] = {}
+        self.add(sums)
+
+    def add(self, sums: Mapping[str, float]) -> None:
+        """Take in what a run adds."""
+        for name, amount in sums.items():
+            head, _, tail = name.rpartition(":")
+            bucket = _number(head, "s") if head else None
+            place = _number(tail, "p")
+            if (head and bucket is None) or not math.isfinite(amount):
+                continue
+            if tail == "n":
+                self._counts[bucket] = self._counts.get(bucket, 0.0) + amount
+            elif place is not None:
+                bins = self._bins.setdefault(bucket, {})
+                bins[place] = bins.get(place, 0.0) + amount
+
+    @property
+    def buckets(self) -> list[int]:
+        """The buckets of sizes in which there were runs."""
+        return sorted(one for one in self._counts if one is not None)
+
+    def runs(self, bucket: int | None = None) -> int:
+        """Return how many runs it holds, of one bucket or of all."""
+        return round(self._counts.get(bucket, 0.0))
+
+    def quantile_bytes(self, share: float, bucket: int | None = None) -> int | None:
+        """Return the peak that this share of the runs did not pass; None: there were none."""
+        bins = self._bins.get(bucket)
+        if not bins:
+            return None
+        left = share * sum(bins.values())
+        for place in sorted(bins):
+            left -= bins[place]
+            if left <= 1e-9 * bins[place]:
+                return _upper_bytes(place)
+        return _upper_bytes(max(bins))
+
+    def reservation_bytes(self, bucket: int | None = None) -> int | None:
+        """Return what to set aside for the next run; None: there are too few to tell.
+
+        Of a bucket with too few runs the nearest ones tell: from a smaller input in proportion to
+        the size, from a larger one as it is.
+        """
+        if bucket is None or self.runs(bucket) >= SAMPLES_MIN:
+            return self._of(bucket)
+        known = [one for one in self._counts if one is not None and self.runs(one) >= SAMPLES_MIN]
+        below = max((one for one in known if one < bucket), default=None)
+        above = min((one for one in known if one > bucket), default=None)
+        guesses: list[int] = []
+        if below is not None:
+            growth = 2.0 ** ((bucket - below) / _BUCKETS_EACH)
+            guesses.append(round((self._of(below) or 0) * growth))
+        if above is not None:
+            guesses.append(self._of(above) or 0)
+        return min(guesses, default=None)
+
+    def _of(self, bucket: int | None) -> int | None:
+        runs = self.runs(bucket)
+        if runs < SAMPLES_MIN:
+            return None
+        if runs <= _FEW:
+            return round((self.quantile_bytes(1.0, bucket) or 0) * _MARGIN_FEW)
+        return round((self.quantile_bytes(_QUANTILE, bucket) or 0) * _MARGIN)
+
+
+def _bin_of(size_bytes: int) -> int:
+    if size_bytes <= _MIB:
+        return 0
+    return math.ceil(math.log(size_bytes / _MIB, _BIN_STEP) - 1e-9)
+
+
+def _upper_bytes(place: int) -> int:
+    return math.ceil(_MIB * _BIN_STEP**place)
+
+
+def _number(text: str, letter: str) -> int | None:
+    digits = text.removeprefix(letter)
+    is_number = digits != text and digits.isdecimal() and len(digits) <= _DIGITS_MAX
+    return int(digits) if is_number else None

@@ -1,0 +1,106 @@
+"""What the tasks of the app were measured to need: read from the broker, added to, told to it.
+
+Each worker adds what its own children took, at once for itself and soon for all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from penstock.broker.requests import BATCH_MAX, Tally
+from penstock.core.footprint import Footprint, Run, tally_of
+from penstock.core.need import Profile
+from penstock.errors import OutcomeUnknown, Unavailable
+
+from .link import BrokerLink
+from .task_facts import Tasks
+
+_log = logging.getLogger("penstock.worker")
+
+#: Seconds between two times that runs are told to the broker.
+_TELL_S: Final = 1.0
+#: Seconds between two looks at what other workers have told.
+_READ_S: Final = 15.0
+#: Fields of one tally; a task with more buckets is told in parts.
+_FIELDS_MAX: Final = 64
+
+
+class Profiles:
+    """Footprints of the tasks that the app knows."""
+
+    def __init__(self, link: BrokerLink, tasks: Tasks) -> None:
+        """Know nothing yet."""
+        self._link = link
+        self._tasks = tasks
+        self._footprints: dict[str, Footprint] = {}
+        self._untold: dict[str, dict[str, float]] = {}
+
+    def reservation_bytes(self, profile: Profile) -> int | None:
+        """Return what the next job of a profile is to have; None: too little is known."""
+        task = self._tasks.of_digest(profile.task_digest)
+        footprint = None if task is None else self._footprints.get(task)
+        return None if footprint is None else footprint.reservation_bytes(profile.bucket)
+
+    def ran(self, task: str, run: Run) -> None:
+        """Take in a run that went well."""
+        facts = self._tasks.find(task)
+        if facts is not None:
+            sums = tally_of(run)
+            self._footprints.setdefault(facts.name, Footprint({})).add(sums)
+            self._keep(facts.name, sums)
+
+    async def run(self) -> None:
+        """Read and tell, for ever."""
+        loop = asyncio.get_running_loop()
+        read_at_s = loop.time() - _READ_S
+        while True:
+            try:
+                await self.tell()
+                if loop.time() - read_at_s >= _READ_S:
+                    await self.read()
+                    read_at_s = loop.time()
+            except (Unavailable, OutcomeUnknown) as error:
+                _log.debug("profiles: %s", error)
+            await asyncio.sleep(_TELL_S)
+
+    async def read(self) -> None:
+        """Read what all workers have told, and keep what this one has not told yet."""
+        names = self._tasks.isolated
+        for start in range(0, len(names), BATCH_MAX):
+            part = names[start : start + BATCH_MAX]
+            found = await self._link.ask(self._link.broker.footprints(part))
+            for name in part:
+                footprint = Footprint(found.get(name, {}))
+                footprint.add(self._untold.get(name, {}))
+                self._footprints[name] = footprint
+
+    async def tell(self) -> None:
+        """Tell the broker of the runs since the last time.
+
+        Race: where no answer comes they may be counted or not, which a histogram bears.
+        """
+        untold, self._untold = self._untold, {}
+        tallies = [one for name, sums in untold.items() for one in _tallies(name, sums)]
+        while tallies:
+            part = tallies[:BATCH_MAX]
+            try:
+                await self._link.ask(self._link.broker.learn(part))
+            except Unavailable:
+                for one in tallies:
+                    self._keep(one.profile, one.adds)
+                raise
+            tallies = tallies[BATCH_MAX:]
+
+    def _keep(self, task: str, sums: Mapping[str, float]) -> None:
+        kept = self._untold.setdefault(task, {})
+        for name, amount in sums.items():
+            kept[name] = kept.get(name, 0.0) + amount
+
+
+def _tallies(task: str, sums: Mapping[str, float]) -> Iterator[Tally]:
+    names = sorted(sums)
+    for start in range(0, len(names), _FIELDS_MAX):
+        yield Tally(task, {name: sums[name] for name in names[start : start + _FIELDS_MAX]})

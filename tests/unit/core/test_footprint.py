@@ -1,0 +1,125 @@
+"""Footprints: quantiles of what was measured, and reservations that hold the next run."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from penstock.core.footprint import (
+    HALF_LIFE_MS,
+    Footprint,
+    Run,
+    bucket_bounds,
+    size_bucket,
+    tally_of,
+)
+
+MIB = 2**20
+NOW = 1_790_000_000_000
+#: Runs of a trace, and those at its start that do not count.
+RUNS, FIRST = 600, 20
+COLD = 512 * MIB
+
+
+def footprint(*peaks_mib: float, size: float | None = None) -> Footprint:
+    """Return the footprint of runs with these peaks."""
+    made = Footprint({})
+    for peak in peaks_mib:
+        made.add(tally_of(Run(round(peak * MIB), size, NOW)))
+    return made
+
+
+@given(peaks=st.lists(st.integers(1, 4_000), min_size=1, max_size=60), share=st.floats(0.01, 1.0))
+def test_a_quantile_holds_its_share(peaks: list[int], share: float) -> None:
+    """So many runs did not pass it, and it is at most a bin above one of them."""
+    quantile = footprint(*peaks).quantile_bytes(share)
+    assert quantile is not None
+    held = sum(peak * MIB <= quantile for peak in peaks)
+    assert held >= share * len(peaks) - 1e-6
+    assert any(peak * MIB <= quantile <= peak * MIB * 1.051 + 2 for peak in peaks)
+
+
+def test_few_runs_tell_nothing_and_then_little() -> None:
+    """Below three there is no reservation; of few it is the largest and a quarter."""
+    assert footprint(100, 100).reservation_bytes() is None
+    few = footprint(100, 200, 100).reservation_bytes()
+    assert few is not None
+    assert 1.25 * 200 * MIB <= few <= 1.25 * 200 * MIB * 1.06
+
+
+def test_old_runs_fade() -> None:
+    """After ten half-lives a thousand large runs weigh as one does."""
+    made = Footprint({})
+    for _ in range(1_000):
+        made.add(tally_of(Run(1_000 * MIB, None, NOW - 10 * HALF_LIFE_MS)))
+    for _ in range(1_000):
+        made.add(tally_of(Run(100 * MIB, None, NOW)))
+    assert (made.quantile_bytes(0.99) or 0) < 110 * MIB
+    assert made.runs() == 2_000
+
+
+def test_sums_of_several_workers_add_up() -> None:
+    """What was told by many is one footprint, whatever the order."""
+    whole, parts = footprint(100, 200, 300), Footprint({})
+    for peak in (300, 100, 200):
+        parts.add(tally_of(Run(peak * MIB, None, NOW)))
+    assert whole.quantile_bytes(0.9) == parts.quantile_bytes(0.9)
+    foreign = {"n": 3.0, "p10": 1.0, "q7": 9.0, "s1x:p3": 4.0, "p99999999": 1.0, "": 2.0}
+    assert Footprint(foreign).runs() == 3
+
+
+@given(size=st.floats(0, 1e15, allow_nan=False))
+def test_buckets_hold_their_sizes(size: float) -> None:
+    """A size lies within the bounds of its bucket, which are 19 % apart."""
+    bucket = size_bucket(size)
+    assert bucket is not None
+    low, high = bucket_bounds(bucket)
+    assert low <= size * (1 + 1e-8)
+    assert size < high * (1 + 1e-8)
+
+
+def test_a_new_size_is_told_from_its_neighbours() -> None:
+    """From a smaller one in proportion, from a larger one as it is."""
+    made = Footprint({})
+    for size in (1_000.0, 8_000.0):
+        for _ in range(5):
+            made.add(tally_of(Run(round(size / 10) * MIB, size, NOW)))
+    known = {size: made.reservation_bytes(size_bucket(size)) or 0 for size in (1_000.0, 8_000.0)}
+    between = made.reservation_bytes(size_bucket(2_000.0)) or 0
+    assert known[1_000.0] < between <= known[8_000.0]
+    beyond = made.reservation_bytes(size_bucket(16_000.0)) or 0
+    assert beyond >= 1.6 * known[8_000.0]
+
+
+def _linear(r: random.Random) -> tuple[float, float, float]:
+    size = r.lognormvariate(10, 1.0)
+    return size, 60 * MIB + size * 20_000 * r.uniform(0.92, 1.08), r.uniform(1, 3)
+
+
+def _uniform(r: random.Random) -> tuple[float, float, float]:
+    size = r.uniform(5e4, 25e4)
+    return size, size * 10_000 * r.uniform(0.95, 1.05), 2.0
+
+
+@pytest.mark.parametrize("make", [_linear, _uniform])
+@pytest.mark.parametrize("seed", range(3))
+def test_reservations_cover_and_waste_little(
+    make: Callable[[random.Random], tuple[float, float, float]], seed: int
+) -> None:
+    """With a size hint 99 of 100 runs fit, and 1.4 times of what they take is set aside."""
+    chance, made = random.Random(seed), Footprint({})
+    covered, reserved, taken = 0, 0.0, 0.0
+    for number in range(RUNS):
+        size, peak, seconds = make(chance)
+        reservation = made.reservation_bytes(size_bucket(size)) or COLD
+        if number >= FIRST:
+            covered += peak <= reservation
+            reserved += reservation * seconds
+            taken += peak * seconds
+        made.add(tally_of(Run(round(peak), size, NOW + number * 60_000)))
+    assert covered >= 0.99 * (RUNS - FIRST)
+    assert reserved / taken <= 1.4
