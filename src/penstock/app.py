@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack, cast, overload
 
 from penstock.client.client import Client
 from penstock.core.ids import check_job_id
 from penstock.core.manifest import AppManifest
 from penstock.errors import WrongContext
 from penstock.job import Job
-from penstock.task import AsyncTask, Call, Home, P, R, SyncTask, Task
+from penstock.task import AsyncTask, Call, Home, P, R, SyncTask, Task, TaskDecorator
 from penstock.tasks import builder
 from penstock.tasks.asked import QUEUE_DEFAULT
+from penstock.tasks.command import command_function
 from penstock.tasks.loading import Includes
 from penstock.tasks.options import TaskOptions
 from penstock.tasks.registry import Registry
@@ -35,16 +36,6 @@ H = TypeVar("H", bound=Hook)
 M = TypeVar("M", bound="Middleware")
 S = TypeVar("S", bound="EventSink")
 AnyTask = TypeVar("AnyTask", bound=Task[..., Any])
-
-
-class TaskDecorator(Protocol):
-    """What `@app.task(...)` returns: makes a task of a function."""
-
-    @overload
-    def __call__(self, function: Callable[P, Coroutine[Any, Any, R]], /) -> AsyncTask[P, R]: ...  # type: ignore[overload-overlap]
-
-    @overload
-    def __call__(self, function: Callable[P, R], /) -> SyncTask[P, R]: ...
 
 
 class App:
@@ -105,6 +96,23 @@ class App:
         """
         return builder.decorate(function, options, self._adopt)
 
+    def command(
+        self, name: str, arguments: Sequence[str], /, **options: Unpack[TaskOptions]
+    ) -> SyncTask[..., str]:
+        """Register a program as a task; its jobs run in children, its output is their result.
+
+        Args:
+            name: of the task.
+            arguments: the program and its arguments; `{path}` is a parameter of the task.
+            **options: see `TaskOptions`.
+
+        Raises:
+            BadSetting: as `task`; or an argument holds more than text and plain `{names}`.
+        """
+        whole = cast("TaskOptions", {**options, "name": name, "isolation": "process"})
+        task: SyncTask[..., str] = self.task(**whole)(command_function(name, arguments))
+        return task
+
     def _adopt(self, task: AnyTask) -> AnyTask:
         self.registry.add(task.home.registration)
         task.home.apps.append(self)
@@ -131,10 +139,7 @@ class App:
         return bound
 
     def autodiscover(self, *packages: str) -> None:
-        """Name packages whose `tasks` modules are imported when a worker loads the app.
-
-        "shop" stands for `shop.tasks`, and for `tasks` in every package below `shop`.
-        """
+        """Name packages whose modules `tasks`, at any depth, are imported when a worker loads."""
         self._includes.discover(packages)
 
     def load(self) -> None:
@@ -163,10 +168,9 @@ class App:
     def add_event_sink(self, sink: S) -> S:
         """Tell `sink` what happens to jobs (`telemetry.events`); also as decorator.
 
-        It is called at once, in the thread in which the event happens, so it must not block. It is
-        told of jobs enqueued by any process that uses this app, and of attempts in runners;
-        attempts in children and those of dead workers are settled by the supervisor, which runs no
-        user code. What it raises is logged once and harms no job.
+        It is called at once, in the thread of the event, and must not block. It is told of jobs
+        enqueued by any process that uses this app, and of attempts in runners; others are settled
+        by the supervisor, which runs no user code. What it raises is logged once.
         """
         self.event_sinks.add(sink)
         return sink
@@ -235,8 +239,7 @@ class App:
 
         Raises:
             EnqueueRefused: some were refused; it carries the accepted ones and the errors.
-            PayloadTooLarge, BadSetting, WrongContext: nothing was stored.
-            Unavailable, OutcomeUnknown: as `Task.enqueue`, for all.
+            BadSetting, WrongContext, Unavailable, OutcomeUnknown: as `Task.enqueue`, for all.
 
         Cost: one round trip per 500.
         """
@@ -263,9 +266,8 @@ class App:
     def install_enqueuer(self, enqueuer: Enqueuer | None, *, sealer: Sealer | None = None) -> None:
         """Send everything through `enqueuer` from now on; None: to the app's own broker again.
 
-        For what stands between an app and its broker: a worker's runner shares its connection, its
-        child enqueues over a pipe, a sandbox keeps jobs in memory. Secret arguments are sealed by
-        `sealer`, else under the keys of the settings.
+        A worker's runner shares its connection, its child enqueues over a pipe, a sandbox keeps
+        jobs in memory. Secrets are sealed by `sealer`, else under the keys of the settings.
         """
         self.client.attach(enqueuer, sealer=sealer)
 

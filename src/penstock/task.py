@@ -6,8 +6,8 @@ its two kinds, `SyncTask` (returns R) and `AsyncTask` (returns an awaitable of R
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
-from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, Unpack
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Protocol, TypeVar, Unpack, overload
 
 from penstock.client.builder import Plan
 from penstock.errors import WrongContext
@@ -201,3 +201,13 @@ class Call(Generic[R_co]):
 
     def __repr__(self) -> str:
         return f"<call of {self.plan.spec.task}>"
+
+
+class TaskDecorator(Protocol):
+    """What `@app.task(...)` returns: makes a task of a function."""
+
+    @overload
+    def __call__(self, function: Callable[P, Coroutine[Any, Any, R]], /) -> AsyncTask[P, R]: ...  # type: ignore[overload-overlap]
+
+    @overload
+    def __call__(self, function: Callable[P, R], /) -> SyncTask[P, R]: ...

@@ -106,3 +106,21 @@ def wait_for(path: str, name: str) -> None:
     while not Path(path).exists():
         time.sleep(0.02)
     trace(name, "ends", 0)
+
+
+#: Reads its arguments from stdin too, tells progress, and ends as it is asked to.
+SCRIPT = """
+import json, sys, time
+given = json.load(sys.stdin)
+print("words", sys.argv[1:], "given", given)
+print('::progress {"done": 1}', flush=True)
+print("a problem", file=sys.stderr)
+time.sleep(float(given["seconds"]))
+sys.exit(int(sys.argv[1]))
+"""
+program = app.command(
+    "program", [sys.executable, "-c", SCRIPT, "{status}", "path={path}", "{seconds}"], retries=1
+)
+program_that_takes = app.command(
+    "program_that_takes", [sys.executable, "-c", PROGRAM, "{mib}", "5"], memory="128MiB"
+)

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine
 from typing import Any, Unpack, overload
 
-from penstock.app import TaskDecorator
-from penstock.task import AsyncTask, P, R, SyncTask
+from penstock.task import AsyncTask, P, R, SyncTask, TaskDecorator
 from penstock.tasks import builder
 from penstock.tasks.options import TaskOptions
 

@@ -1,0 +1,192 @@
+"""Tasks that run a program: any language, under the limits of an isolated job.
+
+A command is a list of arguments with `{names}` in them, which are the parameters of the task. No
+shell is between: a value is one argument, or a part of one, whatever characters it holds.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import signal
+import string
+import subprocess
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from penstock.context import current_job
+from penstock.errors import BadSetting
+from penstock.signals import Retry
+
+Value = str | int | float | bool
+"""What can stand in an argument."""
+
+#: Characters of the output that are kept as the result: the last ones, where a program says what
+#: came of its work.
+RESULT_CHARS_MAX: Final = 64 * 1024
+#: Begins a line of output that tells progress: the JSON behind it replaces the job's progress.
+PROGRESS_MARK: Final = "::progress "
+#: Exit status that asks for another attempt: EX_TEMPFAIL of sysexits.h.
+EXIT_RETRY: Final = 75
+#: Seconds that a program is given to end after SIGTERM.
+_TERM_S: Final = 1.0
+
+
+class CommandFailed(Exception):
+    """The program ended with another status than 0; the message holds its last lines."""
+
+
+def command_function(name: str, arguments: Sequence[str]) -> Callable[..., str]:
+    """Return a plain function that runs the program with its parameters filled in.
+
+    Args:
+        name: of the task.
+        arguments: the program and its arguments; `{name}` stands for a parameter, `{{` and `}}` for
+            braces.
+
+    Raises:
+        BadSetting: no program, or a placeholder that is no plain name.
+    """
+    words = [str(word) for word in arguments]
+    names = _names(name, words)
+
+    def run(**values: Value) -> str:
+        return _run([_filled(word, values) for word in words], values)
+
+    parameters = [
+        inspect.Parameter(one, inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=Value)
+        for one in names
+    ]
+    run.__name__ = run.__qualname__ = name
+    run.__doc__ = f"Run {' '.join(words)}."
+    run.__signature__ = inspect.Signature(parameters, return_annotation=str)  # type: ignore[attr-defined]
+    run.__annotations__ = {**dict.fromkeys(names, Value), "return": str}
+    return run
+
+
+def _names(task: str, words: Sequence[str]) -> list[str]:
+    if not words or not words[0]:
+        raise BadSetting(f"command {task}: the list of arguments is empty: begin it with a program")
+    found: dict[str, None] = {}
+    for word in words:
+        try:
+            parts = list(string.Formatter().parse(word))
+        except ValueError as error:
+            raise BadSetting(f"command {task}: argument {word!r:.80}: {error}") from error
+        for _, field, spec, conversion in parts:
+            if field is None:
+                continue
+            if not field.isidentifier() or spec or conversion:
+                raise BadSetting(
+                    f"command {task}: {{{field}}} in {word!r:.80} is no parameter: write {{name}}, "
+                    "and {{ and }} for braces"
+                )
+            found[field] = None
+    return list(found)
+
+
+def _filled(word: str, values: dict[str, Value]) -> str:
+    filled = word.format_map({name: _text(value) for name, value in values.items()})
+    if "\0" in filled:
+        raise ValueError("an argument of a program cannot hold a zero byte")
+    if filled.startswith("-") and not word.startswith("-") and not _is_number(filled):
+        # What comes from outside must not become an option of the program.
+        raise ValueError(
+            f"argument {filled!r:.80} begins with a dash, as an option does: put ./ or -- before it"
+        )
+    return filled
+
+
+def _text(value: Value) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _is_number(text: str) -> bool:
+    with contextlib.suppress(ValueError):
+        float(text)
+        return True
+    return False
+
+
+def _run(words: list[str], values: dict[str, Value]) -> str:
+    """Run the program: its arguments as JSON on stdin, its output into the job's log."""
+    program = subprocess.Popen(
+        words,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        encoding="utf-8",
+        errors="replace",
+    )
+    said = _Said()
+    try:
+        _tell(program, values)
+        for line in _lines(program):
+            said.keep(line)
+        status = program.wait()
+    finally:
+        _end(program)
+    output = said.text
+    if status == EXIT_RETRY:
+        raise Retry(reason=f"the program asked for another attempt (exit status {status})")
+    if status != 0:
+        how = f"exit status {status}" if status > 0 else f"{signal.Signals(-status).name}"
+        raise CommandFailed(f"{words[0]} ended with {how}\n{output[-4_000:]}")
+    return output
+
+
+def _tell(program: subprocess.Popen[str], values: dict[str, Value]) -> None:
+    assert program.stdin is not None  # noqa: S101 - it is a pipe
+    # A program that does not read is free not to.
+    with contextlib.suppress(BrokenPipeError):
+        program.stdin.write(msgspec.json.encode(values).decode())
+    with contextlib.suppress(BrokenPipeError):
+        program.stdin.close()
+
+
+def _lines(program: subprocess.Popen[str]) -> Iterator[str]:
+    assert program.stdout is not None  # noqa: S101 - it is a pipe
+    # Bound: a line without an end is cut, so that it costs no more than this.
+    while line := program.stdout.readline(RESULT_CHARS_MAX):
+        yield line.rstrip("\r\n")
+
+
+class _Said:
+    """What a program said: all of it to the job's log, the last of it kept here."""
+
+    def __init__(self) -> None:
+        self._lines = deque[str]()
+        self._chars = 0
+
+    @property
+    def text(self) -> str:
+        return "\n".join(self._lines)[-RESULT_CHARS_MAX:]
+
+    def keep(self, line: str) -> None:
+        job = current_job()
+        if line.startswith(PROGRESS_MARK):
+            with contextlib.suppress(msgspec.DecodeError):
+                job.progress(msgspec.json.decode(line.removeprefix(PROGRESS_MARK)))
+                return
+        job.log(line)
+        self._lines.append(line)
+        self._chars += len(line) + 1
+        while self._chars - len(self._lines[0]) > RESULT_CHARS_MAX:
+            self._chars -= len(self._lines.popleft()) + 1
+
+
+def _end(program: subprocess.Popen[Any]) -> None:
+    """End a program that runs on: its job was interrupted."""
+    if program.poll() is None:
+        program.terminate()
+        try:
+            program.wait(_TERM_S)
+        except subprocess.TimeoutExpired:
+            program.kill()
+            program.wait()
+    if program.stdout is not None:
+        program.stdout.close()

@@ -1,0 +1,69 @@
+"""Commands: which parameters they have, and what becomes of their values."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from penstock import App
+from penstock.errors import BadArguments, BadSetting
+from penstock.tasks.command import RESULT_CHARS_MAX, command_function
+from penstock.testing import Sandbox
+
+ECHO = [sys.executable, "-c", "import sys; print(sys.argv[1:])"]
+
+
+def test_placeholders_are_parameters() -> None:
+    """By position in the order of their first use, or by name; and no others are taken."""
+    app = App("memory://")
+    task = app.command("show", [*ECHO, "{path}", "--k={k}", "{{path}}"])
+    with Sandbox(app) as sandbox:
+        jobs = [task.enqueue("a b; $HOME", 3), task.enqueue(k=True, path="x")]
+        sandbox.drain()
+        assert [job.result() for job in jobs] == [
+            "['a b; $HOME', '--k=3', '{path}']",
+            "['x', '--k=true', '{path}']",
+        ]
+    with pytest.raises(BadArguments, match="other"):
+        task.call("a", 1, other=2)
+    with pytest.raises(BadArguments):
+        task.call("a", ["no", "list"])
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], [""], ["ls", "{}"], ["ls", "{0}"], ["ls", "{a.b}"], ["ls", "{a!r}"], ["{a"]]
+)
+def test_what_is_no_plain_name_is_refused(arguments: list[str]) -> None:
+    """At once, with the argument and the way out."""
+    with pytest.raises(BadSetting, match="command odd"):
+        command_function("odd", arguments)
+
+
+@pytest.mark.parametrize(("value", "fits"), [("-rf", False), ("--x", False), ("-5", True)])
+def test_a_value_never_becomes_an_option(value: str, *, fits: bool) -> None:
+    """What begins with a dash is refused where it stands alone, unless it is a number."""
+    function = command_function("show", [*ECHO, "{what}"])
+    if fits:
+        assert "'-5'" in run(function, value)
+    else:
+        with pytest.raises(ValueError, match="begins with a dash"):
+            function(what=value)
+
+
+def test_only_the_end_of_a_long_output_is_kept() -> None:
+    """A result is capped, and what came last says what came of the work."""
+    say = "print('x' * 100_000); print('the end')"
+    text = run(command_function("long", [sys.executable, "-c", say]))
+    assert text.endswith("the end")
+    assert len(text) <= RESULT_CHARS_MAX
+
+
+def run(function: object, *values: str) -> str:
+    """Run a command as a job does."""
+    app = App("memory://")
+    task = app.task(name="it")(function)  # type: ignore[call-overload]
+    with Sandbox(app) as sandbox:
+        job = task.enqueue(*values)
+        sandbox.drain()
+        return str(job.result())
