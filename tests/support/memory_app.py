@@ -113,7 +113,7 @@ SCRIPT = """
 import json, sys, time
 given = json.load(sys.stdin)
 print("words", sys.argv[1:], "given", given)
-print('::progress {"done": 1}', flush=True)
+print('::progress ' + json.dumps(dict(done=1)), flush=True)
 print("a problem", file=sys.stderr)
 time.sleep(float(given["seconds"]))
 sys.exit(int(sys.argv[1]))

@@ -16,6 +16,7 @@ import pytest
 
 from penstock import App, AsyncTask, Exponential, SyncTask, current_job, library_task
 from penstock.core.manifest import AppManifest
+from penstock.core.need import learned_need
 from penstock.core.retry import Backoff
 from penstock.errors import BadSetting, UnknownTask, UsageError, WrongContext
 from penstock.serializers.json import JsonReader, JsonWriter
@@ -210,7 +211,7 @@ def test_on_dead_task_must_take_what_it_is_given() -> None:
         ({}, "thread"),
         ({"isolation": "process"}, "alone"),
         ({"isolation": "thread"}, "thread"),
-        ({"memory": "auto"}, "alone"),
+        ({"memory": "auto"}, learned_need("t", None)),
         ({"memory": "16MiB"}, "alone.m0"),
         ({"memory": "2GiB"}, "alone.m22"),
         ({"exclusive": True}, "alone"),

@@ -9,8 +9,10 @@ import pytest
 
 from penstock import After, App, Job
 from penstock.broker.requests import Durability
+from penstock.core.footprint import size_bucket
 from penstock.core.job import JobRecord
 from penstock.core.lifecycle import State
+from penstock.core.need import learned_need
 from penstock.errors import BadSetting
 
 
@@ -91,7 +93,9 @@ def test_memory_auto_drops_a_declared_size(app: App) -> None:
     """memory="auto" asks for a child with a learned reservation, whatever the task declares."""
     task = task_of(app).using(memory="2GiB").using(memory="auto")
     spec = task.enqueue().record().spec
-    assert (spec.need, spec.memory_bytes) == ("alone", None)
+    assert (spec.need, spec.memory_bytes) == (learned_need(task.name, None), None)
+    spec = task.using(size=1_000).enqueue().record().spec
+    assert spec.need == learned_need(task.name, size_bucket(1_000.0))
     assert task.using(memory=None).enqueue().record().spec.need == "alone.m19"
 
 

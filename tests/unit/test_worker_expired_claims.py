@@ -93,7 +93,7 @@ def test_a_supervisor_runs_what_its_claim_took() -> None:
         link = BrokerLink(ThreadedBroker(Expiring(bench.clock, bench.store)), bench.clock)
         claims = Claims(link, bench.leases, QUEUES, poll_ms=100, wake_token=None)
         await claims.look()
-        claims.leave(claims.draw(1))
+        claims.leave(claims.draw(claims.sets, 1))
         taken: list[JobId] = []
         for _ in range(3):
             for claim in list(claims.left):

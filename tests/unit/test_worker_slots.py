@@ -161,7 +161,7 @@ def test_offers_name_lone_sets_of_served_queues() -> None:
     offers = Offers(("a", "b"))
     found = {"a": ("shared", "alone"), "b": ("alone.m3", "thread"), "c": ("alone",)}
     assert offers.learn(found)
-    assert offers.waiting() == (Offer("a", ("alone",)), Offer("b", ("alone.m3",)))
+    assert offers.of(offers.sets) == (Offer("a", ("alone",)), Offer("b", ("alone.m3",)))
     assert offers.only_lone == {"c"}
     assert not offers.learn({"a": ("shared",)})
     assert offers.only_lone == frozenset()
@@ -172,7 +172,7 @@ def test_more_sets_than_a_claim_may_offer_are_offered_in_turn() -> None:
     queues = tuple(f"q{number}" for number in range(OFFERS_MAX + 10))
     offers = Offers(queues)
     offers.learn(dict.fromkeys(queues, (ALONE,)))
-    first, second = offers.waiting(), offers.waiting()
+    first, second = offers.of(offers.sets), offers.of(offers.sets)
     assert len(first) == len(second) == OFFERS_MAX
     assert {offer.queue for offer in first + second} == set(queues)
 

@@ -34,6 +34,7 @@ from penstock.core.outcome import Outcome
 from .framing import FRAME_BYTES_MAX as FRAME_BYTES_MAX  # noqa: PLC0414 - re-exported
 from .framing import FrameReader as FrameReader  # noqa: PLC0414 - the same
 from .framing import frame as frame  # noqa: PLC0414 - the same
+from .measured import Measured
 
 #: Environment variable that tells a runner or child which descriptor is its channel.
 CHANNEL_FD_ENV: Final = "PENSTOCK_CHANNEL_FD"
@@ -243,20 +244,6 @@ class CancelRun(msgspec.Struct, frozen=True, tag="cancel_run"):
 
 class Retire(msgspec.Struct, frozen=True, tag="retire"):
     """Run the stop hooks and end; no job is running."""
-
-
-class Measured(msgspec.Struct, frozen=True):
-    """What a child saw of itself during an attempt.
-
-    Attributes:
-        baseline_bytes: resident before user code.
-        peak_bytes: most that was resident at once; None where the kernel does not tell.
-        cpu_ms: CPU time of the child and of the programs that it has waited for.
-    """
-
-    baseline_bytes: int
-    peak_bytes: int | None
-    cpu_ms: int
 
 
 class Finished(msgspec.Struct, frozen=True, tag="finished"):

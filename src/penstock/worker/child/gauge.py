@@ -6,7 +6,7 @@ import resource
 from typing import Final
 
 from penstock.executors.memory import read_resident, reset_own_peak
-from penstock.worker.wire import Measured
+from penstock.worker.measured import Measured
 
 _MS: Final = 1000
 

@@ -21,6 +21,7 @@ from penstock.worker.child.attempts import ChildAttempt, SoftLimit, enter
 from penstock.worker.child.enqueuer import PipeEnqueuer
 from penstock.worker.child.gauge import Gauge
 from penstock.worker.error_text import stored_error
+from penstock.worker.measured import Measured
 from penstock.worker.pipe import Pipe
 
 _log = logging.getLogger("penstock.child")
@@ -95,7 +96,7 @@ class Service:
         attempt.send_notes()
         self._finish(attempt, outcome, measured)
 
-    def _finish(self, attempt: ChildAttempt, outcome: Outcome, measured: wire.Measured) -> None:
+    def _finish(self, attempt: ChildAttempt, outcome: Outcome, measured: Measured) -> None:
         try:
             self._pipe.send(wire.Finished(attempt.job.id, outcome, measured))
         except ValueError as error:

@@ -180,7 +180,8 @@ class Desk:
         It came here from a program with another version of the task, or with none.
         """
         if task.is_isolated:
-            return task.need(memory_bytes=job.spec.memory_bytes, memory_auto=False)
+            spec = job.spec
+            return task.need(memory_bytes=spec.memory_bytes, memory_auto=False, size=spec.size)
         if not task.is_async and job.spec.need != THREAD and self.free_threads() <= 0:
             return THREAD
         return None

@@ -15,6 +15,7 @@ from penstock.core.outcome import Outcome
 from penstock.executors.kill import kill_family, living_family
 from penstock.executors.process import Process, Spawner
 from penstock.executors.procfs import Holdings, read_holdings, signal_all
+from penstock.worker.measured import Measured
 from penstock.worker.pulse import first_of
 from penstock.worker.wire import (
     CHANNEL_FD_ENV,
@@ -24,7 +25,6 @@ from penstock.worker.wire import (
     Finished,
     FromChild,
     Hello,
-    Measured,
     Noted,
     Prepare,
     Ready,

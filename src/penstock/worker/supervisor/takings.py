@@ -6,7 +6,7 @@ from penstock.core import outcome as o
 from penstock.core.job import StoredError
 from penstock.core.memory import mib
 from penstock.core.usage import Usage
-from penstock.worker.wire import Measured
+from penstock.worker.measured import Measured
 
 from .budget import Grant
 
