@@ -1,8 +1,8 @@
 """What supervisor, runner and child say to each other, and how it is framed.
 
 One frame = 4 bytes big-endian length, then that many bytes of JSON: a tagged struct of this module.
-The channel is a `socketpair(AF_UNIX, SOCK_STREAM)`; its end inherited by the other process is named
-by the environment variable `CHANNEL_FD_ENV`. End of file on it means that the other side is gone.
+The channel is a `socketpair(AF_UNIX, SOCK_STREAM)`; `CHANNEL_FD_ENV` names the other process's end.
+End of file on it means that the other side is gone.
 
 supervisor -> runner   Start, Renew, Extended, CancelJobs, Slots, Quiet, Drain, ReleaseNow
 runner -> supervisor   Hello, Ready, Beat, Watch, Unwatch, Yielded, Drained
@@ -10,7 +10,7 @@ supervisor -> child    Prepare, Run, CancelRun, Answer, Retire
 child -> supervisor    Hello, Ready, Finished, Noted, Ask
 
 The runner settles its own jobs; the supervisor settles those of its children and the reclaimed.
-Instants named `_boot_ms` are CLOCK_BOOTTIME, which all processes of one host share.
+Instants `_boot_ms` are CLOCK_BOOTTIME, which all processes of one host share.
 
 Runner and child stop by frame or end of file alone. They take SIGTERM, SIGINT and SIGHUP with an
 empty handler: an init system signals the whole group, and the drain is the supervisor's. (Ignored
@@ -30,7 +30,6 @@ from penstock.core.job import Claimed, StoredError
 from penstock.core.manifest import AppManifest
 from penstock.core.outcome import Outcome
 
-# What is said and how it is cut belong together for everybody who speaks it.
 from .framing import FRAME_BYTES_MAX as FRAME_BYTES_MAX  # noqa: PLC0414 - re-exported
 from .framing import FrameReader as FrameReader  # noqa: PLC0414 - the same
 from .framing import frame as frame  # noqa: PLC0414 - the same
@@ -38,7 +37,7 @@ from .measured import Measured
 
 #: Environment variable that tells a runner or child which descriptor is its channel.
 CHANNEL_FD_ENV: Final = "PENSTOCK_CHANNEL_FD"
-#: Set to 1 in children: connecting to a broker is refused there.
+#: 1 in children: connecting to a broker is refused there.
 CHILD_ENV: Final = "PENSTOCK_CHILD"
 #: Environment variable that names the descriptor to which `faulthandler` writes stacks (a file in
 #: memory that the supervisor reads): fatal errors, and all threads on STACK_SIGNAL.

@@ -6,6 +6,7 @@ Each worker adds what its own children took, at once for itself and soon for all
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Iterator, Mapping
 from typing import Final
@@ -13,7 +14,7 @@ from typing import Final
 from penstock.broker.requests import BATCH_MAX, Tally
 from penstock.core.footprint import Footprint, Run, tally_of
 from penstock.core.need import Profile
-from penstock.errors import OutcomeUnknown, Unavailable
+from penstock.errors import OutcomeUnknown, PenstockError, Unavailable
 
 from .link import BrokerLink
 from .task_facts import Tasks
@@ -93,6 +94,12 @@ class Profiles:
                     self._keep(one.profile, one.adds)
                 raise
             tallies = tallies[BATCH_MAX:]
+
+    async def tell_last(self, within_s: float) -> None:
+        """Tell what the last jobs took, at the end of the worker; what takes longer is lost."""
+        with contextlib.suppress(PenstockError, TimeoutError):
+            async with asyncio.timeout(within_s):
+                await self.tell()
 
     def _keep(self, task: str, sums: Mapping[str, float]) -> None:
         kept = self._untold.setdefault(task, {})

@@ -140,6 +140,7 @@ class Supervisor:
         for detach in duties.detach:
             detach()
         await duties.pool.destroy()
+        await duties.parts.profiles.tell_last(within_s=_CLOSE_S)
         await _close_leases(duties.parts)
         _log.info("worker %s has ended", duties.parts.identity.worker)
         if self._stopping.gave_up:
