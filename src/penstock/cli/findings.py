@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import platform
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from penstock.broker.requests import BrokerFacts, Durability, LeaseFacts, QueueCounts
+from penstock.cli.sizes import size
 from penstock.cli.times import span
+from penstock.core.need import sizes_of
 from penstock.core.wording import counted
 from penstock.errors import BrokerError, UsageError
 
@@ -107,11 +109,11 @@ def _of_file(location: str) -> Iterator[Finding]:
     path = Path(location)
     kind = _file_system(path)
     try:
-        size, free = path.stat().st_size, shutil.disk_usage(path.parent).free
+        taken, free = path.stat().st_size, shutil.disk_usage(path.parent).free
     except OSError as error:
         yield Finding("problem", "file", f"{path} cannot be looked at: {error.strerror}")
         return
-    text = f"{size / 2**20:.1f} MiB on {kind}, {free / 2**30:.1f} GiB free"
+    text = f"{taken / 2**20:.1f} MiB on {kind}, {free / 2**30:.1f} GiB free"
     few = free < FREE_BYTES_MIN
     yield Finding("warning" if few else "ok", "file", text + ("; make room" if few else ""))
 
@@ -151,7 +153,7 @@ def of_workers(
         queues: all there are.
         dead: names of workers that are known to be dead, though their leases may still run.
     """
-    live = [one for one in leases if _is_live(one) and one.owner.worker not in dead]
+    live = [one for one in leases if is_live(one) and one.owner.worker not in dead]
     served = {queue for lease in live for queue in lease.queues}
     names = {lease.owner.worker for lease in live}
     yield Finding("ok" if names else "warning", "workers", f"{len(names)} at work")
@@ -163,7 +165,7 @@ def of_workers(
         state = "problem" if running and not names else "warning"
         yield Finding(state, "workers", f"{name} was killed{rest}")
     for lease in leases:
-        if lease.owner.worker not in dead and not _is_live(lease) and lease.running:
+        if lease.owner.worker not in dead and not is_live(lease) and lease.running:
             since = span(-(lease.expires_in_ms or 0))
             jobs = counted(lease.running, "running job")
             yield Finding(
@@ -176,7 +178,36 @@ def of_workers(
         yield from _of_queue(counts, is_served=counts.queue in served)
 
 
-def _is_live(lease: LeaseFacts) -> bool:
+def of_needs(
+    needs: Mapping[str, Sequence[str]], leases: Sequence[LeaseFacts], dead: frozenset[str]
+) -> Iterator[Finding]:
+    """Jobs that need more memory than any live worker of their queue may reserve.
+
+    Args:
+        needs: queue -> ready sets that are not empty.
+        leases: all that are open.
+        dead: names of workers that are known to be dead.
+    """
+    live = [one for one in leases if is_live(one) and one.owner.worker not in dead]
+    for queue, names in needs.items():
+        budgets = [one.capacity for one in live if queue in one.queues]
+        known = [one.memory_bytes for one in budgets if one is not None and one.memory_bytes]
+        if len(known) < len(budgets) or not known:
+            # Nobody serves it, which is told elsewhere; or one of an older release, which may.
+            continue
+        sizes = [found for name in names if (found := sizes_of(name)) is not None]
+        least = min((one.over_bytes for one in sizes if one.over_bytes >= max(known)), default=None)
+        if least is not None:
+            yield Finding(
+                "problem",
+                f"queue {queue}",
+                f"jobs wait that need more than {size(least)}, and the largest worker may reserve "
+                f"{size(max(known))}: penstock worker ... --memory SIZE",
+            )
+
+
+def is_live(lease: LeaseFacts) -> bool:
+    """Return whether a lease is extended, as far as the broker can tell."""
     return lease.expires_in_ms is not None and lease.expires_in_ms > 0
 
 

@@ -19,6 +19,7 @@ from penstock.cli.commands import (
     demo,
     doctor,
     enqueue,
+    explain,
     job,
     jobs,
     new_key,
@@ -64,6 +65,7 @@ def build() -> typer.Typer:
     command(app, "enqueue", enqueue.enqueue)
     command(app, "jobs", jobs.jobs)
     command(app, "job", job.job)
+    command(app, "explain", explain.explain_job)
     of_queues = group(app, "queues", queues.queues)
     command(of_queues, "pause", queues.pause)
     command(of_queues, "resume", queues.resume)

@@ -43,7 +43,10 @@ def doctor(
             leases = broker.leases()
             found += f.of_broker(facts)
             dead = f.dead_workers(leases)
-            found += f.of_workers(leases, broker.counts(), dead)
+            counts = broker.counts()
+            found += f.of_workers(leases, counts, dead)
+            needs = broker.needs([one.queue for one in counts])
+            found += f.of_needs(needs, leases, dead)
         broker_document = msgspec.to_builtins(facts)
         workers = [f.WorkerRow.of(one, dead=one.owner.worker in dead) for one in leases]
     except f.BROKER_TROUBLE as error:

@@ -1,0 +1,138 @@
+"""`penstock explain`: what is said to stand in a job's way does, and nothing else."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from penstock.broker import requests as r
+from penstock.cli.explanation import Explanation, Scene, explain
+from penstock.cli.findings import of_needs
+from penstock.core.capacity import Capacity
+from penstock.core.footprint import Run, size_bucket, tally_of
+from penstock.core.ids import JobId, LeaseId
+from penstock.core.job import AttemptRecord, Charges, JobRecord, JobSpec, Reason
+from penstock.core.lifecycle import State
+from penstock.core.need import learned_need, sized_need
+
+MIB = 2**20
+GIB = 2**30
+NOW = 1_790_000_000_000
+
+
+def lease(worker: str, memory: int | None, queue: str = "q") -> r.LeaseFacts:
+    """Return the lease of a living worker."""
+    return r.LeaseFacts(
+        id=LeaseId("a" * 32),
+        queues=(queue,),
+        owner=r.Owner(worker, "here", "boot", 1, 2, 3),
+        expires_in_ms=1_000,
+        running=0,
+        capacity=None if memory is None else Capacity(memory_bytes=memory),
+    )
+
+
+def scene(
+    *leases: r.LeaseFacts,
+    need: str = "shared",
+    paused: bool = False,
+    footprint: dict[str, float] | None = None,
+    spec: dict[str, Any] | None = None,
+    **record: Any,
+) -> Explanation:
+    """Explain a job among these workers."""
+    whole = JobSpec(task="t", payload=msgspec.Raw(b"{}"), need=need, **(spec or {}))
+    job = JobRecord(
+        **{"id": JobId("1" * 32), "queue": "q", "spec": whole, "state": State.QUEUED,
+           "enqueued_at": NOW, **record}
+    )  # fmt: skip
+    counts = r.QueueCounts(queue="q", queued=3, paused=paused)
+    return explain(
+        Scene(record=job, counts=counts, leases=leases, footprint=footprint or {}, now_ms=NOW)
+    )
+
+
+def test_nothing_stands_in_the_way_of_a_light_job() -> None:
+    """Any worker of its queue may take it."""
+    found = scene(lease("w", GIB))
+    assert found.blockers == ()
+    assert [(one.worker, one.holds) for one in found.workers] == [("w", True)]
+    assert (found.reservation_bytes, found.waiting) == (None, 3)
+
+
+@pytest.mark.parametrize(
+    ("record", "words"),
+    [
+        ({"state": State.DEAD, "reason": Reason.POISON}, "dead (poison)"),
+        ({"state": State.COMPLETED}, "it is completed"),
+        ({"state": State.BLOCKED, "parents_left": 2}, "2 parents are not final"),
+        ({"state": State.SCHEDULED, "due_at": NOW + 90_000}, "in 1 min 30 s"),
+        ({"state": State.RETRYING, "due_at": NOW + 1_000}, "it is due"),
+        (
+            {"state": State.RUNNING, "attempts": (AttemptRecord(1, "w", 77, NOW),)},
+            "it runs in pid 77 of w",
+        ),
+    ],
+)
+def test_a_state_is_a_reason(record: dict[str, Any], words: str) -> None:
+    """A job that is not queued waits for what its state says."""
+    (blocker,) = scene(lease("w", GIB), **record).blockers
+    assert words in blocker
+
+
+def test_a_paused_queue_and_a_queue_without_workers() -> None:
+    """Both are said, with the way out."""
+    paused, nobody = scene(lease("w", GIB, queue="other"), paused=True).blockers
+    assert "penstock queues resume q" in paused
+    assert "no live worker serves queue q" in nobody
+
+
+def test_what_no_worker_can_hold_is_said() -> None:
+    """With what it needs, and the most that there is; a larger worker takes it away."""
+    need, spec = sized_need(3 * GIB), {"memory_bytes": 3 * GIB}
+    (blocker,) = scene(lease("a", GIB), lease("b", 2 * GIB), need=need, spec=spec).blockers
+    assert "3 GiB" in blocker
+    assert "2 GiB" in blocker
+    assert scene(lease("a", GIB), lease("b", 3 * GIB), need=need, spec=spec).blockers == ()
+
+
+def test_a_worker_that_does_not_say_may_hold_it() -> None:
+    """One of an older release is not ruled out."""
+    found = scene(lease("old", None), need="alone.m40", spec={"memory_bytes": 90 * GIB})
+    assert found.blockers == ()
+    assert found.workers[0].holds is None
+
+
+def test_where_a_need_comes_from_is_said() -> None:
+    """Declared, enlarged, learned, or nothing known yet."""
+    assert "as its call says" in scene(need="alone.m1", spec={"memory_bytes": 20 * MIB}).needs
+    enlarged = scene(need="alone.m1", charges=Charges(ooms=1, memory_bytes=30 * MIB))
+    assert "1 attempt that ran out of memory" in enlarged.needs
+    assert enlarged.reservation_bytes == 30 * MIB
+    assert "as its task says" in scene(need="alone.m1").needs
+    assert "nothing is declared" in scene(need="alone").needs
+    sums: dict[str, float] = {}
+    for _ in range(3):
+        for name, amount in tally_of(Run(100 * MIB, 5.0, NOW)).items():
+            sums[name] = sums.get(name, 0.0) + amount
+    need = learned_need("t", size_bucket(5.0))
+    learned = scene(need=need, spec={"size": 5.0}, footprint=sums)
+    assert "learned from 3 runs of about its size" in learned.needs
+    assert 125 * MIB <= (learned.reservation_bytes or 0) <= 135 * MIB
+    assert "too few runs" in scene(need=need, spec={"size": 5.0}).needs
+
+
+def test_doctor_tells_of_jobs_that_nobody_can_hold() -> None:
+    """Only where every worker of the queue says what it has, and none has enough."""
+    needs = {
+        "q": ("shared", sized_need(5 * GIB), sized_need(GIB // 2)),
+        "r": (sized_need(9 * GIB),),
+    }
+    (found,) = of_needs(needs, [lease("a", GIB), lease("b", 2 * GIB)], frozenset())
+    assert found.state == "problem"
+    assert "2 GiB" in found.text
+    assert not list(of_needs(needs, [lease("a", GIB), lease("c", 8 * GIB)], frozenset()))
+    assert not list(of_needs(needs, [lease("a", GIB), lease("old", None)], frozenset()))
+    assert not list(of_needs(needs, [], frozenset()))
