@@ -112,9 +112,12 @@ def test_a_dead_runner_of_a_living_worker_is_left_to_that_worker(tmp_path: Path)
         site.start_ready()
         (job,) = site.enqueue(tasks.wait.call(600.0))
         runner = int(site.wait_lines("wait")[0][2])
-        site.start_ready()
+        other = site.start_ready()
         processes.send([runner], signal.SIGKILL)
         site.wait_lines("wait", "2")
         record = site.record(job)
-        assert record.attempts[0].outcome == "crashed", record
-        assert record.charges.suspect, record
+        # It closes no lease of the living. Between the close by its own supervisor and its takeover
+        # it may be quicker, and then knows less of the cause (`Reclaim.after_death`).
+        assert "its lease is closed" not in other.log(), other.log()
+        assert record.attempts[0].outcome in ("crashed", "lost"), record
+        assert record.charges.suspect or record.charges.lost, record
