@@ -1,0 +1,151 @@
+"""What a worker reserves: for claims under way and for jobs that are here."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import cast
+
+import msgspec
+import pytest
+
+from penstock.broker.requests import LeaseFacts
+from penstock.core.capacity import Capacity
+from penstock.core.footprint import Run
+from penstock.core.ids import Fence, JobId, LeaseId
+from penstock.core.job import Charges, Claimed, JobSpec
+from penstock.core.manifest import AppManifest, TaskFacts
+from penstock.core.memory import ASSUMED_BYTES, COLD_BYTES, limit_bytes
+from penstock.core.need import learned_need, sized_need, sizes_of
+from penstock.core.retry import POLICY_DEFAULT
+from penstock.worker.supervisor.budget import Budget, Grant, Misfit
+from penstock.worker.supervisor.claims import LoneClaim
+from penstock.worker.supervisor.link import BrokerLink
+from penstock.worker.supervisor.profiles import Profiles
+from penstock.worker.supervisor.task_facts import Tasks
+
+MIB = 2**20
+GIB = 2**30
+NOW = 1_790_000_000_000
+
+
+class Bench:
+    """A budget of 1 GiB, and tasks: one declares 256 MiB, one is learned, one says nothing."""
+
+    def __init__(self) -> None:
+        """Begin with nothing reserved."""
+        self.tasks = Tasks()
+        facts = [
+            TaskFacts(name="declared", queue="q", policy=POLICY_DEFAULT, memory_bytes=256 * MIB),
+            TaskFacts(name="learned", queue="q", policy=POLICY_DEFAULT, memory_auto=True),
+            TaskFacts(name="silent", queue="q", policy=POLICY_DEFAULT),
+        ]
+        self.tasks.learn(AppManifest(url="memory://", tasks=tuple(facts), queues=("q",)))
+        # Nothing here asks the broker.
+        self.profiles = Profiles(cast("BrokerLink", None), self.tasks)
+        self.budget = Budget(GIB, self.tasks, self.profiles)
+        self._count = 0
+
+    def job(
+        self,
+        task: str,
+        need: str = "alone",
+        *,
+        memory: int | None = None,
+        enlarged: int | None = None,
+    ) -> Claimed:
+        """Return a job that was claimed."""
+        self._count += 1
+        spec = JobSpec(task=task, payload=msgspec.Raw(b"{}"), need=need, memory_bytes=memory)
+        return Claimed(
+            id=JobId(f"{self._count:032x}"), queue="q", spec=spec, fence=Fence("f" * 32),
+            lease=LeaseId("a" * 32), claim_number=1, claimed_at=0,
+            charges=Charges(memory_bytes=enlarged),
+        )  # fmt: skip
+
+
+@pytest.fixture
+def bench() -> Bench:
+    """A budget with nothing reserved."""
+    return Bench()
+
+
+def claim(jobs: int) -> LoneClaim:
+    """Return a claim for so many jobs."""
+    return LoneClaim(cast("object", SimpleNamespace(limit=jobs)))  # type: ignore[arg-type]
+
+
+def test_a_job_is_given_what_stands_nearest_to_it(bench: Bench) -> None:
+    """What it was given since, else its call's word, else its task's; else it is counted only."""
+    grant = bench.budget.grant
+    given = [
+        grant(bench.job("declared", memory=64 * MIB, enlarged=96 * MIB)),
+        grant(bench.job("declared", memory=64 * MIB)),
+        grant(bench.job("declared")),
+        grant(bench.job("silent")),
+    ]
+    assert given == [
+        Grant(96 * MIB, limit_bytes(96 * MIB)),
+        Grant(64 * MIB, limit_bytes(64 * MIB)),
+        Grant(256 * MIB, limit_bytes(256 * MIB)),
+        Grant(ASSUMED_BYTES, None),
+    ]
+
+
+def test_reservations_end_with_their_attempts(bench: Bench) -> None:
+    """What is reserved is what is here."""
+    first, second = bench.job("declared"), bench.job("silent")
+    bench.budget.grant(first)
+    bench.budget.grant(second)
+    assert bench.budget.reserved_bytes == 256 * MIB + ASSUMED_BYTES
+    bench.budget.give_back(first.id)
+    bench.budget.give_back(first.id)
+    assert bench.budget.reserved_bytes == ASSUMED_BYTES
+    assert bench.budget.free_bytes == GIB - ASSUMED_BYTES
+
+
+def test_a_claim_holds_back_what_it_may_bring(bench: Bench) -> None:
+    """Until it is not open any more."""
+    first, second = claim(2), claim(1)
+    bench.budget.promise(first, 300 * MIB)
+    bench.budget.promise(second, 100 * MIB)
+    assert bench.budget.free_bytes == GIB - 700 * MIB
+    bench.budget.keep_promised([second])
+    assert bench.budget.free_bytes == GIB - 100 * MIB
+
+
+def test_what_does_not_fit_is_told_where_it_belongs(bench: Bench) -> None:
+    """What is larger than the budget: a set that is not offered here again; else its own set."""
+    large = bench.budget.grant(bench.job("silent", memory=GIB + 100 * MIB))
+    assert isinstance(large, Misfit)
+    assert not bench.budget.could_hold(large.need)
+    assert bench.budget.could_hold(sized_need(GIB))
+    bench.budget.grant(bench.job("silent", memory=900 * MIB))
+    later = bench.budget.grant(bench.job("declared"))
+    assert isinstance(later, Misfit)
+    assert bench.budget.could_hold(later.need)
+    sizes = sizes_of(later.need)
+    assert sizes is not None
+    assert sizes.over_bytes < 256 * MIB <= sizes.most_bytes
+
+
+def test_what_is_learned_is_given_from_the_third_run_on(bench: Bench) -> None:
+    """Before, it counts as 512 MiB and may take all; after, the limit follows from the runs."""
+    need = learned_need("learned", None)
+    assert bench.budget.grant(bench.job("learned", need)) == Grant(COLD_BYTES, GIB)
+    for _ in range(3):
+        bench.profiles.ran("learned", Run(100 * MIB, None, NOW))
+    given = bench.budget.grant(bench.job("learned", need))
+    assert isinstance(given, Grant)
+    assert 125 * MIB <= given.reserved_bytes <= 135 * MIB
+    assert given.limit_bytes == limit_bytes(given.reserved_bytes)
+    assert bench.budget.bytes_of(need) == given.reserved_bytes
+
+
+def test_the_largest_worker_is_known_from_leases(bench: Bench) -> None:
+    """Its own budget, or a larger one that another worker tells."""
+    told = [None, Capacity(), Capacity(memory_bytes=GIB // 2), Capacity(memory_bytes=4 * GIB)]
+    leases = [SimpleNamespace(capacity=one) for one in told]
+    bench.budget.look(cast("list[LeaseFacts]", leases[:3]))
+    assert bench.budget.largest_bytes == GIB
+    bench.budget.look(cast("list[LeaseFacts]", leases))
+    assert bench.budget.largest_bytes == 4 * GIB
