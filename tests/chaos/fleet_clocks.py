@@ -93,8 +93,12 @@ class Fleet:
         self.site.fault("clock_step", ())
         self.clocks[place].step(hours * HOUR_S)
 
-    def stop(self, worker: WorkerProcess) -> tuple[list[int], list[LeaseFacts]]:
-        """SIGSTOP a worker's tree between two writes; return its pids and its leases just after."""
+    def stop(self, worker: WorkerProcess) -> tuple[list[int], list[LeaseFacts], int]:
+        """SIGSTOP a worker's tree between two writes.
+
+        Returns:
+            Its pids; its leases just after; and when these were asked for, in boot nanoseconds.
+        """
 
         def look() -> list[int]:
             stopped = processes.stop_tree(worker.pid)
@@ -106,5 +110,6 @@ class Fleet:
         what = f"{worker.name} to be stopped while it writes nothing"
         stopped = eventually(look, within_s=START_S, what=what)
         self.site.fault("sigstop", stopped)
+        asked_ns = h.boot_ns()
         leases = [one for one in self.site.broker.leases() if one.owner.pid in stopped]
-        return stopped, leases
+        return stopped, leases, asked_ns

@@ -106,8 +106,7 @@ def lease_runs_out_in_time(site: Site, fleet: Fleet) -> None:
     victim = fleet.workers[1]
     mine = [job for job, start in first.items() if start.pid in victim.tree()]
     assert mine, f"the worker got no job\n{site.report()}"
-    stopped, leases = fleet.stop(victim)
-    now_ns = h.boot_ns()
+    stopped, leases, now_ns = fleet.stop(victim)
     for job in set(jobs) - set(mine):
         (told / job).touch()
     for clock in (fleet.clocks[0], fleet.clocks[2], fleet.client_clock):
