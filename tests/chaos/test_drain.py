@@ -22,9 +22,8 @@ from tests.support.worker_process import WorkerProcess
 
 #: Grace of these workers, and by how much a drained worker may outlast it, in seconds.
 GRACE_S, LATE_S = 3.0, 2.0
-#: Seconds for a worker that was told to release everything at once: the two that any drain may take
-#: beyond its grace, and one since six scenarios share two cores.
-RELEASE_S = 3.0
+#: Seconds for a worker that was told to release everything at once.
+RELEASE_S = 2.0
 #: Lone jobs among each hundred: enough that one is always being claimed, few enough to end soon.
 LONE_AT_ONCE = 5
 #: Jobs that fit into the grace, and jobs that do not.

@@ -97,8 +97,8 @@ def test_reservations_end_with_their_attempts(bench: Bench) -> None:
     bench.budget.grant(first)
     bench.budget.grant(second)
     assert bench.budget.reserved_bytes == 256 * MIB + ASSUMED_BYTES
-    bench.budget.give_back(first.id)
-    bench.budget.give_back(first.id)
+    bench.budget.give_back(first)
+    bench.budget.give_back(first)
     assert bench.budget.reserved_bytes == ASSUMED_BYTES
     assert bench.budget.free_bytes == GIB - ASSUMED_BYTES
 
@@ -139,6 +139,24 @@ def test_what_is_learned_is_given_from_the_third_run_on(bench: Bench) -> None:
     assert 125 * MIB <= given.reserved_bytes <= 135 * MIB
     assert given.limit_bytes == limit_bytes(given.reserved_bytes)
     assert bench.budget.bytes_of(need) == given.reserved_bytes
+
+
+def test_no_learned_limit_lies_beyond_the_largest_worker(bench: Bench) -> None:
+    """Runs elsewhere took more than any worker has now: the limit follows from what there is."""
+    need = learned_need("learned", None)
+    for _ in range(3):
+        bench.profiles.ran("learned", Run(4 * GIB, None, NOW))
+    assert bench.budget.grant(bench.job("learned", need)) == Grant(GIB, limit_bytes(GIB))
+
+
+def test_an_attempt_that_ends_late_takes_nothing_from_the_next(bench: Bench) -> None:
+    """The same job, claimed here again, keeps what it was given."""
+    first = bench.job("declared")
+    again = msgspec.structs.replace(first, fence=Fence("e" * 32))
+    bench.budget.grant(first)
+    bench.budget.grant(again)
+    bench.budget.give_back(first)
+    assert bench.budget.reserved_bytes == 256 * MIB
 
 
 def test_the_largest_worker_is_known_from_leases(bench: Bench) -> None:

@@ -95,9 +95,3 @@ class Gate:
     def passed(self) -> None:
         """Open: a claim that offered only the holder's set has been answered."""
         self.holder = None
-
-    def opens_in_ms(self, now_ms: int) -> int | None:
-        """Return in how many milliseconds somebody's patience ends; None: nobody's does."""
-        if self.holder is not None or not self._since:
-            return None
-        return max(0, min(self._since.values()) + self._patience_ms - now_ms)

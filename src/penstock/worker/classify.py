@@ -22,7 +22,7 @@ from typing import Protocol
 
 from penstock.core import outcome as o
 from penstock.core.job import StoredError
-from penstock.core.memory import ASSUMED_BYTES
+from penstock.core.memory import COLD_BYTES
 from penstock.core.outcome import Outcome
 from penstock.core.units import duration_ms
 from penstock.errors import BadSetting
@@ -104,8 +104,9 @@ def _failure(error: BaseException, leaves: list[BaseException], task: Verdicts) 
     if task.discard_on and all(isinstance(leaf, task.discard_on) for leaf in leaves):
         return o.Discarded(text)
     if _all(leaves, MemoryError):
-        # What was set aside for it is not known here; the supervisor fills it in.
-        return o.OutOfMemory(text, ASSUMED_BYTES)
+        # What was set aside for it a child's supervisor fills in; in a runner nothing was, and
+        # nobody knows what it takes.
+        return o.OutOfMemory(text, COLD_BYTES)
     retryable = not task.retry_on or any(isinstance(one, task.retry_on) for one in (error, *leaves))
     return o.Failed(text, retryable)
 

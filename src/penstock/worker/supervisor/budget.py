@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from penstock.broker.requests import LeaseFacts
-from penstock.core.ids import JobId
+from penstock.core.ids import AttemptKey
 from penstock.core.job import Claimed
 from penstock.core.memory import ASSUMED_BYTES, COLD_BYTES, declared_bytes, limit_bytes, mib
 from penstock.core.need import Profile, profile_of, sized_need, sizes_of
@@ -52,7 +52,7 @@ class Budget:
         self.total_bytes = self.largest_bytes = total_bytes
         self._tasks = tasks
         self._profiles = profiles
-        self._granted: dict[JobId, int] = {}
+        self._granted: dict[AttemptKey, int] = {}
         self._promised: dict[LoneClaim, int] = {}
 
     def look(self, leases: Sequence[LeaseFacts]) -> None:
@@ -111,17 +111,17 @@ class Budget:
                 sized_need(needed),
                 f"it needs {mib(needed)}, and {mib(self.free_bytes)} are free in this worker",
             )
-        self._granted[job.id] = needed
+        self._granted[job.id, job.fence] = needed
         return Grant(needed, limit)
 
     def _needs(self, job: Claimed) -> tuple[int, int | None]:
         """Return (what a job is to have, what it may not pass); None: nothing is enforced."""
         declared, profile = declared_bytes(job.spec, job.charges), profile_of(job.spec.need)
         if declared is None and profile is not None:
-            known = self._profiles.reservation_bytes(profile)
+            needed = self._learned_bytes(profile)
             # Nobody knows what a first run takes: it may have all that there is.
-            limit = self.total_bytes if known is None else limit_bytes(known)
-            return self._learned_bytes(profile), limit
+            is_cold = self._profiles.reservation_bytes(profile) is None
+            return needed, self.total_bytes if is_cold else limit_bytes(needed)
         if declared is None:
             facts = self._tasks.find(job.spec.task)
             declared = None if facts is None else facts.memory_bytes
@@ -135,6 +135,7 @@ class Budget:
         cold = min(COLD_BYTES, self.total_bytes)
         return cold if known is None else min(known, self.largest_bytes)
 
-    def give_back(self, job_id: JobId) -> None:
+    def give_back(self, job: Claimed) -> None:
         """End a job's reservation: its attempt has ended."""
-        self._granted.pop(job_id, None)
+        # Race: the job may have been claimed here again while this attempt was being ended.
+        self._granted.pop((job.id, job.fence), None)

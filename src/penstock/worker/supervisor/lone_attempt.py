@@ -241,7 +241,7 @@ class LoneAttempt:
         )
 
     def _end(self, outcome: Outcome | None, pid: int | None = None) -> None:
-        self._parts.budget.give_back(self.job.id)
+        self._parts.budget.give_back(self.job)
         if outcome is None or self.told is Halt.LOST:
             self._on_end(self, None)
         else:

@@ -51,10 +51,10 @@ class MemoryWatch:
 
     def look(self) -> float | None:
         """Look at every attempt once; return the seconds to the next look, None: nothing runs."""
+        # Race: an attempt whose child is being made begins later, and rings no bell then.
         waits = [
-            self._look_at(one)
+            _LOOK_MOST_S if one.child is None or one.grant is None else self._look_at(one)
             for one in list(self._attempts())
-            if one.child is not None and one.grant is not None
         ]
         return min(waits, default=None)
 
