@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 from penstock import App, current_job
+from tests.support.trace import trace
 
 app = App()
 MIB = 2**20
@@ -23,16 +24,6 @@ for _ in range(int(sys.argv[1]) // 16):
     time.sleep(0.002)
 time.sleep(float(sys.argv[2]))
 """
-
-
-def trace(*words: object) -> None:
-    """Append one line; the kernel orders the lines of all processes."""
-    line = " ".join([*map(str, words), "\n"]).encode()
-    fd = os.open(os.environ["SUPERVISED_TRACE"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-    try:
-        os.write(fd, line)
-    finally:
-        os.close(fd)
 
 
 def take(mib: int, step_mib: int = STEP_MIB) -> list[bytearray]:

@@ -14,22 +14,13 @@ import time
 from pathlib import Path
 
 from penstock import App, Exponential, current_job
+from tests.support.trace import trace
 
 if os.environ.get("PENSTOCK_CHILD") and os.environ.get("SUPERVISED_BREAK_CHILDREN"):
     raise RuntimeError("this app is asked to fail in children")
 
 app = App()
 QUICK = Exponential(base="20ms", cap="50ms", jitter="none")
-
-
-def trace(*words: object) -> None:
-    """Append one line; the kernel orders the lines of all processes."""
-    line = " ".join([*map(str, words), "\n"]).encode()
-    fd = os.open(os.environ["SUPERVISED_TRACE"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-    try:
-        os.write(fd, line)
-    finally:
-        os.close(fd)
 
 
 def begin(name: str) -> None:

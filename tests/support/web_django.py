@@ -18,7 +18,7 @@ from django.http import HttpRequest, JsonResponse  # type: ignore[import-untyped
 from django.urls import path  # type: ignore[import-untyped] # the same
 
 from penstock import App, Job, current_job
-from tests.support.supervised_app import trace
+from tests.support.trace import trace
 
 #: For a job to end.
 SOON = "30s"

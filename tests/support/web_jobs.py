@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from penstock import App, current_job
-from tests.support.supervised_app import trace
+from tests.support.trace import trace
 
 app = App()
 

@@ -12,17 +12,8 @@ from penstock.core.ids import JobId
 from penstock.core.job import ATTEMPTS_KEPT, Claimed
 from penstock.core.usage import Usage
 
-from .scene import Scene, bury, complete, discard, release, retry, snooze
-
-KINDS: tuple[Callable[[Claimed], s.Settlement], ...] = (
-    complete,
-    retry,
-    bury,
-    snooze,
-    release,
-    discard,
-)
-"""One settlement of each kind."""
+from .scene import Scene, bury, complete, release, retry, snooze
+from .settle import KINDS
 
 WAIT: tuple[Callable[[Claimed], s.Settlement], ...] = (retry, snooze, release)
 """Those after which the job waits for its next attempt."""

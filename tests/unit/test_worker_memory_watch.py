@@ -1,0 +1,53 @@
+"""The memory watch never sleeps while an attempt is under way, and ends what passes its limit."""
+
+from __future__ import annotations
+
+import os
+from types import SimpleNamespace
+from typing import Any
+
+from penstock.worker.supervisor.budget import Grant
+from penstock.worker.supervisor.memory_watch import MemoryWatch
+
+GIB = 2**30
+
+
+def attempt(grant: Grant | None, *, has_child: bool = True) -> Any:
+    """Return an attempt whose child is this process."""
+    exceeded: list[int] = []
+    return SimpleNamespace(
+        child=SimpleNamespace(pid=os.getpid()) if has_child else None,
+        grant=grant,
+        sampled_bytes=0,
+        exceeded=exceeded,
+        exceed=exceeded.append,
+    )
+
+
+def test_it_sleeps_only_while_nothing_is_under_way() -> None:
+    """An attempt whose child is still being made rings no bell when it begins."""
+    assert MemoryWatch(list).look() is None
+    for one in (attempt(None, has_child=False), attempt(Grant(1, 1), has_child=False)):
+        assert MemoryWatch(lambda one=one: [one]).look() is not None  # type: ignore[misc]
+
+
+def test_what_passes_its_limit_is_ended() -> None:
+    """And what does not is looked at again, the sooner the nearer it is."""
+    over, far = attempt(Grant(1, 1)), attempt(Grant(64 * GIB, 64 * GIB))
+    assert MemoryWatch(lambda: [over]).look() is not None
+    assert len(over.exceeded) == 1
+    far_s = MemoryWatch(lambda: [far]).look()
+    near = attempt(Grant(GIB, far.sampled_bytes + 2**24))
+    near_s = MemoryWatch(lambda: [near]).look()
+    assert far.exceeded == near.exceeded == []
+    assert near_s is not None
+    assert far_s is not None
+    assert near_s < far_s
+
+
+def test_what_has_no_limit_is_measured_only() -> None:
+    """It runs as it likes; what it takes is known."""
+    free = attempt(Grant(1, None))
+    assert MemoryWatch(lambda: [free]).look() is not None
+    assert free.exceeded == []
+    assert free.sampled_bytes > 0
