@@ -35,7 +35,7 @@ def test_resets_lose_and_repeat_nothing(
     count: Callable[[int, int], int],
     publish: Publish,
 ) -> None:
-    """Each accepted job completes in its first attempt, on whatever connection it was cut."""
+    """Each accepted job starts once and completes, on whatever connection it was cut."""
     resets = count(25, 1_000)
 
     def run(kind: Kind) -> None:
@@ -67,8 +67,9 @@ def reset_connections(site: Site, proxy: FaultProxy, resets: int, publish: Publi
     felt = producer.refused + sum(one.log().count("does not answer") for one in workers)
     assert felt > 0, "nobody felt a reset"
     assert {dump.jobs[job.id].state for job in producer.jobs} == {State.COMPLETED}
-    starts = [(start.job, start.attempt) for start in h.of_type(h.Started, events)]
-    assert sorted(starts) == sorted((job.id, 1) for job in producer.jobs)
+    # In whichever attempt: what a claim brings after its lease, held up by resets, is never begun.
+    starts = [start.job for start in h.of_type(h.Started, events)]
+    assert sorted(starts) == sorted(job.id for job in producer.jobs)
 
 
 def wait_accepted(site: Site, producer: Producer, jobs: int) -> None:
