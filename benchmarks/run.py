@@ -1,7 +1,7 @@
 """Measure everybody, round by round, and write samples and page.
 
-usage: python -m benchmarks.run FOLDER [--scenario embedded|redis|postgres] [--rounds N]
-           [--only enqueue,drain,...] [--who NAME,...] [--long]
+usage: python -m benchmarks.run FOLDER [--scenario embedded|redis|postgres|mixed_memory]
+           [--rounds N] [--only enqueue,drain,...] [--who NAME,...] [--long]
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from benchmarks.scenario import Scenario
 
 ROOT = Path(__file__).resolve().parent.parent
-SCENARIOS = ("embedded", "redis", "postgres")
+SCENARIOS = ("embedded", "redis", "postgres", "mixed_memory")
 #: Failures of one contestant in one measure after which it is not tried again.
 TRIES = 2
 

@@ -9,7 +9,8 @@ from penstock.config.settings import SETTINGS, Setting
 #: What each component's settings are about.
 COMPONENTS = {
     "app": "Where jobs are kept, and what may be kept.",
-    "worker": "How much a worker runs at once, and how it stops.",
+    "capacity": "How much a worker runs at once.",
+    "worker": "What a worker serves, and how it stops.",
     "lease": "How a lost worker is noticed, and how soon. They belong together.",
     "retention": "How long finished jobs are kept. Whichever bound is met first decides.",
     "log": "How a worker talks.",

@@ -101,6 +101,11 @@ BREACHES: dict[str, tuple[str, Sequence[h.Event], Dump]] = {
         [ACCEPTED, *ran(), *ran(2)],
         dump(record(attempts=(attempt(1), attempt(2)), result=None)),
     ),
+    "began, and was sent elsewhere": (
+        "I3",
+        [ACCEPTED, *ran(), *ran(2)],
+        dump(record(attempts=(attempt(1, "does_not_fit"), attempt(2)), result=None)),
+    ),
     "foreign result": (
         "I4",
         [ACCEPTED, *ran()],

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from penstock.core import outcome as o
-from penstock.worker import wire
+from penstock.worker import asks, wire
 from tests.support import runner_app as jobs
 from tests.support.child_driver import ChildDriver
 from tests.support.eventually import eventually
@@ -121,7 +121,7 @@ def test_it_enqueues_over_the_pipe(child: ChildDriver, task: Any) -> None:
     ids = value_of(child.outcome(child.run(task.name, {"count": 3})))
     assert [job.id for job in child.asked] == ids
     assert {job.id[16:20] for job in child.asked} == {"0007"}
-    registers = [one for one in child.heard if isinstance(one, wire.Ask) and one.queues]
+    registers = [one for one in child.heard if isinstance(one, asks.Ask) and one.queues]
     assert len(registers) == 1
 
 
@@ -132,7 +132,7 @@ def test_known_tags_are_not_asked_for(tmp_path: Path) -> None:
         job = child.run(jobs.enqueue_more_thread.name, {"count": 2})
         value_of(child.outcome(job))
         assert {one.id[16:20] for one in child.asked} == {"0003"}
-        assert not [one for one in child.heard if isinstance(one, wire.Ask) and one.queues]
+        assert not [one for one in child.heard if isinstance(one, asks.Ask) and one.queues]
 
 
 def test_a_refused_enqueue_is_an_error_in_the_task(tmp_path: Path) -> None:
@@ -140,8 +140,8 @@ def test_a_refused_enqueue_is_an_error_in_the_task(tmp_path: Path) -> None:
     with ChildDriver(tmp_path) as child:
         child.prepare(queue_tags={"default": 3})
         job = child.run(jobs.enqueue_more_thread.name, {"count": 1})
-        ask = child.wait_for(wire.Ask)
-        child.refuse(ask, wire.AskRefusal("Unavailable", "the broker is away"))
+        ask = child.wait_for(asks.Ask)
+        child.refuse(ask, asks.AskRefusal("Unavailable", "the broker is away"))
         outcome = child.wait_for(wire.Finished, lambda said: said.id == job).outcome
         assert isinstance(outcome, o.Failed)
         assert (outcome.error.kind, outcome.error.message) == ("Unavailable", "the broker is away")

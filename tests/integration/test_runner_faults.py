@@ -25,6 +25,7 @@ from penstock.worker import wire
 from penstock.worker.runner import carrier
 from penstock.worker.runner.desk import Desk
 from penstock.worker.runner.service import Service
+from penstock.worker.runner.threads import Elsewhere
 from tests.support.service_bench import ServiceBench, until
 
 #: Which call fails: more than a run of five jobs makes, as one test checks.
@@ -387,7 +388,7 @@ def test_a_job_that_cannot_be_started_strands_no_other(
     jobs = five_jobs(bench, runs)
     real, refused = Desk._elsewhere, [jobs[1].id]
 
-    def elsewhere(desk: Desk, job: Claimed, task: Registration) -> str | None:
+    def elsewhere(desk: Desk, job: Claimed, task: Registration) -> Elsewhere | None:
         if job.id in refused:
             refused.remove(job.id)
             raise RuntimeError("a defect of the runner")

@@ -18,10 +18,12 @@ from tests.support.violation import Violation
 CAUSED = frozenset({"lost", "crashed", "interrupted"})
 #: Outcomes of an attempt whose user code ran.
 RAN = frozenset({"succeeded", "failed", "retry_asked", "snooze_asked", "discarded", "timed_out"})
+#: The outcome of an attempt that was sent to other slots before any user code ran.
+MOVED = "does_not_fit"
 #: Outcomes after which the same budget goes on to another attempt, or may.
-REPEATED = (
-    frozenset({"failed", "retry_asked", "snooze_asked", "timed_out", "task_unknown"}) | CAUSED
-)
+REPEATED = CAUSED | {
+    "failed", "retry_asked", "snooze_asked", "timed_out", "task_unknown", MOVED
+}  # fmt: skip
 
 
 def completed_jobs_ran(ledger: Ledger, dump: Dump) -> Iterator[Violation]:
@@ -77,6 +79,8 @@ def _causes(ledger: Ledger, events: JobHistory, record: JobRecord) -> Iterator[V
         unrun = attempt.outcome == "timed_out" and excused
         if attempt.outcome in RAN and start is None and not unrun:
             yield Violation(record.id, f"attempt {attempt.number} {attempt.outcome}, never started")
+        if attempt.outcome == MOVED and start is not None:
+            yield Violation(record.id, f"attempt {attempt.number} {attempt.outcome}, yet it began")
         is_last = index == len(record.attempts) - 1
         if not is_last and attempt.outcome not in REPEATED and not events.requeues:
             evidence = f"attempt {attempt.number} was {attempt.outcome}, yet another followed"

@@ -14,7 +14,7 @@ from penstock.core.ids import Fence, JobId, LeaseId
 from penstock.core.job import Claimed, JobSpec
 from penstock.core.lifecycle import State
 from penstock.core.outcome import Outcome
-from penstock.worker import wire
+from penstock.worker import asks, wire
 from tests.support.wire_driver import WireDriver
 
 APP = "tests.support.runner_app:app"
@@ -65,21 +65,21 @@ class ChildDriver(WireDriver):
             if isinstance(said, wire.Finished):
                 return said.outcome
             answered += 1
-            if isinstance(said, wire.Ask):
+            if isinstance(said, asks.Ask):
                 self._answer(said)
 
-    def refuse(self, ask: wire.Ask, refusal: wire.AskRefusal) -> None:
+    def refuse(self, ask: asks.Ask, refusal: asks.AskRefusal) -> None:
         """Answer a question with an error."""
-        self.say(wire.Answer(ask.number, failure=refusal))
+        self.say(asks.Answer(ask.number, failure=refusal))
 
-    def _answer(self, ask: wire.Ask) -> None:
+    def _answer(self, ask: asks.Ask) -> None:
         if ask.queues:
             tags = {queue: 7 + place for place, queue in enumerate(ask.queues)}
-            self.say(wire.Answer(ask.number, tags=tags))
+            self.say(asks.Answer(ask.number, tags=tags))
             return
         self.asked += ask.jobs
         accepted = tuple(Accepted(job.id, State.QUEUED, Durability.FSYNC) for job in ask.jobs)
-        self.say(wire.Answer(ask.number, jobs=accepted))
+        self.say(asks.Answer(ask.number, jobs=accepted))
 
 
 def _finished_or(
@@ -90,7 +90,7 @@ def _finished_or(
     def pick(message: msgspec.Struct) -> bool:
         if isinstance(message, wire.Finished):
             return message.id == job_id
-        asks = [one for one in heard if isinstance(one, wire.Ask)]
-        return isinstance(message, wire.Ask) and message in asks[skip_asks:]
+        asked = [one for one in heard if isinstance(one, asks.Ask)]
+        return isinstance(message, asks.Ask) and message in asked[skip_asks:]
 
     return pick

@@ -54,6 +54,15 @@ def work(seconds: float, name: str = "work") -> int:
     return os.getpid()
 
 
+@app.task(backoff=QUICK)
+def burn(seconds: float) -> int:
+    """Hold the CPU for so many seconds of its time; return the pid."""
+    end = time.thread_time() + seconds
+    while time.thread_time() < end:
+        pass
+    return os.getpid()
+
+
 @app.task(backoff=QUICK, retries=0)
 def sleep_deaf(seconds: float, name: str = "deaf") -> None:
     """Sleep in one call into C: nothing can be raised into it."""

@@ -42,11 +42,11 @@ def with_feed(test: Callable[[Feed], Coroutine[Any, Any, None]]) -> None:
 
     async def main() -> None:
         feed = Feed(
-            SHARED,
+            (SHARED,),
             ("q",),
             MemoryBroker(ManualClock()).listen(),
             slots=lambda: SLOTS,
-            free=lambda: SLOTS,
+            claimable=lambda: ((SHARED,), SLOTS),
             kick=lambda **_: None,
             claims_at_once=2,
         )
@@ -95,7 +95,7 @@ def test_the_later_claim_decides_whether_there_is_more(
         other = feed.request(LEASE)
         feed.answered(one, first)
         feed.answered(other, second)
-        assert feed.is_hungry == is_hungry
+        assert feed.is_sated != is_hungry
         assert bool(feed.room()) == is_hungry
 
     with_feed(test)
@@ -109,7 +109,7 @@ def test_a_wake_up_beside_two_claims_is_kept() -> None:
         feed.wake()
         for one in both:
             feed.answered(one, EMPTY)
-        assert feed.is_hungry
+        assert not feed.is_sated
 
     with_feed(test)
 
@@ -124,6 +124,6 @@ def test_a_closed_lease_is_told_by_the_last_answer() -> None:
         feed.answered(old, msgspec.structs.replace(EMPTY, lease_open=False))
         assert feed.is_cut_off
         feed.answered(new, jobs(1))
-        assert (feed.is_cut_off, feed.is_hungry) == (False, True)
+        assert (feed.is_cut_off, feed.is_sated) == (False, False)
 
     with_feed(test)

@@ -20,10 +20,10 @@ from penstock.core.retry import POLICY_DEFAULT
 from penstock.core.secret import SecretKeys
 from penstock.serializers.sealing import Seal
 from penstock.testing.faulty import Call, Fault, fail_nth
+from penstock.worker.asks import Ask
 from penstock.worker.supervisor.child_calls import ChildCalls
 from penstock.worker.supervisor.maintenance import Maintenance
 from penstock.worker.supervisor.settling import Verdict
-from penstock.worker.wire import Ask
 from tests.support.eventually import eventually
 from tests.support.takeover_bench import ERROR, QUEUES, RUNNER_PID, TTL_MS, TakeoverBench
 

@@ -206,6 +206,26 @@ class ProfileRow(msgspec.Struct, frozen=True, kw_only=True):
     reservation_bytes: int | None
 
 
+class PaceRow(msgspec.Struct, frozen=True, kw_only=True):
+    """How long the runs of a task lasted (`profile`).
+
+    Attributes:
+        runs: how many were measured.
+        p50_ms: what half of them did not last longer than.
+        p95_ms: the same for 95 of 100.
+        max_ms: the longest.
+        cpu_part: share of the run time that was processor time, 0 to 1.
+        kind: light, long, busy or unknown, by the settings here; what it means is for plain tasks.
+    """
+
+    runs: int
+    p50_ms: float
+    p95_ms: float
+    max_ms: float
+    cpu_part: float
+    kind: str
+
+
 def error_line(error: StoredError | None) -> str | None:
     """Return an error in one line, None where there is none."""
     if error is None:

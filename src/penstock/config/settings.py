@@ -13,23 +13,30 @@ from typing import Any, Final
 import msgspec
 
 from penstock.broker.requests import PAYLOAD_BYTES_MAX, Durability
-from penstock.config.quota import budget_bytes, cpus
-from penstock.core.names import check_name
+from penstock.config.readers import (
+    duration_from,
+    one_of,
+    payload_cap,
+    read_concurrency,
+    read_durability,
+    read_light,
+    read_limit,
+    read_memory,
+    read_queues,
+    read_secret_keys,
+    read_text,
+    read_worker_name,
+    whole_number,
+)
 from penstock.core.secret import SecretKeys
-from penstock.core.units import duration_ms, size_bytes
-from penstock.errors import BadSetting
-from penstock.tasks.asked import QUEUE_DEFAULT, check_durability
+from penstock.core.units import size_bytes
+from penstock.tasks.asked import QUEUE_DEFAULT
 
-#: Bytes that payloads and results may be raised to: what one frame to a child can carry.
-_BYTES_CEILING: Final = 16 * 2**20
-#: Bytes that they may be lowered to; below it no error text would fit.
-_BYTES_FLOOR: Final = 1_024
-#: Bytes that a worker must be able to reserve: what a child takes before its job.
-_MEMORY_FLOOR: Final = 64 * 2**20
 #: Setting -> option of `penstock worker` that sets it.
 FLAGS: Final[Mapping[str, str]] = {
     "url": "--url", "queues": "--queues", "processes": "--processes",
-    "concurrency": "--concurrency", "coroutines": "--coroutines", "memory": "--memory",
+    "concurrency": "--concurrency", "coroutines": "--coroutines", "light": "--light",
+    "memory": "--memory",
     "worker_name": "--name", "drain_grace": "--drain-grace", "timeout": "--timeout",
     "soft_timeout": "--soft-timeout", "log_format": "--log-format",
     "log_level": "--log-level", "log_file": "--log-file",
@@ -48,6 +55,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     processes: int
     concurrency: int
     coroutines: int
+    light: int | None
+    light_runtime_max_ms: int
+    light_memory_max: int
     memory: int
     child_jobs_max: int
     poll_ms: int
@@ -73,13 +83,18 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     log_level: str
     log_file: str
 
+    @property
+    def light_slots(self) -> int:
+        """Slots of the light lane."""
+        return max(1, self.concurrency // 2) if self.light is None else self.light
+
 
 class Setting(msgspec.Struct, frozen=True, kw_only=True):
     """One setting.
 
     Attributes:
         name: as in files.
-        component: what it belongs to: app, worker, lease, retention or log.
+        component: what it belongs to: app, worker, capacity, lease, retention or log.
         kind: what a value looks like, for people.
         default: as one would write it; "" where it is worked out.
         unit: of the value that `Settings` holds; "" where it has none.
@@ -126,89 +141,6 @@ def as_text(value: object) -> str:
     return str(value)
 
 
-def _text(value: object) -> str:
-    if isinstance(value, str):
-        return value
-    raise BadSetting(f"{value!r:.80} is not text")
-
-
-def _queues(value: object) -> tuple[str, ...]:
-    parts = value.split(",") if isinstance(value, str) else value
-    if not isinstance(parts, list | tuple) or not parts:
-        raise BadSetting(f"{value!r:.80} names no queues: give a list, or names with commas")
-    names = [part.strip() if isinstance(part, str) else part for part in parts]
-    return tuple(dict.fromkeys(check_name("queue", name) for name in names))
-
-
-def _durability(value: object) -> Durability | None:
-    return None if value == "" else check_durability(value)
-
-
-def _whole(least: int, most: int) -> Callable[[Any], int]:
-    def read(value: object) -> int:
-        try:
-            number = int(value) if isinstance(value, str) else value
-        except ValueError:
-            number = None
-        if isinstance(number, int) and not isinstance(number, bool) and least <= number <= most:
-            return number
-        raise BadSetting(f"{value!r:.80} is not a whole number from {least} to {most}")
-
-    return read
-
-
-def _concurrency(value: object) -> int:
-    return cpus() if value == "" else _whole(1, 4096)(value)
-
-
-def _memory(value: object) -> int:
-    found = budget_bytes() if value == "" else size_bytes(value)
-    if found < _MEMORY_FLOOR:
-        raise BadSetting(f"{value!r:.80} is too little: give 64MiB or more")
-    return found
-
-
-def _duration(least_ms: int) -> Callable[[Any], int]:
-    def read(value: object) -> int:
-        found = duration_ms(value, is_outside=True)
-        if found < least_ms:
-            raise BadSetting(f"{value!r:.80} is too short: give {least_ms} ms or more")
-        return found
-
-    return read
-
-
-def _limit(value: object) -> int:
-    return 0 if value == "" else _duration(0)(value)
-
-
-def _bytes(value: object) -> int:
-    number = int(value) if isinstance(value, str) and value.isdecimal() else value
-    found = size_bytes(number)
-    if not _BYTES_FLOOR <= found <= _BYTES_CEILING:
-        raise BadSetting(f"{value!r:.80} is not allowed: give 1KiB to 16MiB")
-    return found
-
-
-def _secret_keys(value: object) -> SecretKeys:
-    if not isinstance(value, str):
-        raise BadSetting(f"it is {type(value).__name__} and no text; its value is not shown")
-    return SecretKeys.parse(value)
-
-
-def _choice(*words: str) -> Callable[[Any], str]:
-    def read(value: object) -> str:
-        if value in words:
-            return str(value)
-        raise BadSetting(f"{value!r:.80} is unknown: use one of {', '.join(words)}")
-
-    return read
-
-
-def _worker_name(value: object) -> str:
-    return "" if value == "" else check_name("worker", value)
-
-
 def _table(*rows: tuple[str, str, str, str, str, Callable[[Any], Any], str]) -> dict[str, Setting]:
     return {
         name: Setting(
@@ -226,75 +158,81 @@ def _table(*rows: tuple[str, str, str, str, str, Callable[[Any], Any], str]) -> 
 
 _DAY: Final = "24h"
 _KEPT: Final = "100000"
-_COUNT: Final = _whole(0, 10**12)
+_COUNT: Final = whole_number(0, 10**12)
 
 #: Every setting by name, in the order in which pages and `penstock config` show them.
 SETTINGS: Final[Mapping[str, Setting]] = _table(
-    ("url", "app", "URL", "", "", _text,
+    ("url", "app", "URL", "", "", read_text,
      "broker; none: penstock.db beside the nearest penstock.toml or pyproject.toml"),
-    ("durability", "app", "none | local | replicated | fsync", "", "", _durability,
+    ("durability", "app", "none | local | replicated | fsync", "", "", read_durability,
      "what an accepted job survives unless its call says otherwise; unset: the broker's best"),
-    ("payload_bytes_max", "app", "size", str(PAYLOAD_BYTES_MAX), "bytes", _bytes,
+    ("payload_bytes_max", "app", "size", str(PAYLOAD_BYTES_MAX), "bytes", payload_cap,
      "arguments of one job; what is larger belongs in a file or object store"),
-    ("result_bytes_max", "app", "size", str(PAYLOAD_BYTES_MAX), "bytes", _bytes,
+    ("result_bytes_max", "app", "size", str(PAYLOAD_BYTES_MAX), "bytes", payload_cap,
      "result of one job; as payload_bytes_max"),
-    ("secret_keys", "app", "ID:KEY,...", "", "", _secret_keys,
+    ("secret_keys", "app", "ID:KEY,...", "", "", read_secret_keys,
      "keys of Secret arguments: the first encrypts, all decrypt; made by `penstock new-key`"),
-    ("queues", "worker", "names", QUEUE_DEFAULT, "", _queues,
-     "queues that a worker serves"),
-    ("processes", "worker", "number", "1", "", _whole(1, 256),
+    ("processes", "capacity", "number", "1", "", whole_number(1, 256),
      "runners: processes that run light jobs side by side; one uses one CPU for Python code"),
-    ("concurrency", "worker", "number", "", "", _concurrency,
+    ("concurrency", "capacity", "number", "", "", read_concurrency,
      "threads and children together; none: the CPU quota of the container, else the cores"),
-    ("coroutines", "worker", "number", "100", "", _whole(1, 100_000),
+    ("coroutines", "capacity", "number", "100", "", whole_number(1, 100_000),
      "`async def` jobs at once in each runner; they wait more than they compute"),
-    ("memory", "worker", "size", "", "bytes", _memory,
+    ("light", "capacity", "number", "", "", read_light,
+     "further threads that only light jobs may use; none: half of concurrency, at least 1"),
+    ("light_runtime_max", "capacity", "duration", "500ms", "ms", duration_from(1),
+     "what 95 of 100 runs of a light task do not pass; what holds the CPU longer gets a child"),
+    ("light_memory_max", "capacity", "size", "128MiB", "bytes", size_bytes,
+     "and the memory that they do not pass, where they ever ran in a child"),
+    ("memory", "capacity", "size", "", "bytes", read_memory,
      "what jobs in children may reserve together; none: 85 % of the container's or machine's"),
-    ("child_jobs_max", "worker", "number", "10000", "", _whole(1, 10**9),
+    ("queues", "worker", "names", QUEUE_DEFAULT, "", read_queues,
+     "queues that a worker serves"),
+    ("child_jobs_max", "worker", "number", "10000", "", whole_number(1, 10**9),
      "jobs after which a child is replaced; every 100 also one grown by 64 MiB or 128 files"),
-    ("poll", "worker", "duration", "2s", "ms", _duration(10),
+    ("poll", "worker", "duration", "2s", "ms", duration_from(10),
      "slow poll under the wake-ups: how late a job may start when a wake-up got lost"),
-    ("drain_grace", "worker", "duration", "25s", "ms", _duration(0),
+    ("drain_grace", "worker", "duration", "25s", "ms", duration_from(0),
      "how long running jobs may finish after SIGTERM; below the 30 s of Kubernetes"),
-    ("kill_grace", "worker", "duration", "1s", "ms", _duration(0),
+    ("kill_grace", "worker", "duration", "1s", "ms", duration_from(0),
      "how long a job past its hard limit may tidy up before it is killed"),
-    ("timeout", "worker", "duration", "", "ms", _limit,
+    ("timeout", "worker", "duration", "", "ms", read_limit,
      "hard limit of attempts whose call and task name none; none: a job may be long"),
-    ("soft_timeout", "worker", "duration", "", "ms", _limit,
+    ("soft_timeout", "worker", "duration", "", "ms", read_limit,
      "soft limit of attempts whose call and task name none; none: as timeout"),
-    ("worker_name", "worker", "name", "", "", _worker_name,
+    ("worker_name", "worker", "name", "", "", read_worker_name,
      "name of the worker; none: made of host and process id"),
-    ("lease_ttl", "lease", "duration", "12s", "ms", _duration(300),
+    ("lease_ttl", "lease", "duration", "12s", "ms", duration_from(300),
      "how long a lost host keeps its jobs; four extensions may fail before that"),
-    ("lease_extend", "lease", "duration", "3s", "ms", _duration(50),
+    ("lease_extend", "lease", "duration", "3s", "ms", duration_from(50),
      "how often a supervisor extends its leases, a quarter of their time"),
-    ("reclaim_interval", "lease", "duration", "1s", "ms", _duration(20),
+    ("reclaim_interval", "lease", "duration", "1s", "ms", duration_from(20),
      "how often a worker looks for leases that ran out"),
-    ("runner_stall_report", "lease", "duration", "5s", "ms", _duration(100),
+    ("runner_stall_report", "lease", "duration", "5s", "ms", duration_from(100),
      "a runner whose interpreter stood still this long is reported; 10 s is promised"),
-    ("runner_stall_kill", "lease", "duration", "300s", "ms", _duration(500),
+    ("runner_stall_kill", "lease", "duration", "300s", "ms", duration_from(500),
      "such a runner is replaced after this long, its jobs are suspects"),
-    ("retention_completed_age", "retention", "duration", _DAY, "ms", _duration(0),
+    ("retention_completed_age", "retention", "duration", _DAY, "ms", duration_from(0),
      "completed jobs and their results are kept this long"),
     ("retention_completed_count", "retention", "number", _KEPT, "", _COUNT,
      "and at most this many per queue, whichever bound is met first"),
-    ("retention_dead_age", "retention", "duration", "14d", "ms", _duration(0),
+    ("retention_dead_age", "retention", "duration", "14d", "ms", duration_from(0),
      "dead jobs are kept this long: time for people to look"),
     ("retention_dead_count", "retention", "number", _KEPT, "", _COUNT,
      "and at most this many per queue"),
-    ("retention_cancelled_age", "retention", "duration", _DAY, "ms", _duration(0),
+    ("retention_cancelled_age", "retention", "duration", _DAY, "ms", duration_from(0),
      "cancelled jobs are kept this long"),
     ("retention_cancelled_count", "retention", "number", _KEPT, "", _COUNT,
      "and at most this many per queue"),
-    ("retention_expired_age", "retention", "duration", _DAY, "ms", _duration(0),
+    ("retention_expired_age", "retention", "duration", _DAY, "ms", duration_from(0),
      "expired jobs are kept this long"),
     ("retention_expired_count", "retention", "number", _KEPT, "", _COUNT,
      "and at most this many per queue"),
-    ("log_format", "log", "human | json", "human", "", _choice("human", "json"),
+    ("log_format", "log", "human | json", "human", "", one_of("human", "json"),
      "how log lines look"),
     ("log_level", "log", "debug | info | warning | error", "info", "",
-     _choice("debug", "info", "warning", "error"),
+     one_of("debug", "info", "warning", "error"),
      "least level that is logged; a completed job is debug, all a human must see is above"),
-    ("log_file", "log", "path", "", "", _text,
+    ("log_file", "log", "path", "", "", read_text,
      "file that the worker's log goes to beside standard error; none: no file"),
 )  # fmt: skip

@@ -66,9 +66,14 @@ def bucket_bounds(bucket: int) -> tuple[float, float]:
     return 2.0 ** ((bucket - 1) / _BUCKETS_EACH), 2.0 ** (bucket / _BUCKETS_EACH)
 
 
+def weight_at(at_ms: int) -> float:
+    """Return how much a run of that wall time weighs."""
+    return math.exp2((at_ms - _LANDMARK_MS) / HALF_LIFE_MS)
+
+
 def tally_of(run: Run) -> dict[str, float]:
     """Return what a run adds to its task's footprint, by name."""
-    weight = 2.0 ** ((run.at_ms - _LANDMARK_MS) / HALF_LIFE_MS)
+    weight = weight_at(run.at_ms)
     place = _bin_of(run.peak_bytes)
     bucket = size_bucket(run.size)
     sums = {"n": 1.0, f"p{place}": weight}

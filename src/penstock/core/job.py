@@ -21,6 +21,9 @@ THREAD: Final = "thread"
 """The need of light plain `def` work: any runner's thread slot. Kept apart from `SHARED` because a
 claim cannot tell tasks apart: with one set, threads that are all busy would stop the coroutines
 behind them, or a runner would have to hoard what it cannot start."""
+THREAD_FULL: Final = "thread.full"
+"""The need of plain work that is known not to be light: a slot that no light lane lends. Its jobs
+enter `THREAD`, like all plain work, and are sent here by a runner that has none of these free."""
 ALONE: Final = "alone"
 """The need of isolated work and of suspects: a child process of its own."""
 

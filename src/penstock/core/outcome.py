@@ -100,10 +100,10 @@ class Interrupted(msgspec.Struct, frozen=True, tag="interrupted"):
 
 
 class DoesNotFit(msgspec.Struct, frozen=True, tag="does_not_fit"):
-    """The job needs more memory than this worker has for it; it did not begin.
+    """The job needs something that was not free for it where it came to; it did not begin.
 
     Attributes:
-        need: the ready set in which workers find it that can hold it.
+        need: the ready set in which it is found by those who have it.
     """
 
     error: StoredError

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import time
 from collections.abc import Callable
 from enum import Enum
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from penstock.executors.stop import Stop
+from penstock.executors.thread_meter import ThreadMeter
 from penstock.signals import CancelRequested, SoftTimeLimit
 
 RAISED: Final[dict[Stop, type[BaseException]]] = {
@@ -25,6 +27,13 @@ RAISED: Final[dict[Stop, type[BaseException]]] = {
 
 LATE: Final = (SoftTimeLimit, CancelRequested)
 """What may come out of anything that a lane does while a call ends."""
+
+
+class Took(NamedTuple):
+    """How long a call lasted, and what of the processor its thread used or waited for; seconds."""
+
+    run_s: float
+    cpu_s: float
 
 
 class Phase(Enum):
@@ -53,14 +62,16 @@ class ThreadRun:
         stop: the strongest reason to stop that was asked for.
         phase: whether the call is still to come, made, or over.
         lane: the thread that makes the call; None before it does.
+        took: what the call took; None where it was not made, or another's thread made it.
     """
 
-    __slots__ = ("_task", "lane", "phase", "stop")
+    __slots__ = ("_task", "lane", "phase", "stop", "took")
 
     def __init__(self, task: asyncio.Task[Any] | None) -> None:
         self.stop = Stop.NONE
         self.phase = Phase.BEFORE
         self.lane: Interruptible | None = None
+        self.took: Took | None = None
         self._task = task
 
     def interrupt(self, stop: Stop) -> None:
@@ -101,12 +112,18 @@ class Call:
         self._value: Any = None
         run.phase = Phase.CALLED
 
-    def make(self) -> None:
-        """Call the function, in the lane's thread. Raises what it raises."""
+    def make(self, meter: ThreadMeter | None) -> None:
+        """Call the function, in the lane's thread, which `meter` is of. Raises what it raises."""
         if self.run.stop:
             raise RAISED[self.run.stop]
+        if meter is None:
+            self._value = self._context.run(self._function)
+            self.returned = True
+            return
+        began_s, wanted_s = time.monotonic(), meter.wanted_s()
         self._value = self._context.run(self._function)
         self.returned = True
+        self.run.took = Took(time.monotonic() - began_s, meter.wanted_s() - wanted_s)
 
     def end(self) -> None:
         """Tell the waiting task, in the loop's thread."""
@@ -129,9 +146,15 @@ class Lane:
     """Runs one call after the other in the thread that made it.
 
     A subclass says how the lane is entered and left, and how it is interrupted.
+
+    Attributes:
+        meter: of its thread; None: nobody wants to know what calls took.
     """
 
-    __slots__ = ()
+    __slots__ = ("meter",)
+
+    def __init__(self, meter: ThreadMeter | None = None) -> None:
+        self.meter = meter
 
     def run(self, call: Call) -> None:
         """Make the call and keep in it what came of it. Never raises.
@@ -144,7 +167,7 @@ class Lane:
         try:
             try:
                 self.enter(call.run)
-                call.make()
+                call.make(self.meter)
             except BaseException as error:  # noqa: BLE001 - handed to the waiting task
                 call.error = error
             self.leave(call.run)

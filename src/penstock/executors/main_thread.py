@@ -69,6 +69,7 @@ class _SignalLane(Lane):
     __slots__ = ("_asked", "_ident", "_run")
 
     def __init__(self) -> None:
+        super().__init__()
         self._ident = threading.get_ident()
         self._run: ThreadRun | None = None
         self._asked: ThreadRun | None = None

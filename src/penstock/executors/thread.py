@@ -18,6 +18,7 @@ from queue import SimpleQueue
 from typing import Any
 
 from penstock.executors.lane import LATE, RAISED, Call, Lane, ThreadRun
+from penstock.executors.thread_meter import ThreadMeter
 
 
 class ThreadExecutor:
@@ -63,13 +64,16 @@ class ThreadExecutor:
             self._waiting.put(None)
 
     def _work(self) -> None:
-        lane = _ThreadLane()
+        meter = ThreadMeter()
+        lane = _ThreadLane(meter)
         try:
             while self._work_once(lane):
                 pass
         except RuntimeError:
             # The loop is closed: nobody waits any more.
             return
+        finally:
+            meter.close()
 
     def _work_once(self, lane: _ThreadLane) -> bool:
         """Make one call; return False once closed. What the call held is let go of at the end."""
@@ -101,7 +105,8 @@ class _ThreadLane(Lane):
 
     __slots__ = ("_ident", "_lock", "_run")
 
-    def __init__(self) -> None:
+    def __init__(self, meter: ThreadMeter) -> None:
+        super().__init__(meter)
         self._ident = threading.get_ident()
         self._lock = threading.Lock()
         self._run: ThreadRun | None = None

@@ -199,6 +199,7 @@ class _CallerLane(Lane):
     __slots__ = ("_waiting", "_wake")
 
     def __init__(self) -> None:
+        super().__init__()
         self._waiting: list[Call] = []
         self._wake: asyncio.Future[None] | None = None
 

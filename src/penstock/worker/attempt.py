@@ -21,7 +21,7 @@ from penstock.core.job import Claimed, StoredError
 from penstock.core.outcome import Outcome
 from penstock.errors import SecretKeyMissing
 from penstock.executors.coroutine import CoroutineRun
-from penstock.executors.lane import ThreadRun
+from penstock.executors.lane import ThreadRun, Took
 from penstock.executors.stop import Stop
 from penstock.middleware import CallNext, Middleware
 from penstock.serializers.sealing import Seal
@@ -44,9 +44,10 @@ class Attempt:
         stop: the strongest interruption asked for so far.
         soft_ms: soft time limit; 0: none, or somebody else keeps it.
         hard_ms: hard time limit; the same.
+        took: what the call of a plain function took; None: it was not made, or not measured.
     """
 
-    __slots__ = ("hard_ms", "job", "registration", "run", "soft_ms", "stop", "task")
+    __slots__ = ("hard_ms", "job", "registration", "run", "soft_ms", "stop", "task", "took")
 
     def __init__(self, job: Claimed, registration: Registration | None = None) -> None:
         self.job = job
@@ -56,6 +57,7 @@ class Attempt:
         self.stop = Stop.NONE
         self.soft_ms = 0
         self.hard_ms = 0
+        self.took: Took | None = None
 
     def interrupt(self, stop: Stop) -> None:
         """Interrupt user code for this reason; see `Stop`. Belongs to the loop's thread."""
@@ -192,7 +194,9 @@ async def _call(
         run.interrupt(attempt.stop)
     if isinstance(run, CoroutineRun):
         return await run.drive(function())
-    return await plan.call_plain(run, function)
+    value = await plan.call_plain(run, function)
+    attempt.took = run.took
+    return value
 
 
 def _encoded(plan: AttemptPlan, task: Registration, value: Any) -> Outcome:

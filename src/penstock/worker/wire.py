@@ -4,8 +4,8 @@ One frame = 4 bytes big-endian length, then that many bytes of JSON: a tagged st
 The channel is a `socketpair(AF_UNIX, SOCK_STREAM)`; `CHANNEL_FD_ENV` names the other process's end.
 End of file on it means that the other side is gone.
 
-supervisor -> runner   Start, Renew, Extended, CancelJobs, Slots, Quiet, Drain, ReleaseNow
-runner -> supervisor   Hello, Ready, Beat, Watch, Unwatch, Yielded, Drained
+supervisor -> runner   Start, Renew, Extended, CancelJobs, Slots, Kinds, Quiet, Drain, ReleaseNow
+runner -> supervisor   Hello, Ready, Beat, Watch, Unwatch, Yielded, Paced, Drained
 supervisor -> child    Prepare, Run, CancelRun, Answer, Retire
 child -> supervisor    Hello, Ready, Finished, Noted, Ask
 
@@ -24,12 +24,14 @@ from typing import Final
 
 import msgspec
 
-from penstock.broker.requests import Accepted, Durability, EnqueueRequest
+from penstock.broker.requests import Durability
 from penstock.core.ids import Fence, JobId, LeaseId
 from penstock.core.job import Claimed, StoredError
 from penstock.core.manifest import AppManifest
 from penstock.core.outcome import Outcome
+from penstock.core.pace import Kind
 
+from .asks import Answer, Ask
 from .framing import FRAME_BYTES_MAX as FRAME_BYTES_MAX  # noqa: PLC0414 - re-exported
 from .framing import FrameReader as FrameReader  # noqa: PLC0414 - the same
 from .framing import frame as frame  # noqa: PLC0414 - the same
@@ -72,6 +74,8 @@ class Start(msgspec.Struct, frozen=True, tag="start"):
         queues: served, in the order in which their heads are offered.
         coroutines: `async def` jobs at once.
         threads: plain `def` jobs at once.
+        light: further ones that must be light.
+        kinds: what is known of tasks, as in Kinds.
         drain_grace_ms: what Drain will grant, so that hooks can know.
         poll_ms: slow poll, the safety net under wake-ups.
         durability: of the broker as the supervisor opened it; None: its default.
@@ -93,6 +97,8 @@ class Start(msgspec.Struct, frozen=True, tag="start"):
     burst: bool = False
     timeout_ms: int = 0
     soft_timeout_ms: int = 0
+    light: int = 0
+    kinds: dict[str, Kind] = {}
 
 
 class Renew(msgspec.Struct, frozen=True, tag="renew"):
@@ -125,6 +131,12 @@ class Slots(msgspec.Struct, frozen=True, tag="slots"):
     """
 
     threads: int
+
+
+class Kinds(msgspec.Struct, frozen=True, tag="kinds"):
+    """What the jobs of plain tasks are like, by the task's name; those unknown are left out."""
+
+    kinds: dict[str, Kind]
 
 
 class Quiet(msgspec.Struct, frozen=True, tag="quiet"):
@@ -191,6 +203,12 @@ class Yielded(msgspec.Struct, frozen=True, tag="yielded"):
     """
 
     threads: int
+
+
+class Paced(msgspec.Struct, frozen=True, tag="paced"):
+    """What runs of plain tasks took since the last time: task -> sums (`core.pace`)."""
+
+    runs: dict[str, dict[str, float]]
 
 
 class Drained(msgspec.Struct, frozen=True, tag="drained"):
@@ -265,36 +283,7 @@ class Noted(msgspec.Struct, frozen=True, tag="noted"):
     log: tuple[str, ...] = ()
 
 
-class Ask(msgspec.Struct, frozen=True, tag="ask"):
-    """A child's call on the broker, answered by `Answer` with the same number.
-
-    Exactly one is meant: `enqueue` (jobs not empty) or `register` (queues not empty).
-    """
-
-    number: int
-    jobs: tuple[EnqueueRequest, ...] = ()
-    durability: Durability | None = None
-    queues: tuple[str, ...] = ()
-
-
-class AskRefusal(msgspec.Struct, frozen=True, tag="refused"):
-    """An error as data: the class's name in `penstock.errors`, looked up, never imported."""
-
-    kind: str
-    message: str
-    job_id: str | None = None
-
-
-class Answer(msgspec.Struct, frozen=True, tag="answer"):
-    """The supervisor's answer to an `Ask`."""
-
-    number: int
-    jobs: tuple[Accepted | AskRefusal, ...] = ()
-    tags: dict[str, int] = {}
-    failure: AskRefusal | None = None
-
-
-ToRunner = Start | Renew | Extended | CancelJobs | Slots | Quiet | Drain | ReleaseNow
-FromRunner = Hello | Ready | Beat | Watch | Unwatch | Yielded | Drained
+ToRunner = Start | Renew | Extended | CancelJobs | Slots | Kinds | Quiet | Drain | ReleaseNow
+FromRunner = Hello | Ready | Beat | Watch | Unwatch | Yielded | Paced | Drained
 ToChild = Prepare | Run | CancelRun | Answer | Retire
 FromChild = Hello | Ready | Finished | Noted | Ask

@@ -10,38 +10,49 @@ from penstock.cli.command import Answer
 from penstock.cli.exits import NotFound
 from penstock.cli.output import Column
 from penstock.cli.session import Session
-from penstock.cli.shapes import ProfileRow
+from penstock.cli.shapes import PaceRow, ProfileRow
 from penstock.cli.sizes import size
 
 if TYPE_CHECKING:
     from penstock.core.footprint import Footprint
+    from penstock.core.pace import Pace
 
 Name = Annotated[str, typer.Argument(metavar="TASK", help="Registered name of the task.")]
 
 
 def profile(session: Session, task: Name) -> Answer:
-    """Show what a task's runs took of memory, and what is reserved for the next one.
+    """Show what a task's runs took of memory and time, and what is reserved for the next one.
 
     One line for all runs, and one for each bucket of sizes where the task or the calls tell a size:
     how many runs, the peak that half and 95 of 100 did not pass, the largest one, and the
     reservation that `memory="auto"` makes of them; none below three runs. Peaks are rounded up by
     5 % at most; old runs fade, with a half-life of 30 days.
 
+    Memory is known of runs in children, time of those and of plain functions in threads.
+
     JSON: {"task", "profiles": [{"size_from", "size_to", "runs", "p50_bytes", "p95_bytes",
-    "max_bytes", "reservation_bytes"}]}.
+    "max_bytes", "reservation_bytes"}], "pace": {"runs", "p50_ms", "p95_ms", "max_ms", "cpu_part",
+    "kind"}}; pace is null where no time is known.
     """
     from penstock.core.footprint import Footprint
+    from penstock.core.pace import Pace
 
     with session.broker() as broker:
         found = broker.footprints([task]).get(task)
     if found is None:
         raise NotFound(
-            f"nothing is known of task {task!r}: no job of it has run in a child yet, or its name "
-            "is another one"
+            f"nothing is known of task {task!r}: no job of it has run in a thread or child yet, or "
+            "its name is another one"
         )
-    rows = _rows(Footprint(found))
+    footprint = Footprint(found)
+    rows = _rows(footprint) if footprint.runs() else []
+    pace = _pace(Pace(found), session.config().settings.light_runtime_max_ms)
     if session.output.as_json:
-        session.output.document({"task": task, "profiles": rows})
+        session.output.document({"task": task, "profiles": rows, "pace": pace})
+        return None
+    if pace is not None:
+        session.output.fields(_time(pace))
+    if not rows:
         return None
     titles = ("runs", "p50", "p95", "max", "next")
     columns = [Column("size", whole=True), *(Column(one, right=True) for one in titles)]
@@ -67,6 +78,30 @@ def _rows(footprint: Footprint) -> list[ProfileRow]:
             )
         )
     return rows
+
+
+def _pace(pace: Pace, light_ms: float) -> PaceRow | None:
+    half, most, longest = (pace.quantile_ms(share) for share in (0.5, 0.95, 1.0))
+    if half is None or most is None or longest is None:
+        return None
+    return PaceRow(
+        runs=pace.runs,
+        p50_ms=half,
+        p95_ms=most,
+        max_ms=longest,
+        cpu_part=round(pace.cpu_part, 3),
+        kind=pace.kind(light_ms),
+    )
+
+
+def _time(pace: PaceRow) -> list[tuple[str, str]]:
+    times = (pace.p50_ms, pace.p95_ms, pace.max_ms)
+    return [
+        ("runs", str(pace.runs)),
+        ("time", " / ".join(f"{one:,.0f} ms" for one in times) + " (p50, p95, max)"),
+        ("computing", f"{pace.cpu_part:.0%} of it"),
+        ("kind", pace.kind),
+    ]
 
 
 def _cells(row: ProfileRow) -> list[str]:

@@ -36,6 +36,10 @@ def worker(  # noqa: PLR0913 - one parameter per option
         str | None,
         typer.Option(metavar="N", help="async def jobs at once in each runner. Default: 100."),
     ] = None,
+    light: Annotated[
+        str | None,
+        typer.Option(metavar="N", help="Further threads for light jobs. Default: half of those."),
+    ] = None,
     memory: Annotated[
         str | None,
         typer.Option(
@@ -85,8 +89,8 @@ def worker(  # noqa: PLR0913 - one parameter per option
         log_format = "json"
     options = {
         "url": session.url, "queues": queues, "processes": processes, "concurrency": concurrency,
-        "coroutines": coroutines, "memory": memory, "worker_name": name, "drain_grace": drain_grace,
-        "timeout": timeout, "soft_timeout": soft_timeout,
+        "coroutines": coroutines, "light": light, "memory": memory, "worker_name": name,
+        "drain_grace": drain_grace, "timeout": timeout, "soft_timeout": soft_timeout,
         "log_format": log_format, "log_level": log_level, "log_file": log_file,
     }  # fmt: skip
     flags = {option: value for option, value in options.items() if value is not None}

@@ -11,8 +11,9 @@ from typing import Final
 from penstock import errors
 from penstock.broker.requests import Accepted, Durability, EnqueueRequest, Refused
 from penstock.errors import BrokerError, DuplicateKey, OutcomeUnknown, PenstockError, QueueFull
+from penstock.worker.asks import Answer, Ask, AskRefusal
 from penstock.worker.pipe import Pipe
-from penstock.worker.wire import Answer, Ask, AskRefusal, ToChild
+from penstock.worker.wire import ToChild
 
 #: Bytes of payloads in one question: a quarter of the largest frame.
 _ASK_BYTES_MAX: Final = 8 * 2**20

@@ -16,6 +16,7 @@ from penstock.executors.main_thread import MainThreadExecutor
 from penstock.executors.stop import Stop
 from penstock.serializers.sealing import LeftOpen
 from penstock.worker import boot, wire
+from penstock.worker.asks import Answer
 from penstock.worker.attempt import AttemptPlan, run_attempt
 from penstock.worker.child.attempts import ChildAttempt, SoftLimit, enter
 from penstock.worker.child.enqueuer import PipeEnqueuer
@@ -121,7 +122,7 @@ class Service:
             case wire.CancelRun(drain=drain):
                 if self._attempt is not None:
                     self._attempt.interrupt(Stop.DRAIN if drain else Stop.CANCEL)
-            case wire.Answer():
+            case Answer():
                 if self._enqueuer is not None:
                     self._enqueuer.take_in(message)
             case _:

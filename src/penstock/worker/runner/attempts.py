@@ -34,6 +34,7 @@ class RunnerAttempt(Attempt):
 
     Attributes:
         is_plain: it occupies a thread; else a coroutine slot.
+        is_light: its thread may be one of the light lane.
         timers: of its time limits.
         has_notes: user code has said something that is to be kept.
         is_lost: its fence is known to have moved on.
@@ -46,6 +47,7 @@ class RunnerAttempt(Attempt):
         "claimed_s",
         "has_notes",
         "is_given_up",
+        "is_light",
         "is_lost",
         "is_plain",
         "timers",
@@ -55,6 +57,7 @@ class RunnerAttempt(Attempt):
         super().__init__(job, registration)
         self._notes = notes
         self.is_plain = registration is not None and not registration.is_async
+        self.is_light = False
         self.timers: tuple[asyncio.TimerHandle, ...] = ()
         self.has_notes = False
         self.is_lost = False

@@ -9,14 +9,15 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable, Iterable, Sequence
+from typing import Final
 
 from penstock.core import outcome as o
 from penstock.core.decision import decide
 from penstock.core.ids import AttemptKey, LeaseId
-from penstock.core.job import THREAD, Claimed, StoredError
+from penstock.core.job import Claimed, StoredError
 from penstock.core.outcome import Outcome
 from penstock.core.retry import POLICY_DEFAULT
-from penstock.core.settlement import Applied, Complete, Release
+from penstock.core.settlement import Applied, Complete
 from penstock.core.time_limits import SaysLimits, limits_ms
 from penstock.executors.stop import Stop
 from penstock.tasks.registry import Registration
@@ -25,6 +26,7 @@ from penstock.worker.runner.attempts import RunnerAttempt
 from penstock.worker.runner.limits import Limits
 from penstock.worker.runner.notes import NoteBook
 from penstock.worker.runner.pump import Ended
+from penstock.worker.runner.threads import Elsewhere, Threads
 from penstock.worker.runner.witness import Witness
 
 _log = logging.getLogger("penstock.runner")
@@ -38,14 +40,14 @@ class Desk:
         notes: where attempts write their notes.
         limits: told of hard limits before the attempts start.
         hand_over: takes ended attempts: the pump.
+        threads: slots of plain jobs.
         thread_freed: called when a plain attempt has ended.
         witness: told of starts and ends.
 
     Attributes:
         running: attempts under way.
         coroutines_max: `async def` jobs at once.
-        threads_max: plain `def` jobs at once.
-        threads_busy: of these, under way.
+        threads: see above.
         default_limits: time limits where neither call nor task says any; None: none.
         settled: attempts whose settlement the broker has taken in.
         failed: of these, not completed.
@@ -58,13 +60,13 @@ class Desk:
         notes: NoteBook,
         limits: Limits,
         hand_over: Callable[[Ended], None],
+        threads: Threads,
         thread_freed: Callable[[], None],
         witness: Witness,
     ) -> None:
         self.running: dict[AttemptKey, RunnerAttempt] = {}
         self.coroutines_max = 0
-        self.threads_max = 0
-        self.threads_busy = 0
+        self.threads = threads
         self.default_limits: SaysLimits | None = None
         self.settled = 0
         self.failed = 0
@@ -79,11 +81,7 @@ class Desk:
 
     def free_coroutines(self) -> int:
         """Return how many coroutine slots are free."""
-        return self.coroutines_max - (len(self.running) - self.threads_busy)
-
-    def free_threads(self) -> int:
-        """Return how many thread slots are free."""
-        return self.threads_max - self.threads_busy
+        return self.coroutines_max - (len(self.running) - self.threads.busy)
 
     def start(self, jobs: Iterable[Claimed]) -> None:
         """Start claimed jobs; one that does not belong here goes to the set where it does."""
@@ -110,13 +108,14 @@ class Desk:
         task = self._plan.find(job.spec.task)
         attempt = RunnerAttempt(job, self._notes, task)
         if task is not None:
-            need = self._elsewhere(job, task)
-            if need is not None:
-                self._send_back(attempt, need)
+            elsewhere = self._elsewhere(job, task)
+            if elsewhere is not None:
+                self._send_on(attempt, elsewhere)
                 return None
             attempt.soft_ms, attempt.hard_ms = limits_ms(job.spec, task.limits, self.default_limits)
         self.running[attempt.key] = attempt
-        self.threads_busy += attempt.is_plain
+        if attempt.is_plain and task is not None:
+            self.threads.begin(attempt, task)
         return attempt
 
     def interrupt(self, keys: Iterable[AttemptKey], stop: Stop) -> dict[AttemptKey, None]:
@@ -139,7 +138,7 @@ class Desk:
     def send_back(self, jobs: Iterable[Claimed]) -> None:
         """Release jobs that were claimed but shall not start."""
         for job in jobs:
-            self._send_back(RunnerAttempt(job, self._notes, None), None)
+            self._release(RunnerAttempt(job, self._notes, None), _NOT_BEGUN)
 
     def release(self, attempts: Iterable[RunnerAttempt]) -> None:
         """Give attempts up while they still run: their jobs go back to the queue, uncharged."""
@@ -169,27 +168,27 @@ class Desk:
         self._hand_over(Ended(attempt, settlement))
         del self.running[attempt.key]
         if attempt.is_plain:
-            self.threads_busy -= 1
+            self.threads.end(attempt, is_success=type(outcome) is o.Succeeded)
             self._thread_freed()
         if attempt.hard_ms:
             self._limits.unwatch(attempt)
 
-    def _elsewhere(self, job: Claimed, task: Registration) -> str | None:
-        """Return the ready set that the job belongs to, if it is not one of ours.
-
-        It came here from a program with another version of the task, or with none.
-        """
+    def _elsewhere(self, job: Claimed, task: Registration) -> Elsewhere | None:
+        """Return the ready set that the job belongs to, if it cannot start here."""
         if task.is_isolated:
+            # It came from a program with another version of the task, or with none.
             spec = job.spec
-            return task.need(memory_bytes=spec.memory_bytes, memory_auto=False, size=spec.size)
-        if not task.is_async and job.spec.need != THREAD and self.free_threads() <= 0:
-            return THREAD
-        return None
+            need = task.need(memory_bytes=spec.memory_bytes, memory_auto=False, size=spec.size)
+            return Elsewhere(need, "its task runs in a child")
+        return None if task.is_async else self.threads.elsewhere(task)
 
-    def _send_back(self, attempt: RunnerAttempt, need: str | None) -> None:
-        """Release a job that does not start, to another ready set if one is named."""
-        job = attempt.job
-        release = Release(
-            id=job.id, fence=job.fence, outcome="interrupted", charges=job.charges, need=need
-        )
-        self._hand_over(Ended(attempt, release))
+    def _send_on(self, attempt: RunnerAttempt, to: Elsewhere) -> None:
+        self._release(attempt, o.DoesNotFit(StoredError("does_not_fit", to.why), to.need))
+
+    def _release(self, attempt: RunnerAttempt, why: o.DoesNotFit | o.Interrupted) -> None:
+        """Give a job back that did not start, with nothing charged."""
+        settlement = decide(attempt.job, why, policy=POLICY_DEFAULT, random_unit=0.0)
+        self._hand_over(Ended(attempt, settlement))
+
+
+_NOT_BEGUN: Final = o.Interrupted(StoredError("interrupted", "it was claimed, and did not begin"))

@@ -127,7 +127,7 @@ class Pump:
 
     def claims_for(self, need: str) -> bool:
         """Return whether a claim from this ready set is under way: its jobs may come any time."""
-        return any(one.feed is not None and one.feed.need == need for one in self._rounds)
+        return any(one.feed is not None and need in one.feed.needs for one in self._rounds)
 
     @property
     def claims(self) -> bool:

@@ -11,7 +11,7 @@ from penstock.app import App
 from penstock.broker.protocol import AsyncBroker
 from penstock.core.clock import Clock
 from penstock.core.ids import AttemptKey
-from penstock.core.job import SHARED, THREAD, Claimed
+from penstock.core.job import SHARED, THREAD, THREAD_FULL, Claimed
 from penstock.core.settlement import Applied
 from penstock.executors.stop import Stop
 from penstock.executors.thread import ThreadExecutor
@@ -24,11 +24,12 @@ from penstock.worker.reminder import Reminder
 from penstock.worker.runner.attempts import RunnerAttempt, enter
 from penstock.worker.runner.carrier import Carrier
 from penstock.worker.runner.desk import Desk
-from penstock.worker.runner.feed import Feed
+from penstock.worker.runner.feed import Claimable, Feed
 from penstock.worker.runner.grip import Grip
 from penstock.worker.runner.limits import Limits
 from penstock.worker.runner.notes import NoteBook
 from penstock.worker.runner.pump import Ended, Pump
+from penstock.worker.runner.threads import Threads
 from penstock.worker.runner.witness import Witness
 
 _log = logging.getLogger("penstock.runner")
@@ -90,11 +91,18 @@ class Service:
             result_bytes_max=start.result_bytes_max,
             seal=app.client.sealing.own(),
         )
+        self._threads = Threads(pipe.send, full=start.threads, light=start.light)
+        self._threads.learn(start.kinds)
         self.desk = Desk(
-            plan, self._notes, limits, self._hand_over, self._thread_freed, Witness(app.event_sinks)
+            plan,
+            self._notes,
+            limits,
+            self._hand_over,
+            self._threads,
+            self._thread_freed,
+            Witness(app.event_sinks),
         )
         self.desk.coroutines_max = start.coroutines
-        self.desk.threads_max = start.threads
         self.desk.default_limits = start
         self.grip = Grip(start.lease, clock)
         self._reminder = Reminder(broker.settle)
@@ -117,10 +125,14 @@ class Service:
             Whether every attempt has been settled or released, but for the one that the supervisor
             takes care of. False: the broker did not answer any more.
         """
-        desk = self.desk
+        desk, threads = self.desk, self._threads
         self.pump.feeds = (
-            await self._feed(SHARED, lambda: desk.coroutines_max, desk.free_coroutines),
-            await self._feed(THREAD, lambda: desk.threads_max, desk.free_threads),
+            await self._feed(
+                (SHARED,),
+                lambda: desk.coroutines_max,
+                lambda: ((SHARED,), desk.free_coroutines()),
+            ),
+            await self._feed((THREAD, THREAD_FULL), lambda: threads.total, threads.claimable),
         )
         self._reminder.watch((feed.listener for feed in self.pump.feeds), self._start.durability)
         notes = asyncio.create_task(self._notes.serve())
@@ -130,6 +142,7 @@ class Service:
             await self._bell.sleep()
         self.pump.shut()
         await self._finish()
+        self._threads.tell()
         notes.cancel()
         for feed in self.pump.feeds:
             feed.close()
@@ -153,9 +166,11 @@ class Service:
             case wire.CancelJobs():
                 self._early_cancels |= self.desk.interrupt(message.jobs, Stop.CANCEL)
             case wire.Slots():
-                self.desk.threads_max = self._yield_to = message.threads
+                self._threads.full_max = self._yield_to = message.threads
                 self._thread_freed()
                 self.pump.look_again()
+            case wire.Kinds():
+                self._threads.learn(message.kinds)
             case wire.Quiet(on=True):
                 self.pump.shut()
             case wire.Quiet() if self._stop is None:
@@ -194,15 +209,17 @@ class Service:
         if self._start.burst and self._stop is None and self._is_dry():
             self._end_by(wire.Drain(self._start.drain_grace_ms))
 
-    async def _feed(self, need: str, slots: Callable[[], int], free: Callable[[], int]) -> Feed:
+    async def _feed(
+        self, needs: tuple[str, ...], slots: Callable[[], int], claimable: Claimable
+    ) -> Feed:
         listener = await self._broker.listen()
         return Feed(
-            need,
+            needs,
             self._start.queues,
             listener,
             slots=slots,
             # Under a lease that may have run out nothing may begin, so nothing is asked for.
-            free=lambda: free() if self.grip.holds(self.grip.lease) else 0,
+            claimable=lambda: claimable() if self.grip.holds(self.grip.lease) else ((), 0),
             kick=self.pump.kick,
             claims_at_once=self._broker.rounds_at_once,
         )
@@ -237,7 +254,7 @@ class Service:
 
     def _is_dry(self) -> bool:
         return not self.desk.running and all(
-            not feed.is_hungry
+            feed.is_sated
             and not feed.is_cut_off
             and (feed.due_in_ms is None or feed.due_in_ms > _BURST_DUE_MS)
             for feed in self.pump.feeds
@@ -262,6 +279,6 @@ class Service:
         if self.pump.claims_for(THREAD):
             # What this claim brings was asked for under the old limit: it is run, then yielded.
             return
-        if self._yield_to is not None and self.desk.threads_busy <= self._yield_to:
+        if self._yield_to is not None and self._threads.full_busy <= self._yield_to:
             self._pipe.send(wire.Yielded(self._yield_to))
             self._yield_to = None

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from typing import Final
 
-from penstock.core.job import SHARED, THREAD
+from penstock.core.job import SHARED, THREAD, THREAD_FULL
 from penstock.core.need import is_alone
 from penstock.core.wording import counted
 from penstock.errors import OutcomeUnknown, Unavailable
@@ -21,7 +21,7 @@ _log = logging.getLogger("penstock.worker")
 #: Seconds between two looks.
 _LOOK_S: Final = 0.1
 #: Ready sets that runners claim from.
-_OF_RUNNERS: Final = frozenset({SHARED, THREAD})
+_OF_RUNNERS: Final = frozenset({SHARED, THREAD, THREAD_FULL})
 _JOBS_WAIT: Final = ("job waits", "jobs wait")
 
 

@@ -11,7 +11,8 @@ from penstock.broker.requests import BATCH_MAX, Accepted, Note, Refused
 from penstock.core.job import Claimed
 from penstock.errors import DuplicateKey, OutcomeUnknown, PenstockError
 from penstock.serializers.sealing import Seal
-from penstock.worker.wire import Answer, Ask, AskRefusal, Noted
+from penstock.worker.asks import Answer, Ask, AskRefusal
+from penstock.worker.wire import Noted
 
 from .link import BrokerLink
 

@@ -15,12 +15,12 @@ from penstock.core.outcome import Outcome
 from penstock.executors.kill import kill_family, living_family
 from penstock.executors.process import Process, Spawner
 from penstock.executors.procfs import Holdings, read_holdings, signal_all
+from penstock.worker.asks import Ask
 from penstock.worker.measured import Measured
 from penstock.worker.pulse import first_of
 from penstock.worker.wire import (
     CHANNEL_FD_ENV,
     STACK_FD_ENV,
-    Ask,
     CancelRun,
     Finished,
     FromChild,

@@ -32,6 +32,7 @@ from .parts import Parts
 from .rounds import Ends, Rounds
 from .runners import Runners
 from .settling import Verdict
+from .wants import Wants
 
 _log = logging.getLogger("penstock.worker")
 
@@ -53,7 +54,6 @@ class Children:
     ) -> None:  # fmt: skip
         """Run attempts in tasks of `crew`; `wake_token` is where the broker tells of new jobs."""
         self._parts = parts
-        self._runners = runners
         self._pool = pool
         self._crew = crew
         self._calls = ChildCalls(parts.link, parts.seal)
@@ -67,7 +67,7 @@ class Children:
         self._rounds = Rounds(
             parts, crew, self._claims, Ends(self._draw, self._begin, self._settled, self._move)
         )
-        self._wanted = 0
+        self._wants = Wants(parts, runners, pool, self._claims)
         self._is_held_off = False
         self._gate = Gate()
         self.memory = MemoryWatch(self._under_way)
@@ -116,16 +116,17 @@ class Children:
             answer = await self._claim(self._claims.left[0])
             return 0 if answer.lease_open else round(LOOK_AGAIN_S * 1000)
         if self._parts.stopping.is_shut:
-            self._want_no_more()
+            self._wants.no_more()
             return poll_ms
-        if self._claims.is_look_due(has_enough=self._wanted == self._parts.slots.total):
+        if self._claims.is_look_due(has_enough=self._wants.is_enough):
             wait_ms = await self._claims.look()
+            self._wants.looked(lone_wait=wait_ms is None)
             if wait_ms is not None:
-                self._want_no_more()
+                self._wants.no_more()
                 return wait_ms
-            if self._wanted < self._parts.slots.total:
+            if not self._wants.is_enough:
                 await self._claims.count()
-        self._make_room()
+        self._wants.more()
         claim = self._draw()
         if claim is None:
             return poll_ms if self._claims.is_seen else min(poll_ms, round(LOOK_AGAIN_S * 1000))
@@ -158,21 +159,6 @@ class Children:
         fitting = [one for one in waiting if budget.bytes_of(one[1]) <= free]
         let_through = self._gate.let_through(waiting, fitting, clock.boot_ms())
         return room_for(let_through, bytes_of=budget.bytes_of, free_bytes=free, slots=slots)
-
-    def _make_room(self) -> None:
-        """Ask for slots and children, since lone jobs wait: for ever twice as many as before.
-
-        The first time for two, if two jobs are known to wait: the start of a child takes long.
-        """
-        held, total = self._parts.slots.children, self._parts.slots.total
-        more = max(1, held, min(2, self._claims.queued))
-        self._wanted = min(max(self._wanted, held + more), total)
-        self._runners.want_children(self._wanted)
-        self._pool.prepare(self._parts.slots.free())
-
-    def _want_no_more(self) -> None:
-        self._wanted = 0
-        self._runners.want_children(self._parts.slots.children)
 
     def _move(self) -> None:
         self.moved_at_ms = self._parts.link.clock.boot_ms()
@@ -221,7 +207,8 @@ class Children:
             self._forget(attempt)
         # Race: a look during a round that claimed for nobody saw jobs, and no slot for them yet.
         may_wait = claim is not None and self._claims.may_wait
-        if self._parts.stopping.is_shut or self._claims.left or not may_wait:
+        is_kept = self._parts.slots.kept > 0
+        if self._parts.stopping.is_shut or self._claims.left or is_kept or not may_wait:
             self.bell.ring()
 
     def _forget(self, attempt: LoneAttempt) -> None:

@@ -109,6 +109,11 @@ class Claims:
         """The ready sets in which lone jobs wait, as far as is known."""
         return self._offers.sets
 
+    @property
+    def threads_wait(self) -> bool:
+        """Whether, at the last look, plain jobs waited that only a full slot can run."""
+        return self._offers.threads_wait
+
     def draw(self, sets: Sequence[Set], limit: int) -> LoneClaim:
         """Return a new claim for jobs of some of `sets`, open from now on."""
         claim = LoneClaim(

@@ -13,6 +13,7 @@ from penstock.core.footprint import Run
 from penstock.core.job import Claimed, StoredError
 from penstock.core.memory import Evidence, evidence_text
 from penstock.core.outcome import Outcome
+from penstock.core.pace import pace_sums
 from penstock.core.time_limits import limits_ms
 from penstock.core.usage import Usage
 from penstock.errors import SecretKeyMissing
@@ -70,7 +71,7 @@ class LoneAttempt:
         self._calls = calls
         self._crew = crew
         self._on_end: OnEnd = _ignore_end
-        self._ooms_before = 0
+        self._ooms_before = self._began_ms = 0
         self._usage: Usage | None = None
         self.grant: Grant | None = None
         self.sampled_bytes = 0
@@ -183,6 +184,7 @@ class LoneAttempt:
         soft_ms, hard_ms = limits_ms(spec, self._parts.tasks.find(spec.task), settings)
         opened, self._opened = self._opened, self.job
         self._ooms_before = kernel_ooms()
+        self._began_ms = self._parts.link.clock.boot_ms()
         child.had_limit = self.grant is not None and self.grant.limit_bytes is not None
         child.begin(
             opened,
@@ -220,6 +222,7 @@ class LoneAttempt:
             spec, clock = self.job.spec, self._parts.link.clock
             run = Run(usage.peak_bytes, spec.size, clock.wall_ms())
             self._parts.profiles.ran(spec.task, run)
+            self._parts.profiles.paced(spec.task, self._pace(usage, run.at_ms))
         if grant is None or not isinstance(outcome, o.OutOfMemory | o.Crashed):
             return outcome
         is_marked = child.mark is Mark.MEMORY
@@ -239,6 +242,15 @@ class LoneAttempt:
         return out_of_memory(
             evidence, self._usage, grant, self._parts.budget.largest_bytes, outcome.error.traceback
         )
+
+    def _pace(self, usage: Usage, at_ms: int) -> dict[str, float]:
+        task = self._parts.tasks.find(self.job.spec.task)
+        # A child cannot tell how long it waited for the CPU. Whether a plain task holds it was told
+        # by its threads, and what a child used of a busy machine must not speak against that.
+        is_plain = task is not None and not task.isolated
+        run_ms = self._parts.link.clock.boot_ms() - self._began_ms
+        cpu_ms = None if is_plain else usage.cpu_ms
+        return pace_sums(run_ms, cpu_ms, side_by_side=1, at_ms=at_ms)
 
     def _end(self, outcome: Outcome | None, pid: int | None = None) -> None:
         self._parts.budget.give_back(self.job)

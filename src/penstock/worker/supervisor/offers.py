@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from penstock.broker.requests import OFFERS_MAX, Offer
 from penstock.core.admission import Set
-from penstock.core.job import ALONE
+from penstock.core.job import ALONE, THREAD_FULL
 from penstock.core.need import is_alone
 
 
@@ -15,6 +15,7 @@ class Offers:
 
     Attributes:
         only_lone: queues in which lone jobs wait, and no others.
+        threads_wait: plain jobs wait that only a full slot can run.
     """
 
     def __init__(self, queues: Sequence[str]) -> None:
@@ -24,6 +25,7 @@ class Offers:
         self._seen = {(queue, ALONE): None for queue in queues[:OFFERS_MAX]}
         self._next = 0
         self.only_lone: frozenset[str] = frozenset()
+        self.threads_wait = False
 
     def learn(self, needs: Mapping[str, Sequence[str]]) -> bool:
         """Note the ready sets that are not empty; return whether a lone job waits in any."""
@@ -36,6 +38,7 @@ class Offers:
         self.only_lone = frozenset(
             queue for queue, names in needs.items() if names and all(map(is_alone, names))
         )
+        self.threads_wait = any(THREAD_FULL in needs.get(queue, ()) for queue in self._queues)
         for one in self._sets[: OFFERS_MAX - len(self._seen)]:
             self._seen[one] = None
         return bool(self._sets)

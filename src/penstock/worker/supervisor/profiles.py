@@ -1,6 +1,7 @@
-"""What the tasks of the app were measured to need: read from the broker, added to, told to it.
+"""What the tasks of the app were measured to need, and how long their runs last.
 
-Each worker adds what its own children took, at once for itself and soon for all.
+Read from the broker, added to, and told to it: each worker adds what its own runs took, at once for
+itself and soon for all.
 """
 
 from __future__ import annotations
@@ -8,12 +9,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
 from penstock.broker.requests import BATCH_MAX, Tally
 from penstock.core.footprint import Footprint, Run, tally_of
 from penstock.core.need import Profile
+from penstock.core.pace import LIGHT_PART, Kind, Pace
 from penstock.errors import OutcomeUnknown, PenstockError, Unavailable
 
 from .link import BrokerLink
@@ -30,13 +32,19 @@ _FIELDS_MAX: Final = 64
 
 
 class Profiles:
-    """Footprints of the tasks that the app knows."""
+    """Footprints and paces of the tasks that the app knows.
+
+    Attributes:
+        on_look: called about once a second, when something may have changed.
+    """
 
     def __init__(self, link: BrokerLink, tasks: Tasks) -> None:
         """Know nothing yet."""
         self._link = link
         self._tasks = tasks
+        self.on_look: Callable[[], None] = _nobody_looks
         self._footprints: dict[str, Footprint] = {}
+        self._paces: dict[str, Pace] = {}
         self._untold: dict[str, dict[str, float]] = {}
 
     def reservation_bytes(self, profile: Profile) -> int | None:
@@ -45,8 +53,34 @@ class Profiles:
         footprint = None if task is None else self._footprints.get(task)
         return None if footprint is None else footprint.reservation_bytes(profile.bucket)
 
+    def kinds(self, *, light_ms: float, light_bytes: int) -> dict[str, Kind]:
+        """Return what the jobs of plain tasks are like, as far as that is known.
+
+        Args:
+            light_ms: how long those of a light task last at most.
+            light_bytes: how much they take at most, where they ever ran in a child.
+        """
+        kinds: dict[str, Kind] = {}
+        for task in self._tasks.plain:
+            pace = self._paces.get(task)
+            kind = Kind.UNKNOWN if pace is None else pace.kind(light_ms)
+            footprint = self._footprints.get(task)
+            took = None if footprint is None else footprint.quantile_bytes(LIGHT_PART)
+            if kind is Kind.LIGHT and took is not None and took > light_bytes:
+                kind = Kind.LONG
+            if kind is not Kind.UNKNOWN:
+                kinds[task] = kind
+        return kinds
+
+    def paced(self, task: str, sums: Mapping[str, float]) -> None:
+        """Take in how long runs lasted that went well."""
+        facts = self._tasks.find(task)
+        if facts is not None:
+            self._paces.setdefault(facts.name, Pace({})).add(sums)
+            self._keep(facts.name, sums)
+
     def ran(self, task: str, run: Run) -> None:
-        """Take in a run that went well."""
+        """Take in what a run took that went well."""
         facts = self._tasks.find(task)
         if facts is not None:
             sums = tally_of(run)
@@ -63,20 +97,23 @@ class Profiles:
                 if loop.time() - read_at_s >= _READ_S:
                     await self.read()
                     read_at_s = loop.time()
+                self.on_look()
             except (Unavailable, OutcomeUnknown) as error:
                 _log.debug("profiles: %s", error)
             await asyncio.sleep(_TELL_S)
 
     async def read(self) -> None:
         """Read what all workers have told, and keep what this one has not told yet."""
-        names = self._tasks.isolated
+        names = sorted({*self._tasks.isolated, *self._tasks.plain})
         for start in range(0, len(names), BATCH_MAX):
             part = names[start : start + BATCH_MAX]
             found = await self._link.ask(self._link.broker.footprints(part))
             for name in part:
-                footprint = Footprint(found.get(name, {}))
-                footprint.add(self._untold.get(name, {}))
-                self._footprints[name] = footprint
+                stored, untold = found.get(name, {}), self._untold.get(name, {})
+                self._footprints[name] = footprint = Footprint(stored)
+                self._paces[name] = pace = Pace(stored)
+                footprint.add(untold)
+                pace.add(untold)
 
     async def tell(self) -> None:
         """Tell the broker of the runs since the last time.
@@ -105,6 +142,10 @@ class Profiles:
         kept = self._untold.setdefault(task, {})
         for name, amount in sums.items():
             kept[name] = kept.get(name, 0.0) + amount
+
+
+def _nobody_looks() -> None:
+    """Nobody wants to know."""
 
 
 def _tallies(task: str, sums: Mapping[str, float]) -> Iterator[Tally]:

@@ -9,7 +9,7 @@ import secrets
 from collections.abc import Mapping
 from enum import StrEnum
 from functools import partial
-from typing import Final, Protocol
+from typing import Final
 
 from penstock.core.ids import AttemptKey, JobId, LeaseId
 from penstock.core.outcome import Outcome
@@ -26,6 +26,7 @@ from penstock.worker.wire import (
     Extended,
     FromRunner,
     Hello,
+    Paced,
     Ready,
     ReleaseNow,
     Renew,
@@ -35,6 +36,7 @@ from penstock.worker.wire import (
     Yielded,
 )
 
+from .attendant import Attendant
 from .channel import Channel, kill_if_deaf, open_lines
 
 _log = logging.getLogger("penstock.worker")
@@ -74,26 +76,6 @@ class End(StrEnum):
     """Killed for one culprit; its neighbours are charged nothing."""
     STOPPED = "stopped"
     """The worker stops, or the runner was drained."""
-
-
-class Attendant(Protocol):
-    """Who wants to know what a runner says."""
-
-    def changed(self, runner: RunnerProcess) -> None:
-        """Its phase has changed."""
-        ...
-
-    def watching(self, hard_boot_ms: int) -> None:
-        """An attempt began that has to end by this boot time."""
-        ...
-
-    def yielded(self, runner: RunnerProcess, threads: int) -> None:
-        """It runs at most `threads` plain `def` jobs now."""
-        ...
-
-    def overran(self, runner: RunnerProcess, jobs: tuple[AttemptKey, ...]) -> None:
-        """These attempts did not end in time after their cancel."""
-        ...
 
 
 class RunnerProcess:
@@ -295,5 +277,7 @@ class RunnerProcess:
                 self.watched.pop((message.id, message.fence), None)
             case Yielded():
                 self.attendant.yielded(self, message.threads)
+            case Paced():
+                self.attendant.paced(message.runs)
             case Drained():
                 self.is_drained = True

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from penstock.core.ids import AttemptKey
+from penstock.core.pace import Kind
 from penstock.executors.process import ExitStatus
 from penstock.worker.pulse import Bell, backoff_ms, first_of
-from penstock.worker.wire import Hello, Quiet, Slots, Start
+from penstock.worker.wire import Hello, Kinds, Quiet, Slots, Start
 
 from .aftermath import account_for
 from .crew import Crew
@@ -53,6 +54,7 @@ class Runners:
         self.keeps = True
         self.restarts = 0
         self.settled = 0
+        self._told_kinds: dict[str, Kind] = {}
         self.on_ready: Callable[[], None] = _ignore_ready
         self.on_watch: Callable[[int], None] = _ignore_watch
         self.on_overran: Callable[[RunnerProcess, tuple[AttemptKey, ...]], None] = _ignore_overran
@@ -130,6 +132,26 @@ class Runners:
         self._parts.slots.yielded(runner, threads)
         self.yielded_bell.ring()
 
+    def paced(self, runs: Mapping[str, Mapping[str, float]]) -> None:
+        """Take in what runs of plain tasks took."""
+        for task, sums in runs.items():
+            self._parts.profiles.paced(task, sums)
+
+    def tell_kinds(self) -> None:
+        """Tell runners what plain tasks are like, where that has changed."""
+        kinds = self._kinds()
+        if kinds != self._told_kinds:
+            self._told_kinds = kinds
+            for runner in self.all:
+                if runner.phase in (Phase.STARTING, Phase.RUNNING):
+                    runner.send(Kinds(kinds))
+
+    def _kinds(self) -> dict[str, Kind]:
+        settings = self._parts.settings
+        return self._parts.profiles.kinds(
+            light_ms=settings.light_runtime_max_ms, light_bytes=settings.light_memory_max
+        )
+
     def overran(self, runner: RunnerProcess, jobs: tuple[AttemptKey, ...]) -> None:
         """Pass on that attempts ignored their cancel."""
         self.on_overran(runner, jobs)
@@ -203,6 +225,8 @@ class Runners:
             burst=self._parts.plan.burst,
             timeout_ms=settings.timeout_ms,
             soft_timeout_ms=settings.soft_timeout_ms,
+            light=-(-settings.light_slots // settings.processes),
+            kinds=self._kinds(),
         )
 
     def _tell_slots(self, grants: list[tuple[RunnerProcess, int]]) -> None:

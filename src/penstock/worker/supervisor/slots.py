@@ -1,8 +1,8 @@
 """The slots of a worker, shared by the threads of its runners and by its children. Pure.
 
-There are `total` slots. Runners hold those that no child holds or waits for, but at least one
-thread each, so that light work never waits behind heavy work. Taking a slot back from a runner
-takes as long as its job needs: until the runner has yielded, the slot counts as its own.
+There are `total` slots. Runners hold those that no child holds or waits for. Taking a slot back
+from a runner takes as long as its job needs: until the runner has yielded, the slot counts as its
+own. What runners have beside them for light work, their light lane, is no part of this.
 """
 
 from __future__ import annotations
@@ -18,12 +18,14 @@ class Slots(Generic[R]):
     Attributes:
         total: slots of the worker.
         children: slots that children hold.
+        kept: slots that no further child may take; what is said here holds from the next `want` on.
     """
 
     def __init__(self, total: int) -> None:
         """Start with all slots free and no runner."""
         self.total = total
         self.children = 0
+        self.kept = 0
         self._wanted = 0
         #: Threads granted, and the number that may still be in use: at least the grant.
         self._granted: dict[R, int] = {}
@@ -53,7 +55,7 @@ class Slots(Generic[R]):
 
     def want(self, children: int) -> list[tuple[R, int]]:
         """Aim at `children` slots for children, those held included; return new grants to tell."""
-        self._wanted = min(max(children, self.children), self.total)
+        self._wanted = min(max(children, self.children), self.for_children)
         return self.rebalance()
 
     def rebalance(self) -> list[tuple[R, int]]:
@@ -66,11 +68,14 @@ class Slots(Generic[R]):
                 changes.append((runner, share))
         return changes
 
+    @property
+    def for_children(self) -> int:
+        """Slots that children may hold."""
+        return self.total - self.kept
+
     def free(self, ended: int = 0) -> int:
         """Return how many more children may start, once `ended` of them have given back theirs."""
-        used = sum(self._bound.values())
-        # Invariant: the last thread of each runner is lent to nobody, so it is no one's loss.
-        allowed = self.total if used <= len(self._bound) else max(0, self.total - used)
+        allowed = max(0, self.total - sum(self._bound.values()))
         return max(0, min(allowed, self._wanted) - (self.children - ended))
 
     def take(self) -> None:
@@ -84,5 +89,5 @@ class Slots(Generic[R]):
     def _shares(self) -> list[int]:
         """Return the threads of each runner in the order in which they joined."""
         runners = len(self._granted)
-        left = max(self.total - max(self._wanted, self.children), runners)
+        left = max(0, self.total - max(self._wanted, self.children))
         return [left // runners + (place < left % runners) for place in range(runners)]

@@ -206,5 +206,8 @@ class _Nobody:
     def yielded(self, runner: RunnerProcess, threads: int) -> None:
         """Do nothing."""
 
+    def paced(self, runs: Mapping[str, Mapping[str, float]]) -> None:
+        """Do nothing."""
+
     def overran(self, runner: RunnerProcess, jobs: tuple[AttemptKey, ...]) -> None:
         """Do nothing."""

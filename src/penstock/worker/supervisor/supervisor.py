@@ -236,6 +236,7 @@ class Supervisor:
             kill_grace_ms=parts.settings.kill_grace_ms,
         )
         runners.on_ready = self._notifier.ready
+        parts.profiles.on_look = runners.tell_kinds
         folder = health_dir(self._environ, self._plan.health_dir)
         duties: dict[str, Run] = {
             "leases": parts.leases.run,

@@ -35,6 +35,12 @@ class Tasks:
         """The names of tasks whose jobs run in children."""
         return sorted({task.name for task in self._by_name.values() if task.isolated})
 
+    @property
+    def plain(self) -> list[str]:
+        """The names of tasks whose jobs run in threads."""
+        tasks = self._by_name.values()
+        return sorted({task.name for task in tasks if not (task.isolated or task.is_async)})
+
     def on_partition(self, task: str) -> OnPartition:
         """Return what jobs of a task do when their lease cannot be extended."""
         facts = self._by_name.get(task)

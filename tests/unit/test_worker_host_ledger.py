@@ -1,0 +1,136 @@
+"""The ledger of a host: workers that share a machine do not reserve it twice."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from penstock.executors.procfs import read_stat
+from penstock.worker.supervisor.host_ledger import HostLedger, Record
+
+MIB = 2**20
+POOL = 1_000 * MIB
+
+
+class Host:
+    """Ledgers of made-up workers on one file; `dead` ones are told from the others."""
+
+    def __init__(self, folder: Path) -> None:
+        self.file = folder / "ledger"
+        self.dead: set[int] = set()
+
+    def worker(self, pid: int) -> HostLedger:
+        """Return the ledger of a worker."""
+        return HostLedger(self.file, Record(pid, 1), is_alive=lambda one: one.pid not in self.dead)
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Host:
+    """A host without workers."""
+    return Host(tmp_path)
+
+
+def test_two_workers_share_one_pool(host: Host) -> None:
+    """What one has reserved the other cannot have, until it is given back."""
+    one, other = host.worker(1), host.worker(2)
+    assert one.take(700 * MIB, pool_bytes=POOL)
+    assert other.others_bytes() == 700 * MIB
+    assert not other.take(301 * MIB, pool_bytes=POOL)
+    assert other.take(300 * MIB, pool_bytes=POOL)
+    one.note(100 * MIB)
+    assert other.take(900 * MIB, pool_bytes=POOL)
+    assert not one.take(101 * MIB, pool_bytes=POOL)
+    other.close()
+    assert one.take(POOL, pool_bytes=POOL)
+    one.close()
+
+
+def test_the_dead_hold_nothing(host: Host) -> None:
+    """A worker that was killed could not give back what it had."""
+    one, other = host.worker(1), host.worker(2)
+    one.take(POOL, pool_bytes=POOL)
+    one.hold_gate(("q", "alone.m3"), 5)
+    assert not other.take(1, pool_bytes=POOL)
+    host.dead.add(1)
+    assert other.take(POOL, pool_bytes=POOL)
+    assert other.hold_gate(("q", "alone.m3"), 5)
+    one.close()
+    other.close()
+
+
+def test_one_worker_at_a_time_holds_the_gate_for_a_set(host: Host) -> None:
+    """The others go on, but leave it what it wants; another set is another gate."""
+    one, other = host.worker(1), host.worker(2)
+    one.take(200 * MIB, pool_bytes=POOL)
+    assert one.hold_gate(("q", "alone.m20"), 500 * MIB)
+    assert not other.hold_gate(("q", "alone.m20"), 500 * MIB)
+    assert other.hold_gate(("r", "alone.m20"), 0)
+    assert not other.take(301 * MIB, pool_bytes=POOL)
+    assert other.take(300 * MIB, pool_bytes=POOL)
+    one.open_gate()
+    assert other.take(800 * MIB, pool_bytes=POOL)
+    assert other.hold_gate(("q", "alone.m20"), 0)
+    one.close()
+    other.close()
+
+
+def test_a_host_may_have_more_workers_than_records(host: Host) -> None:
+    """Those above reserve as if they were alone, and say so in the log."""
+    workers = [host.worker(1 + number) for number in range(257)]
+    assert workers[0].take(POOL, pool_bytes=POOL)
+    assert not workers[255].take(1, pool_bytes=POOL)
+    assert workers[256].take(POOL, pool_bytes=POOL)
+    for one in workers:
+        one.close()
+    again = host.worker(7)
+    assert again.others_bytes() == 0
+    again.close()
+
+
+def test_without_a_file_nothing_is_shared(tmp_path: Path) -> None:
+    """A folder that is missing or a link keeps no worker from working."""
+    elsewhere = tmp_path / "elsewhere"
+    (tmp_path / "link").symlink_to(elsewhere)
+    for file in (None, tmp_path / "no" / "ledger", tmp_path / "link"):
+        with HostLedger(file, Record(1, 1), is_alive=lambda _: True) as ledger:
+            assert ledger.take(POOL, pool_bytes=1)
+            assert ledger.hold_gate(("q", "n"), 1)
+            assert ledger.others_bytes() == 0
+    assert not elsewhere.exists()
+
+
+def test_processes_see_each_other(tmp_path: Path) -> None:
+    """The real thing: another process, which is killed, by the kernel's own word about it."""
+    file = tmp_path / "ledger"
+    program = f"""
+import os, sys, time
+from pathlib import Path
+from penstock.executors.procfs import read_stat
+from penstock.worker.supervisor.host_ledger import HostLedger, Record
+ticks = read_stat(os.getpid()).started_ticks
+ledger = HostLedger(Path({str(file)!r}), Record(os.getpid(), ticks), is_alive=lambda _: True)
+ledger.take({POOL}, pool_bytes={POOL})
+print("taken", flush=True)
+time.sleep(600)
+"""
+
+    def is_alive(one: Record) -> bool:
+        stat = read_stat(one.pid)
+        return stat is not None and stat.started_ticks == one.started_ticks
+
+    stat = read_stat(os.getpid())
+    assert stat is not None
+    command = [sys.executable, "-c", program]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "taken\n"
+        own = Record(os.getpid(), stat.started_ticks)
+        with HostLedger(file, own, is_alive=is_alive) as ledger:
+            assert not ledger.take(1, pool_bytes=POOL)
+            process.kill()
+            process.wait()
+            assert ledger.take(POOL, pool_bytes=POOL)
