@@ -148,10 +148,12 @@ def test_no_job_runs_twice_because_of_an_outage(
     with SideBySide(scenarios) as running:
         for name in scenarios:
             running.wait(name)
-    if count(0, 1):
+    # The proxies live in this process: six times 200 jobs at once would tell of its interpreter.
+    for kind in ("redis", "postgres") if count(0, 1) else ():
         long = {
             name: partial(outage, tmp_path / f"goal05-{name}", name, 200, 60.0, publish)
             for name in names
+            if OUTAGES[name][0] == kind
         }
         with SideBySide(long) as running:
             for name in long:
