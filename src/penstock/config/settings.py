@@ -13,7 +13,8 @@ from typing import Any, Final
 import msgspec
 
 from penstock.broker.requests import PAYLOAD_BYTES_MAX, Durability
-from penstock.config.quota import budget_bytes, cpus
+from penstock.config.offered import OFFERED, OFFERED_FLAGS, Offered
+from penstock.config.quota import cpus
 from penstock.core.names import check_name
 from penstock.core.secret import SecretKeys
 from penstock.core.units import duration_ms, size_bytes
@@ -24,19 +25,17 @@ from penstock.tasks.asked import QUEUE_DEFAULT, check_durability
 _BYTES_CEILING: Final = 16 * 2**20
 #: Bytes that they may be lowered to; below it no error text would fit.
 _BYTES_FLOOR: Final = 1_024
-#: Bytes that a worker must be able to reserve: what a child takes before its job.
-_MEMORY_FLOOR: Final = 64 * 2**20
 #: Setting -> option of `penstock worker` that sets it.
 FLAGS: Final[Mapping[str, str]] = {
     "url": "--url", "queues": "--queues", "processes": "--processes",
-    "concurrency": "--concurrency", "coroutines": "--coroutines", "memory": "--memory",
+    "concurrency": "--concurrency", "coroutines": "--coroutines", **OFFERED_FLAGS,
     "worker_name": "--name", "drain_grace": "--drain-grace", "timeout": "--timeout",
     "soft_timeout": "--soft-timeout", "log_format": "--log-format",
     "log_level": "--log-level", "log_file": "--log-file",
 }  # fmt: skip
 
 
-class Settings(msgspec.Struct, frozen=True, kw_only=True):
+class Settings(Offered, frozen=True, kw_only=True):
     """All settings with their values. The meaning of each stands in `SETTINGS`."""
 
     url: str
@@ -48,7 +47,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     processes: int
     concurrency: int
     coroutines: int
-    memory: int
     child_jobs_max: int
     poll_ms: int
     drain_grace_ms: int
@@ -79,7 +77,7 @@ class Setting(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         name: as in files.
-        component: what it belongs to: app, worker, lease, retention or log.
+        component: what it belongs to: app, worker, offer, lease, retention or log.
         kind: what a value looks like, for people.
         default: as one would write it; "" where it is worked out.
         unit: of the value that `Settings` holds; "" where it has none.
@@ -159,13 +157,6 @@ def _whole(least: int, most: int) -> Callable[[Any], int]:
 
 def _concurrency(value: object) -> int:
     return cpus() if value == "" else _whole(1, 4096)(value)
-
-
-def _memory(value: object) -> int:
-    found = budget_bytes() if value == "" else size_bytes(value)
-    if found < _MEMORY_FLOOR:
-        raise BadSetting(f"{value!r:.80} is too little: give 64MiB or more")
-    return found
 
 
 def _duration(least_ms: int) -> Callable[[Any], int]:
@@ -248,8 +239,6 @@ SETTINGS: Final[Mapping[str, Setting]] = _table(
      "threads and children together; none: the CPU quota of the container, else the cores"),
     ("coroutines", "worker", "number", "100", "", _whole(1, 100_000),
      "`async def` jobs at once in each runner; they wait more than they compute"),
-    ("memory", "worker", "size", "", "bytes", _memory,
-     "what jobs in children may reserve together; none: 85 % of the container's or machine's"),
     ("child_jobs_max", "worker", "number", "10000", "", _whole(1, 10**9),
      "jobs after which a child is replaced; every 100 also one grown by 64 MiB or 128 files"),
     ("poll", "worker", "duration", "2s", "ms", _duration(10),
@@ -264,6 +253,7 @@ SETTINGS: Final[Mapping[str, Setting]] = _table(
      "soft limit of attempts whose call and task name none; none: as timeout"),
     ("worker_name", "worker", "name", "", "", _worker_name,
      "name of the worker; none: made of host and process id"),
+    *OFFERED,
     ("lease_ttl", "lease", "duration", "12s", "ms", _duration(300),
      "how long a lost host keeps its jobs; four extensions may fail before that"),
     ("lease_extend", "lease", "duration", "3s", "ms", _duration(50),

@@ -146,7 +146,7 @@ class Children:
         if not room.jobs:
             return None
         claim = self._claims.draw(room.sets, room.jobs)
-        self._parts.budget.promise(claim, room.each_bytes)
+        self._parts.budget.promise(claim, room.each)
         return claim
 
     def _room(self, slots: int) -> Room:
@@ -154,10 +154,11 @@ class Children:
         budget, clock = self._parts.budget, self._parts.link.clock
         budget.keep_promised(self._claims.open)
         waiting = [one for one in self._claims.sets if budget.could_hold(one[1])]
-        free = budget.free_bytes
-        fitting = [one for one in waiting if budget.bytes_of(one[1]) <= free]
-        let_through = self._gate.let_through(waiting, fitting, clock.boot_ms())
-        return room_for(let_through, bytes_of=budget.bytes_of, free_bytes=free, slots=slots)
+        free = budget.free
+        fitting = [one for one in waiting if not budget.short_of(one[1], free)]
+        now_ms, competes = clock.boot_ms(), budget.competes
+        let_through = self._gate.let_through(waiting, fitting, now_ms, competes=competes)
+        return room_for(let_through, amounts_of=budget.amounts_of, free=free, slots=slots)
 
     def _make_room(self) -> None:
         """Ask for slots and children, since lone jobs wait: for ever twice as many as before.

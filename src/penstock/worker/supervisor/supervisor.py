@@ -19,7 +19,6 @@ from typing import Final
 
 from penstock.broker.clock import SystemClock
 from penstock.broker.requests import BrokerFacts
-from penstock.core.capacity import Capacity
 from penstock.errors import PenstockError
 from penstock.executors.process import Spawner
 from penstock.serializers.sealing import Seal
@@ -41,6 +40,7 @@ from .limits import Limits
 from .link import BrokerLink
 from .maintenance import Maintenance
 from .notify import Notifier
+from .offer import capacity_of
 from .orphans import Orphans, become_subreaper
 from .parts import Parts
 from .plan import WorkerPlan, retention
@@ -181,7 +181,8 @@ class Supervisor:
     def _parts(
         self, start: Start, link: BrokerLink, facts: BrokerFacts, cancel_token: str
     ) -> Parts:
-        settings, tasks = start.settings, Tasks()
+        settings, tasks, devices = start.settings, Tasks(), start.devices
+        capacity = capacity_of(settings, devices)
         tasks.learn(start.manifest)
         identity = Identity.of_this_process(self._clock.boot_id, settings.worker_name or None)
         settler = Settler(link, tasks)
@@ -192,10 +193,10 @@ class Supervisor:
             extend_ms=settings.lease_extend_ms,
             cancels=Cancels(settings.kill_grace_ms),
             wake_token=cancel_token,
-            capacity=Capacity(memory_bytes=settings.memory, slots=settings.concurrency),
+            capacity=capacity,
         )
         profiles = Profiles(link, tasks)
-        budget = Budget(settings.memory, tasks, profiles)
+        budget = Budget(settings.memory, tasks, profiles, capacity=capacity, devices=devices)
         reclaim = Reclaim(
             link,
             settler,
