@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -110,9 +111,12 @@ def test_a_share_that_was_too_small_grows(tmp_path: Path) -> None:
 
 
 def test_what_no_device_can_hold_is_too_large(tmp_path: Path) -> None:
-    """The last attempt has all of the largest device: alone there, and it is not enough."""
+    """The last attempt has all of the largest device: alone there, and it is not enough.
+
+    Each attempt has a child of its own, and no other is made: the one before holds what it got.
+    """
     with with_gpus(tmp_path) as site:
-        site.start_ready(app=APP)
+        worker = site.start_ready(app=APP)
         share, whole = site.wait_final(
             *site.enqueue(
                 tasks.run_out.using(gpu_memory="20GiB").call(99),
@@ -125,6 +129,7 @@ def test_what_no_device_can_hold_is_too_large(tmp_path: Path) -> None:
         # 8 GiB, then the larger device by itself.
         assert (whole.state, whole.reason) == (State.DEAD, Reason.TOO_LARGE), whole
         assert outcomes(whole) == ["out_of_memory"] * 2, whole
+        assert len(re.findall(r"child \d+ is ready", worker.log())) == 4, worker.log()
 
 
 def test_without_a_share_it_is_an_error_like_others(tmp_path: Path) -> None:

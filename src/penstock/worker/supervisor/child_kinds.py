@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from typing import Final, Generic, NamedTuple, TypeVar
 
+from penstock.core.demand import NO_DEMAND, demand_of
+
 #: Follow OMP_NUM_THREADS where they are not set themselves: left alone with it. Source: the manuals
 #: of OpenMP (6.2), OpenBLAS, oneMKL, BLIS and numexpr.
 _OPENMP: Final = (
@@ -48,6 +50,12 @@ class Kind(NamedTuple):
 
 
 PLAIN: Final = Kind()
+
+
+def is_plain(need: str) -> bool:
+    """Return whether jobs of a ready set run in any child; others often need one made for them."""
+    demand = demand_of(need) or NO_DEMAND
+    return not demand.takes_gpu and demand.threads == PLAIN.threads
 
 
 class Kinds(Generic[C]):

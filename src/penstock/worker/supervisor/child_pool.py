@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Final
 
 from penstock.core.job import StoredError
@@ -35,6 +35,7 @@ class ChildPool:
     Attributes:
         all: every child that is not buried.
         kinds: what each child was made for.
+        is_plain_wanted: tells whether jobs wait that any child may run.
         tags: queue tags known so far, told to new children.
     """
 
@@ -51,6 +52,7 @@ class ChildPool:
         self._folders: dict[ChildProcess, ChildFolder] = {}
         self.all: list[ChildProcess] = []
         self.kinds: Kinds[ChildProcess] = Kinds()
+        self.is_plain_wanted: Callable[[], bool] = lambda: True
         self.tags: dict[str, int] = {}
 
     def pick(self, kind: Kind, task: str) -> ChildProcess | None:
@@ -77,7 +79,7 @@ class ChildPool:
 
         After a failure nothing is made for a while, twice as long after each further one.
         """
-        if asyncio.get_running_loop().time() < self._not_before_s:
+        if not self.may_make or not self.is_plain_wanted():
             return
         while len(self._idle) + self._making < count:
             self._making += 1
@@ -142,17 +144,30 @@ class ChildPool:
     async def _make_idle(self) -> None:
         try:
             self.put_back(await self.make())
-            self._failures = 0
+            self.worked()
         except ChildFailed as failure:
-            self._failures += 1
-            wait_ms = backoff_ms(self._failures)
-            self._not_before_s = asyncio.get_running_loop().time() + wait_ms / 1000
-            asyncio.get_running_loop().call_later(wait_ms / 1000, self._bell.ring)
-            text = failure.error.traceback or failure.error.message
-            _log.error("no child can be made, again in %.1f s: %s", wait_ms / 1000, text)
+            self.failed(failure)
         finally:
             self._making -= 1
             self._bell.ring()
+
+    @property
+    def may_make(self) -> bool:
+        """Whether the last failure to make a child is long enough ago to try again."""
+        return asyncio.get_running_loop().time() >= self._not_before_s
+
+    def worked(self) -> None:
+        """Note that a child could be made."""
+        self._failures = 0
+
+    def failed(self, failure: ChildFailed) -> None:
+        """Note that a child could not be made; the bell is rung when it may be tried again."""
+        self._failures += 1
+        wait_ms = backoff_ms(self._failures)
+        self._not_before_s = asyncio.get_running_loop().time() + wait_ms / 1000
+        asyncio.get_running_loop().call_later(wait_ms / 1000, self._bell.ring)
+        text = failure.error.traceback or failure.error.message
+        _log.error("no child can be made, again in %.1f s: %s", wait_ms / 1000, text)
 
     async def make(self, kind: Kind = PLAIN) -> ChildProcess:
         """Start a child, with a folder for its temporary files, and let it import the app.

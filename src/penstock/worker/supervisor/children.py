@@ -22,6 +22,7 @@ from penstock.errors import OutcomeUnknown, Unavailable
 from penstock.worker.pulse import retry_wait_s
 
 from .child_calls import ChildCalls
+from .child_kinds import is_plain
 from .child_pool import ChildPool
 from .claims import LOOK_AGAIN_S, Claims, LoneClaim
 from .crew import Crew
@@ -68,6 +69,7 @@ class Children:
             parts, crew, self._claims, Ends(self._draw, self._begin, self._settled, self._move)
         )
         self._wanted = 0
+        pool.is_plain_wanted = lambda: any(is_plain(one[1]) for one in self._claims.sets)
         self._is_held_off = False
         self._gate = Gate()
         self.memory = MemoryWatch(self._under_way)
@@ -140,8 +142,7 @@ class Children:
         self._is_held_off = not self.cut_off.may_claim
         if self._is_held_off:
             return None
-        free = min(self._parts.slots.free(self._rounds.leaving + ended), self._pool.idle)
-        # A job is claimed only once there is a child for it: until then any worker may have it.
+        free = self._parts.slots.free(self._rounds.leaving + ended)
         room = self._room(min(free - self._claims.promised, BATCH_MAX))
         if not room.jobs:
             return None
@@ -158,6 +159,12 @@ class Children:
         fitting = [one for one in waiting if not budget.short_of(one[1], free)]
         now_ms, competes = clock.boot_ms(), budget.competes
         let_through = self._gate.let_through(waiting, fitting, now_ms, competes=competes)
+        if not self._pool.may_make:
+            let_through = [one for one in let_through if is_plain(one[1])]
+        if any(is_plain(one[1]) for one in let_through):
+            # A job is claimed only once there is a child for it: until then any worker may have it.
+            # What needs a child made for it is claimed before: which, its claim tells.
+            slots = min(slots, self._pool.idle - self._claims.promised)
         return room_for(let_through, amounts_of=budget.amounts_of, free=free, slots=slots)
 
     def _make_room(self) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from enum import IntEnum
 
@@ -30,8 +29,6 @@ from .gpu_takings import out_of_gpu_memory
 from .parts import Parts
 from .settling import Verdict
 from .takings import out_of_memory, usage_of
-
-_log = logging.getLogger("penstock.worker")
 
 
 class Halt(IntEnum):
@@ -166,12 +163,13 @@ class LoneAttempt:
             child = await self._pool.make(self._kind)
         except ChildFailed as failure:
             # Not the job's doing: it goes back.
-            _log.error("no child for job %s: %s", self.job.id, failure.error.message)
+            self._pool.failed(failure)
             self._end(o.Interrupted(failure.error))
         except Exception as error:
             self.fail(error)
             raise
         else:
+            self._pool.worked()
             self._begin_in_made(child)
 
     def _begin_in_made(self, child: ChildProcess) -> None:
