@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 from pathlib import Path
 
 import pytest
@@ -152,3 +153,20 @@ def test_a_device_that_is_not_there_is_refused(tmp_path: Path) -> None:
         worker = site.start("--burst", app=APP, gpus="all")
         assert worker.wait_exit(SOON_S) == 0
         assert "this worker has no GPUs: nvmlInit_v2 answers 9" in worker.log(), worker.report()
+
+
+def test_two_workers_of_a_host_do_not_share_a_device(tmp_path: Path) -> None:
+    """What one has, jobs of the other wait for; it has it until its child is gone, or it dies."""
+    with with_gpus(tmp_path, gpus="1", concurrency="1") as site:
+        first = site.start_ready(app=APP)
+        held, waiting = tasks.hold.using(gpu=1), tmp_path / "never"
+        (job,) = site.enqueue(held.call(str(waiting), "first"))
+        eventually(lambda: "first" in begun(site), within_s=SOON_S, what="the first to begin")
+        site.start_ready(app=APP)
+        (other,) = site.enqueue(tasks.tell.using(gpu=1).call())
+        (plain,) = site.wait_final(*site.enqueue(tasks.tell.call()))
+        assert plain.state is State.COMPLETED, plain
+        assert other.status() is State.QUEUED
+        first.signal(signal.SIGKILL)
+        assert other.result(timeout=SOON_S)[VISIBLE] == "GPU-small"
+        assert job.status() is not State.COMPLETED

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -13,7 +14,8 @@ from penstock.executors.stop import Stop
 from penstock.worker.classify import classify
 from penstock.worker.gpu_memory import is_gpu_out_of_memory
 from penstock.worker.supervisor.child_kinds import PLAIN, Kind, Kinds
-from penstock.worker.supervisor.offer import chosen_devices
+from penstock.worker.supervisor.device_locks import DeviceLocks
+from penstock.worker.supervisor.gpus import chosen_devices
 
 FOUND = [Device("GPU-aa1", 1), Device("GPU-ab2", 2), Device("GPU-b3", 3)]
 
@@ -121,3 +123,35 @@ def test_a_full_gpu_is_no_want_of_the_machines_memory() -> None:
     outcome = classify(error, verdicts, Stop.NONE)
     assert isinstance(outcome, o.OutOfMemory)
     assert (outcome.of_gpu, outcome.reserved_bytes) == (True, 0)
+
+
+def test_one_worker_of_a_host_has_a_device_at_a_time(tmp_path: Path) -> None:
+    """While a job or a child of its is on it; all of a job's devices, or none."""
+    folder, uuids = tmp_path / "own", ["GPU-a", "GPU-b"]
+    first, second = DeviceLocks(folder, uuids), DeviceLocks(folder, uuids)
+    assert first.hold("job", ["GPU-a"])
+    assert first.hold("child", ["GPU-a"])
+    assert first.others() == frozenset()
+    assert second.others() == {"GPU-a"}
+    assert not second.hold("job", ["GPU-b", "GPU-a"])
+    assert first.others() == frozenset(), "nothing is left of what was refused"
+    first.drop("job")
+    assert second.others() == {"GPU-a"}
+    first.drop("child")
+    first.drop("child")
+    assert second.hold("job", ["GPU-b", "GPU-a"])
+    assert first.others() == {"GPU-a", "GPU-b"}
+    second.close()
+    assert first.others() == frozenset()
+    first.close()
+
+
+def test_a_folder_of_others_is_not_used(tmp_path: Path) -> None:
+    """They could take the lock's place: the worker says so, and shares with nobody."""
+    folder = tmp_path / "open"
+    folder.mkdir()
+    folder.chmod(0o777)
+    locks = DeviceLocks(folder, ["GPU-a"])
+    assert locks.hold("job", ["GPU-a"])
+    assert not list(folder.iterdir())
+    assert DeviceLocks(None, ["GPU-a"]).others() == frozenset()

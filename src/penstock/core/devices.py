@@ -38,13 +38,14 @@ class Devices:
         """Return whether a job fits if no other is here."""
         return _choose(self._devices, self._all_free(), demand, ()) is not None
 
-    def fits(self, demand: Demand) -> bool:
-        """Return whether a job fits now."""
-        return _choose(self._devices, self._free(), demand, ()) is not None
+    def fits(self, demand: Demand, *, without: Collection[str] = ()) -> bool:
+        """Return whether a job fits now, without the devices of other workers."""
+        return _choose(self._here(without), self._free(), demand, ()) is not None
 
     def take(
-        self, holder: Hashable, demand: Demand, *, warm: Collection[str] = ()
-    ) -> tuple[str, ...] | None:
+        self, holder: Hashable, demand: Demand,
+        *, warm: Collection[str] = (), without: Collection[str] = (),
+    ) -> tuple[str, ...] | None:  # fmt: skip
         """Let a job hold what it needs; return the devices, None: it does not fit now.
 
         Args:
@@ -52,8 +53,9 @@ class Devices:
             demand: of the job.
             warm: devices on which its task has run in a child that still lives, which are taken
                 first: what that child has loaded need not be loaded again.
+            without: devices that other workers have.
         """
-        chosen = _choose(self._devices, self._free(), demand, warm)
+        chosen = _choose(self._here(without), self._free(), demand, warm)
         if chosen:
             self._held[holder] = {
                 one.uuid: one.memory_bytes if demand.gpus else demand.gpu_memory_bytes
@@ -68,6 +70,9 @@ class Devices:
     def memory_bytes(self, uuids: Collection[str]) -> int:
         """Return what the smallest of these devices has; 0: there is none."""
         return min((one.memory_bytes for one in self._devices if one.uuid in uuids), default=0)
+
+    def _here(self, without: Collection[str]) -> Sequence[Device]:
+        return [one for one in self._devices if one.uuid not in without]
 
     def _all_free(self) -> dict[str, int]:
         return {one.uuid: one.memory_bytes for one in self._devices}

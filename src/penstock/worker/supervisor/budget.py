@@ -33,6 +33,7 @@ from penstock.core.memory import ASSUMED_BYTES, COLD_BYTES, declared_bytes, limi
 from penstock.core.need import Profile, is_alone, profile_of, same_demand, sized_need, sizes_of
 
 from .claims import LoneClaim
+from .device_locks import DeviceLocks
 from .profiles import Profiles
 from .task_facts import Tasks
 
@@ -69,11 +70,13 @@ class Budget:
         total_bytes: of memory that may be reserved at once.
         largest_bytes: the budget of the largest worker alive, as far as is known.
         largest_gpu_bytes: memory of the largest GPU of any worker alive; 0: none is known.
+        locks: hold the GPUs against other workers, for jobs here and for children.
     """
 
     def __init__(
         self, total_bytes: int, tasks: Tasks, profiles: Profiles,
         *, capacity: Capacity | None = None, devices: Sequence[Device] = (),
+        locks: DeviceLocks | None = None,
     ) -> None:  # fmt: skip
         """Begin with nothing reserved.
 
@@ -83,6 +86,7 @@ class Budget:
             profiles: what they were measured to take.
             capacity: what else there is; None: nothing that can be asked for.
             devices: its GPUs.
+            locks: between the workers of this host; None: there is no other.
         """
         self.total_bytes = self.largest_bytes = total_bytes
         self._tasks = tasks
@@ -91,6 +95,7 @@ class Budget:
         self._has = msgspec.structs.replace(capacity or Capacity(), gpu_memory_bytes=gpus)
         self._own_gpu_bytes = self.largest_gpu_bytes = max(gpus, default=0)
         self._devices = Devices(devices)
+        self.locks = DeviceLocks(None, ()) if locks is None else locks
         self._total = _everything(total_bytes, self._has)
         self._granted: dict[AttemptKey, Amounts] = {}
         self._promised: dict[LoneClaim, Amounts] = {}
@@ -134,7 +139,10 @@ class Budget:
     def short_of(self, need: str, free: Amounts) -> frozenset[str]:
         """Return the names of what the largest job of a ready set does not find; empty: it fits."""
         short = lacking(self.amounts_of(need), free)
-        return short if self._devices.fits(demand_of(need) or NO_DEMAND) else short | {GPU_CLAIM}
+        demand = demand_of(need) or NO_DEMAND
+        if demand.takes_gpu and not self._devices.fits(demand, without=self.locks.others()):
+            return short | {GPU_CLAIM}
+        return short
 
     def competes(self, one: Set, other: Set) -> bool:
         """Return whether jobs of the first set take of what those of the second are short of."""
@@ -194,14 +202,23 @@ class Budget:
         # What it takes of GPUs is told by devices from here on.
         amounts.pop(GPU_CLAIM, None)
         key = job.id, job.fence
-        devices = None if lacking(amounts, self.free) else self._devices.take(
-            key, demand, warm=warm
-        )  # fmt: skip
+        devices = None if lacking(amounts, self.free) else self._take(key, demand, warm)
         if devices is None:
             return Misfit(set_of, f"it takes {in_words(demand)}, and that is not free here")
         self._granted[key] = amounts
         gpu_bytes = self._devices.memory_bytes(devices) if demand.gpus else demand.gpu_memory_bytes
         return Grant(needed, limit, demand.threads, devices, gpu_bytes)
+
+    def _take(
+        self, key: AttemptKey, demand: Demand, warm: Collection[str]
+    ) -> tuple[str, ...] | None:
+        others = self.locks.others() if demand.takes_gpu else ()
+        devices = self._devices.take(key, demand, warm=warm, without=others)
+        if devices and not self.locks.hold(key, devices):
+            # Race: another worker of this host was quicker.
+            self._devices.give_back(key)
+            return None
+        return devices
 
     def _demand(self, job: Claimed) -> Demand:
         return demand_of(need_of(job, self._tasks)) or NO_DEMAND
@@ -232,6 +249,7 @@ class Budget:
         # Race: the job may have been claimed here again while this attempt was being ended.
         self._granted.pop((job.id, job.fence), None)
         self._devices.give_back((job.id, job.fence))
+        self.locks.drop((job.id, job.fence))
 
 
 def need_of(job: Claimed, tasks: Tasks) -> str:

@@ -194,6 +194,7 @@ class ChildPool:
         self._folders[child] = folder
         self.all.append(child)
         self.kinds.made(child, kind)
+        self._parts.budget.locks.hold(child, kind.devices)
         order = Prepare(
             worker=self._parts.identity.worker,
             result_bytes_max=self._parts.settings.result_bytes_max,
@@ -225,6 +226,7 @@ class ChildPool:
         if child in self.all:
             self.all.remove(child)
         self.kinds.forget(child)
+        self._parts.budget.locks.drop(child)
         folder = self._folders.pop(child, None)
         if folder is not None:
             await folder.remove()

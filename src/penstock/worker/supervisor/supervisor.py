@@ -24,7 +24,6 @@ from penstock.executors.process import Spawner
 from penstock.serializers.sealing import Seal
 from penstock.worker.pulse import attach, first_of
 
-from .budget import Budget
 from .burst import Burst
 from .cancels import Cancels
 from .child_pool import ChildPool
@@ -40,7 +39,7 @@ from .limits import Limits
 from .link import BrokerLink
 from .maintenance import Maintenance
 from .notify import Notifier
-from .offer import capacity_of
+from .offer import budget_of, capacity_of
 from .orphans import Orphans, become_subreaper
 from .parts import Parts
 from .plan import WorkerPlan, retention
@@ -181,8 +180,7 @@ class Supervisor:
     def _parts(
         self, start: Start, link: BrokerLink, facts: BrokerFacts, cancel_token: str
     ) -> Parts:
-        settings, tasks, devices = start.settings, Tasks(), start.devices
-        capacity = capacity_of(settings, devices)
+        settings, tasks = start.settings, Tasks()
         tasks.learn(start.manifest)
         identity = Identity.of_this_process(self._clock.boot_id, settings.worker_name or None)
         settler = Settler(link, tasks)
@@ -193,10 +191,10 @@ class Supervisor:
             extend_ms=settings.lease_extend_ms,
             cancels=Cancels(settings.kill_grace_ms),
             wake_token=cancel_token,
-            capacity=capacity,
+            capacity=capacity_of(settings, start.devices),
         )
         profiles = Profiles(link, tasks)
-        budget = Budget(settings.memory, tasks, profiles, capacity=capacity, devices=devices)
+        budget = budget_of(start, self._environ, self._plan, tasks, profiles)
         reclaim = Reclaim(
             link,
             settler,
