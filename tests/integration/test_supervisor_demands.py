@@ -7,6 +7,7 @@ from pathlib import Path
 from penstock.core.lifecycle import State
 from tests.support import demand_app as tasks
 from tests.support.eventually import eventually
+from tests.support.release import run_old
 from tests.support.supervised import SOON_S, Supervised
 
 APP = "tests.support.demand_app:app"
@@ -68,3 +69,17 @@ def test_children_compute_with_as_many_threads_as_their_jobs_have_cpus(tmp_path:
             ["3", "3", "3", "7"],
         ]
         assert [one["pid"] for one in found[:2]] == [one["pid"] for one in found[2:]]
+
+
+#: Says which of two sets the supervisor of another release would claim from.
+TAKES = """
+from penstock.worker.supervisor.offers import Offers
+offers = Offers(("q",))
+print(*(offers.learn({"q": [need]}) for need in ("takes.g1:alone", "alone")))
+"""
+
+
+def test_a_worker_of_the_release_before_leaves_these_jobs_alone() -> None:
+    """It knows nothing of GPUs, and would run them without one."""
+    done = run_old(TAKES)
+    assert done.stdout.split() == ["False", "True"], done.stderr

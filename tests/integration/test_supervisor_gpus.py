@@ -95,11 +95,13 @@ def test_a_child_is_used_again_by_its_task_on_its_device(tmp_path: Path) -> None
 
 
 def test_a_share_that_was_too_small_grows(tmp_path: Path) -> None:
-    """Half as much again, then that with half as much again, up to the largest device."""
+    """By half, and by half of that; without a share nothing can grow, and it is the job's error."""
     with with_gpus(tmp_path) as site:
         site.start_ready(app=APP)
         run_out = tasks.run_out.using(gpu_memory="6GiB")
-        grows, ends = site.wait_final(*site.enqueue(run_out.call(2), run_out.call(99)))
+        grows, ends, without = site.wait_final(
+            *site.enqueue(run_out.call(2), run_out.call(99), tasks.run_out.call(99))
+        )
         assert grows.state is State.COMPLETED, grows
         assert outcomes(grows) == ["out_of_memory", "out_of_memory", "succeeded"], grows
         assert grows.charges.gpu_memory_bytes == round(6 * GIB * 2.25), grows
@@ -109,6 +111,9 @@ def test_a_share_that_was_too_small_grows(tmp_path: Path) -> None:
         assert "it was given 13,824 MiB of GPU GPU-large" in text, text
         assert ends.attempts[0].usage is not None
         assert ends.attempts[0].usage.evidence == "it raised OutOfMemoryError"
+        assert (without.state, without.reason) == (State.DEAD, Reason.RETRIES_EXHAUSTED), without
+        assert without.charges.errors == 2, without
+        assert "gpu_memory=... sets a part aside" in str(without.attempts[-1].error)
 
 
 def test_what_no_device_can_hold_is_too_large(tmp_path: Path) -> None:
@@ -131,16 +136,6 @@ def test_what_no_device_can_hold_is_too_large(tmp_path: Path) -> None:
         assert (whole.state, whole.reason) == (State.DEAD, Reason.TOO_LARGE), whole
         assert outcomes(whole) == ["out_of_memory"] * 2, whole
         assert len(re.findall(r"child \d+ is ready", worker.log())) == 4, worker.log()
-
-
-def test_without_a_share_it_is_an_error_like_others(tmp_path: Path) -> None:
-    """Nothing was set aside that could be made larger: it is charged, and says what to do."""
-    with with_gpus(tmp_path, gpus="none") as site:
-        site.start_ready(app=APP)
-        (record,) = site.wait_final(*site.enqueue(tasks.run_out.call(99)))
-        assert (record.state, record.reason) == (State.DEAD, Reason.RETRIES_EXHAUSTED), record
-        assert record.charges.errors == 2, record
-        assert "gpu_memory=... sets a part aside" in str(record.attempts[-1].error)
 
 
 def test_a_device_that_is_not_there_is_refused(tmp_path: Path) -> None:
