@@ -303,6 +303,7 @@ def test_every_flag_of_a_setting_is_an_option_of_the_worker() -> None:
         ("labels", ["eu"], ("eu",)),
         ("labels", "", ()),
         ("resources", "license=2, gpu_hours=1", (("gpu_hours", 1), ("license", 2))),
+        ("resources", {"license": 2}, (("license", 2),)),
         ("gpus", "all", None),
         ("gpus", "none", ()),
         ("gpus", "2,0", (0, 2)),
@@ -310,8 +311,9 @@ def test_every_flag_of_a_setting_is_an_option_of_the_worker() -> None:
     ],
 )
 def test_what_a_worker_offers_is_read(name: str, given: object, value: object) -> None:
-    """From text, as flags and variables are, or from a list in a file."""
+    """From text, as flags and variables are, or from a list or table in a file."""
     assert SETTINGS[name].read(given) == value
+    assert SETTINGS[name].read(as_text(given)) == value
 
 
 @pytest.mark.parametrize(
@@ -323,6 +325,7 @@ def test_what_a_worker_offers_is_read(name: str, given: object, value: object) -
         ("labels", 3, "3 is no list"),
         ("resources", "license", "'license' is no counted resource: give NAME=NUMBER"),
         ("resources", "license=-1", "no counted resource"),
+        ("resources", {"license": True}, "'license=True' is no counted resource"),
         ("gpus", "some", "'some' names no GPUs: give all, none, or indexes"),
         ("gpus", "", "names no GPUs"),
         ("labels", ["a"] * 65, "65 are too many"),

@@ -67,6 +67,9 @@ def _labels(value: object) -> tuple[str, ...]:
 
 
 def _resources(value: object) -> tuple[tuple[str, int], ...]:
+    if isinstance(value, Mapping):
+        # A table in a file says the same as the text.
+        value = [f"{name}={count}" for name, count in value.items()]
     found: dict[str, int] = {}
     for part in _parts(value, "license=2,gpu_hours=1"):
         name, _, count = part.partition("=")

@@ -121,6 +121,8 @@ def as_text(value: object) -> str:
         return f"{value // timedelta(milliseconds=1)}ms"
     if isinstance(value, list | tuple):
         return ",".join(str(part) for part in value)
+    if isinstance(value, Mapping):
+        return ",".join(f"{name}={part}" for name, part in value.items())
     return str(value)
 
 
