@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
 
@@ -21,6 +22,7 @@ from penstock.core.need import learned_need, sized_need, sizes_of
 from penstock.core.retry import POLICY_DEFAULT
 from penstock.worker.supervisor.budget import Budget, Grant, Misfit
 from penstock.worker.supervisor.claims import LoneClaim
+from penstock.worker.supervisor.device_locks import DeviceLocks
 from penstock.worker.supervisor.link import BrokerLink
 from penstock.worker.supervisor.profiles import Profiles
 from penstock.worker.supervisor.task_facts import Tasks
@@ -268,3 +270,27 @@ def test_the_largest_gpu_is_known_from_leases(bench: Bench) -> None:
     assert budget.largest_gpu_bytes == 24 * GIB
     budget.look(leases)
     assert budget.largest_gpu_bytes == 80 * GIB
+
+
+def test_nobody_waits_here_for_what_another_worker_has(bench: Bench, tmp_path: Path) -> None:
+    """It may never come: the set is not waited for, and comes back when the device does."""
+    folder, uuids = tmp_path / "locks", [one.uuid for one in GPUS]
+    other = DeviceLocks(folder, uuids)
+    budget = Budget(
+        GIB, bench.tasks, bench.profiles,
+        capacity=HAS, devices=GPUS, locks=DeviceLocks(folder, uuids),
+    )  # fmt: skip
+    large, small = "takes.v20000:alone", "takes.v2000:alone"
+    assert other.hold("job", ["large"])
+    assert budget.could_hold(large)
+    assert [budget.could_make_room(need) for need in (large, small, "alone")] == [False, True, True]
+    assert budget.short_of(large, budget.free) == {GPU_CLAIM}
+    granted = budget.grant(bench.job("silent", small))
+    assert isinstance(granted, Grant)
+    assert granted.devices == ("small",)
+    assert isinstance(budget.grant(bench.job("silent", large)), Misfit)
+    other.drop("job")
+    assert budget.could_make_room(large)
+    assert not budget.short_of(large, budget.free)
+    other.close()
+    budget.locks.close()

@@ -34,9 +34,9 @@ class Devices:
         self._devices = tuple(devices)
         self._held: dict[Hashable, Mapping[str, int]] = {}
 
-    def could_hold(self, demand: Demand) -> bool:
-        """Return whether a job fits if no other is here."""
-        return _choose(self._devices, self._all_free(), demand, ()) is not None
+    def could_hold(self, demand: Demand, *, without: Collection[str] = ()) -> bool:
+        """Return whether a job fits if no other is here, without the devices of other workers."""
+        return _choose(self._here(without), self._all_free(), demand, ()) is not None
 
     def fits(self, demand: Demand, *, without: Collection[str] = ()) -> bool:
         """Return whether a job fits now, without the devices of other workers."""

@@ -136,6 +136,16 @@ class Budget:
         sizes = sizes_of(need)
         return sizes is None or sizes.over_bytes < self.total_bytes
 
+    def could_make_room(self, need: str) -> bool:
+        """Return whether a job of a ready set fits here once enough of what runs here has ended.
+
+        Not while it needs a GPU that another worker has: nobody waits here for what may never come.
+        """
+        demand = demand_of(need) or NO_DEMAND
+        return self.could_hold(need) and (
+            not demand.takes_gpu or self._devices.could_hold(demand, without=self.locks.others())
+        )
+
     def short_of(self, need: str, free: Amounts) -> frozenset[str]:
         """Return the names of what the largest job of a ready set does not find; empty: it fits."""
         short = lacking(self.amounts_of(need), free)

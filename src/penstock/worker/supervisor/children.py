@@ -154,7 +154,7 @@ class Children:
         """Return which sets may be claimed from, so that whatever comes fits."""
         budget, clock = self._parts.budget, self._parts.link.clock
         budget.keep_promised(self._claims.open)
-        waiting = [one for one in self._claims.sets if budget.could_hold(one[1])]
+        waiting = [one for one in self._claims.sets if budget.could_make_room(one[1])]
         free = budget.free
         fitting = [one for one in waiting if not budget.short_of(one[1], free)]
         now_ms, competes = clock.boot_ms(), budget.competes
