@@ -11,6 +11,7 @@ COMPONENTS = {
     "app": "Where jobs are kept, and what may be kept.",
     "capacity": "How much a worker runs at once.",
     "worker": "What a worker serves, and how it stops.",
+    "offer": "What a worker has for jobs that run in children.",
     "lease": "How a lost worker is noticed, and how soon. They belong together.",
     "retention": "How long finished jobs are kept. Whichever bound is met first decides.",
     "log": "How a worker talks.",

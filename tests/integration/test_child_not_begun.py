@@ -109,26 +109,26 @@ def without_child(bench: ChildrenBench) -> None:
     """Let the first look for an idle child fail."""
     pick = bench.pool.pick
 
-    def fail_once() -> NoReturn:
+    def fail_once(*_: object) -> NoReturn:
         bench.pool.pick = pick  # type: ignore[method-assign]
         fail()
 
-    bench.pool.pick = fail_once  # type: ignore[method-assign]
+    bench.pool.pick = fail_once  # type: ignore[method-assign, assignment]
 
 
 def without_new_child(bench: ChildrenBench) -> None:
     """Let the first idle child be gone once there is a job for it, and none be made."""
     pick, make = bench.pool.pick, bench.pool.make
 
-    def fail_once() -> NoReturn:
+    def fail_once(*_: object) -> NoReturn:
         bench.pool.make = make  # type: ignore[method-assign]
         fail()
 
-    def pick_none() -> None:
+    def pick_none(*_: object) -> None:
         bench.pool.pick = pick  # type: ignore[method-assign]
-        bench.pool.make = fail_once  # type: ignore[method-assign]
+        bench.pool.make = fail_once  # type: ignore[method-assign, assignment]
 
-    bench.pool.pick = pick_none  # type: ignore[method-assign]
+    bench.pool.pick = pick_none  # type: ignore[method-assign, assignment]
 
 
 @pytest.mark.parametrize("prepare", [without_child, without_new_child])

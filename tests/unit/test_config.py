@@ -292,3 +292,46 @@ def test_every_flag_of_a_setting_is_an_option_of_the_worker() -> None:
     options = set(inspect.signature(worker).parameters) - {"session", "target", "burst", "reload"}
     flags = {setting.flag for setting in SETTINGS.values() if setting.flag}
     assert flags == {f"--{name.replace('_', '-')}" for name in options} | {"--url"}
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "value"),
+    [
+        ("cpus", "", float(cpus())),
+        ("cpus", "1.5", 1.5),
+        ("labels", "us, eu,us", ("eu", "us")),
+        ("labels", ["eu"], ("eu",)),
+        ("labels", "", ()),
+        ("resources", "license=2, gpu_hours=1", (("gpu_hours", 1), ("license", 2))),
+        ("resources", {"license": 2}, (("license", 2),)),
+        ("gpus", "all", None),
+        ("gpus", "none", ()),
+        ("gpus", "2,0", (0, 2)),
+        ("gpus", 1, (1,)),
+    ],
+)
+def test_what_a_worker_offers_is_read(name: str, given: object, value: object) -> None:
+    """From text, as flags and variables are, or from a list or table in a file."""
+    assert SETTINGS[name].read(given) == value
+    assert SETTINGS[name].read(as_text(given)) == value
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "cause"),
+    [
+        ("cpus", "0", "'0' is not a number from 0.1"),
+        ("cpus", True, "True is not a number"),
+        ("labels", "a b", "label 'a b' is not allowed"),
+        ("labels", 3, "3 is no list"),
+        ("resources", "license", "'license' is no counted resource: give NAME=NUMBER"),
+        ("resources", "license=-1", "no counted resource"),
+        ("resources", {"license": True}, "'license=True' is no counted resource"),
+        ("gpus", "some", "'some' names no GPUs: give all, none, or indexes"),
+        ("gpus", "", "names no GPUs"),
+        ("labels", ["a"] * 65, "65 are too many"),
+    ],
+)
+def test_what_a_worker_cannot_offer_is_refused(name: str, given: object, cause: str) -> None:
+    """The message names the value and the rule."""
+    with pytest.raises(BadSetting, match=cause):
+        SETTINGS[name].read(given)

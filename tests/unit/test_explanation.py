@@ -82,6 +82,35 @@ def test_a_state_is_a_reason(record: dict[str, Any], words: str) -> None:
     assert words in blocker
 
 
+def test_what_no_worker_has_is_named() -> None:
+    """The job says what it takes, each worker what it lacks; one that has all of it is enough."""
+    need = "takes.c2000.leu:alone.m3"
+    poor, rich = lease("poor", GIB), lease("rich", GIB)
+    has = Capacity(memory_bytes=GIB, cpus_milli=2000, labels=("eu",))
+    rich = msgspec.structs.replace(rich, capacity=has)
+    found = scene(poor, need=need)
+    assert found.needs.endswith("and 2 CPUs, label eu"), found
+    (blocker,) = found.blockers
+    assert "poor lacks label eu: see the options --cpus, --labels" in blocker
+    both = scene(poor, rich, need=need)
+    assert [(one.holds, one.lacks) for one in both.workers] == [
+        (False, "label eu"),
+        (True, None),
+    ]
+    assert both.blockers == ()
+
+
+def test_doctor_tells_of_jobs_that_take_what_nobody_has() -> None:
+    """One finding for each that is lacking, with the options that mend it."""
+    needs = {"q": ["takes.g1:alone", "takes.c1000:alone", "takes.newer:alone", "alone"]}
+    worker = lease("w", GIB)
+    capacity = Capacity(memory_bytes=GIB, cpus_milli=1000)
+    worker = msgspec.structs.replace(worker, capacity=capacity)
+    (found,) = of_needs(needs, [worker], frozenset())
+    assert (found.state, found.what) == ("problem", "queue q")
+    assert "take 1 GPU, and no live worker has that" in found.text
+
+
 def test_a_paused_queue_and_a_queue_without_workers() -> None:
     """Both are said, with the way out."""
     paused, nobody = scene(lease("w", GIB, queue="other"), paused=True).blockers

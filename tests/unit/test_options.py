@@ -99,6 +99,47 @@ def test_memory_auto_drops_a_declared_size(app: App) -> None:
     assert task.using(memory=None).enqueue().record().spec.need == "alone.m19"
 
 
+def test_a_call_asks_for_more_than_memory(app: App) -> None:
+    """All of it stands in the name of its set; a call's word wins, and none is a word too."""
+    task = task_of(app).using(cpus=0.5, requires=["eu", "b", "eu"], resources={"b": 2, "a": 0})
+    assert task.enqueue().record().spec.need == "takes.c500.lb.leu.r2-b:alone.m19"
+    gpu = task.using(gpu=1, gpu_memory="1500MB", requires=(), resources=None, memory="auto")
+    need = gpu.enqueue().record().spec.need
+    assert need == f"takes.c500.g1.v1431:{learned_need(task.name, None)}"
+    need = gpu.using(size=1_000).enqueue().record().spec.need
+    assert need == f"takes.c500.g1.v1431:{learned_need(task.name, size_bucket(1_000.0))}"
+
+    @app.task(name="own", gpu=2, cpus=3)
+    def own() -> None: ...
+
+    assert own.enqueue().record().spec.need == "takes.c3000.g2:alone"
+    assert own.using(gpu=0, cpus=1).enqueue().record().spec.need == "takes.c1000:alone"
+
+
+@pytest.mark.parametrize(
+    ("options", "cause"),
+    [
+        ({"cpus": 0}, "cpus 0 is not allowed: give a number from 0.1"),
+        ({"cpus": True}, "cpus True is not allowed"),
+        ({"requires": "gpu"}, "requires 'gpu' is not allowed: give a set of labels"),
+        ({"requires": ["a b"]}, "label 'a b' is not allowed: use 1 to 32 characters"),
+        ({"resources": ["license"]}, "resources .* are not allowed: give how many"),
+        ({"resources": {"license": 0.5}}, "resource license cannot be counted as 0.5"),
+        ({"gpu": 0.5}, "gpu 0.5 is not allowed: give a whole number of devices"),
+        ({"gpu_memory": "8"}, "gpu_memory '8' is not a size"),
+        ({"requires": [letter * 32 for letter in "abc"]}, "are too much for one job"),
+        ({"isolation": "thread", "cpus": 1}, "isolation='thread' and cpus= exclude each other"),
+    ],
+)
+def test_what_cannot_be_asked_for_is_refused(app: App, options: Any, cause: str) -> None:
+    """Where the task is declared, and, but for its isolation, where it is called."""
+    with pytest.raises(BadSetting, match=cause):
+        app.task(name="other", **options)
+    if "isolation" not in options:
+        with pytest.raises(BadSetting, match=cause):
+            task_of(app).using(**options).enqueue()
+
+
 def test_delay_and_instant_make_a_job_scheduled(app: App) -> None:
     """Delay counts from the broker's acceptance, run_at is wall time in any zone."""
     later = stored(app, delay="1h", expires=None)

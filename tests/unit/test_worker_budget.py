@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
 
@@ -10,6 +11,8 @@ import pytest
 
 from penstock.broker.requests import LeaseFacts
 from penstock.core.capacity import Capacity
+from penstock.core.demand import GPU_CLAIM, MEMORY
+from penstock.core.devices import Device
 from penstock.core.footprint import Run
 from penstock.core.ids import Fence, JobId, LeaseId
 from penstock.core.job import Charges, Claimed, JobSpec
@@ -19,6 +22,7 @@ from penstock.core.need import learned_need, sized_need, sizes_of
 from penstock.core.retry import POLICY_DEFAULT
 from penstock.worker.supervisor.budget import Budget, Grant, Misfit
 from penstock.worker.supervisor.claims import LoneClaim
+from penstock.worker.supervisor.device_locks import DeviceLocks
 from penstock.worker.supervisor.link import BrokerLink
 from penstock.worker.supervisor.profiles import Profiles
 from penstock.worker.supervisor.task_facts import Tasks
@@ -106,8 +110,8 @@ def test_reservations_end_with_their_attempts(bench: Bench) -> None:
 def test_a_claim_holds_back_what_it_may_bring(bench: Bench) -> None:
     """Until it is not open any more."""
     first, second = claim(2), claim(1)
-    bench.budget.promise(first, 300 * MIB)
-    bench.budget.promise(second, 100 * MIB)
+    bench.budget.promise(first, {MEMORY: 300 * MIB})
+    bench.budget.promise(second, {MEMORY: 100 * MIB})
     assert bench.budget.free_bytes == GIB - 700 * MIB
     bench.budget.keep_promised([second])
     assert bench.budget.free_bytes == GIB - 100 * MIB
@@ -167,3 +171,126 @@ def test_the_largest_worker_is_known_from_leases(bench: Bench) -> None:
     assert bench.budget.largest_bytes == GIB
     bench.budget.look(cast("list[LeaseFacts]", leases))
     assert bench.budget.largest_bytes == 4 * GIB
+
+
+HAS = Capacity(cpus_milli=4000, labels=("eu",), resources={"license": 2})
+GPUS = [Device("large", 24 * GIB), Device("small", 8 * GIB)]
+
+
+def rich(bench: Bench) -> Budget:
+    """Return a budget of 1 GiB, 4 CPUs, two licences and two GPUs."""
+    return Budget(GIB, bench.tasks, bench.profiles, capacity=HAS, devices=GPUS)
+
+
+def test_everything_that_is_counted_is_held_and_given_back(bench: Bench) -> None:
+    """CPUs, resources and devices beside memory; what is short is named."""
+    budget, need = rich(bench), "takes.c3000.g1.leu.r2-license:alone.m0"
+    job = bench.job("silent", need, memory=16 * MIB)
+    empty = budget.free
+    granted = budget.grant(job)
+    assert isinstance(granted, Grant)
+    assert (granted.threads, granted.devices, granted.gpu_memory_bytes) == (3, ("small",), 8 * GIB)
+    assert budget.short_of(need, budget.free) == {"cpus", "resource.license"}
+    assert budget.short_of("takes.v20000:alone", budget.free) == frozenset()
+    assert budget.short_of("takes.g2:alone", budget.free) == {GPU_CLAIM}
+    again = budget.grant(bench.job("silent", need, memory=16 * MIB))
+    assert isinstance(again, Misfit)
+    assert again.need == need
+    budget.give_back(job)
+    assert budget.free == empty
+    assert not budget.short_of("takes.g2:alone", budget.free)
+
+
+def test_one_claim_at_a_time_may_bring_a_job_for_gpus(bench: Bench) -> None:
+    """Which device its job gets is known once it is here; other sets are offered meanwhile."""
+    budget, one = rich(bench), claim(1)
+    budget.promise(one, budget.amounts_of("takes.g1:alone"))
+    assert budget.short_of("takes.v100:alone", budget.free) == {GPU_CLAIM}
+    assert not budget.short_of("takes.c1000:alone", budget.free)
+    budget.keep_promised([])
+    assert not budget.short_of("takes.v100:alone", budget.free)
+
+
+@pytest.mark.parametrize(
+    ("need", "holds"),
+    [
+        ("takes.c4000.leu.r2-license:alone", True),
+        ("takes.g2:alone.m3", True),
+        ("takes.lus:alone", False),
+        ("takes.c4001:alone", False),
+        ("takes.g3:alone", False),
+        ("takes.c1000:alone.m90", False),
+        ("takes.unheard-of:alone", False),
+    ],
+)
+def test_a_set_is_for_workers_that_have_what_its_jobs_take(
+    bench: Bench, need: str, *, holds: bool
+) -> None:
+    """All of it, memory too; and nothing that this release knows nothing of."""
+    assert rich(bench).could_hold(need) == holds
+
+
+def test_only_who_takes_of_what_is_short_competes(bench: Bench) -> None:
+    """Memory is taken by all that is large enough to count; a licence by few."""
+    budget = rich(bench)
+    budget.grant(bench.job("silent", "takes.r2-license:alone", memory=MIB))
+    waits = ("q", "takes.r1-license:alone")
+    assert budget.competes(("q", "takes.r2-license:alone"), waits)
+    assert not budget.competes(("q", "takes.c1000:alone"), waits)
+    assert not budget.competes(("q", "alone"), waits)
+
+
+def test_an_enlarged_share_counts(bench: Bench) -> None:
+    """A job that ran out of a GPU's memory is given what its charges say."""
+    budget, job = rich(bench), bench.job("silent", "takes.v6144:alone")
+    job = msgspec.structs.replace(job, charges=Charges(gpu_memory_bytes=9 * GIB))
+    granted = budget.grant(job)
+    assert isinstance(granted, Grant)
+    assert (granted.devices, granted.gpu_memory_bytes) == (("large",), 9 * GIB)
+
+
+def test_what_a_runner_sent_on_takes_what_its_task_takes_by_now(bench: Bench) -> None:
+    """It was enqueued as light work; a call that asks for no GPU gets none."""
+    need = "takes.g1:alone"
+    facts = TaskFacts(name="new", queue="q", policy=POLICY_DEFAULT, isolated=True, need=need)
+    bench.tasks.learn(AppManifest(url="memory://", tasks=(facts,), queues=("q",)))
+    budget = rich(bench)
+    sent, without = budget.grant(bench.job("new", "shared")), budget.grant(bench.job("new"))
+    assert isinstance(sent, Grant)
+    assert isinstance(without, Grant)
+    assert (sent.devices, without.devices) == (("small",), ())
+
+
+def test_the_largest_gpu_is_known_from_leases(bench: Bench) -> None:
+    """Its own, or a larger one that another worker tells."""
+    budget = rich(bench)
+    told = [None, Capacity(gpu_memory_bytes=(GIB, 80 * GIB)), Capacity()]
+    leases = cast("list[LeaseFacts]", [SimpleNamespace(capacity=one) for one in told])
+    budget.look(leases[:1])
+    assert budget.largest_gpu_bytes == 24 * GIB
+    budget.look(leases)
+    assert budget.largest_gpu_bytes == 80 * GIB
+
+
+def test_nobody_waits_here_for_what_another_worker_has(bench: Bench, tmp_path: Path) -> None:
+    """It may never come: the set is not waited for, and comes back when the device does."""
+    folder, uuids = tmp_path / "locks", [one.uuid for one in GPUS]
+    other = DeviceLocks(folder, uuids)
+    budget = Budget(
+        GIB, bench.tasks, bench.profiles,
+        capacity=HAS, devices=GPUS, locks=DeviceLocks(folder, uuids),
+    )  # fmt: skip
+    large, small = "takes.v20000:alone", "takes.v2000:alone"
+    assert other.hold("job", ["large"])
+    assert budget.could_hold(large)
+    assert [budget.could_make_room(need) for need in (large, small, "alone")] == [False, True, True]
+    assert budget.short_of(large, budget.free) == {GPU_CLAIM}
+    granted = budget.grant(bench.job("silent", small))
+    assert isinstance(granted, Grant)
+    assert granted.devices == ("small",)
+    assert isinstance(budget.grant(bench.job("silent", large)), Misfit)
+    other.drop("job")
+    assert budget.could_make_room(large)
+    assert not budget.short_of(large, budget.free)
+    other.close()
+    budget.locks.close()

@@ -10,6 +10,8 @@ import msgspec
 from penstock.broker.requests import LeaseFacts, QueueCounts
 from penstock.cli.sizes import size
 from penstock.cli.times import instant, span
+from penstock.core.capacity import Capacity, wanting
+from penstock.core.demand import NO_DEMAND, Demand, demand_of, in_words, with_gpu_memory
 from penstock.core.footprint import Footprint, size_bucket
 from penstock.core.job import JobRecord
 from penstock.core.lifecycle import FINAL, State
@@ -24,11 +26,13 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         memory_bytes: what it may reserve; null: it does not say.
         holds: whether the job would fit there if nothing else ran; null: nobody knows.
+        lacks: what it takes beside memory and this worker has not, in words; null: nothing.
     """
 
     worker: str
     memory_bytes: int | None
     holds: bool | None
+    lacks: str | None = None
 
 
 class Explanation(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,6 +80,8 @@ def explain(scene: Scene) -> Explanation:
     """Return what stands in the way of a job."""
     record = scene.record
     needs, reservation = _needs(scene)
+    beside = in_words(_demand(scene.record) or NO_DEMAND)
+    needs = f"{needs}, and {beside}" if beside else needs
     workers = tuple(_candidates(scene, reservation))
     blockers = tuple(_blockers(scene, reservation, workers))
     return Explanation(
@@ -114,14 +120,28 @@ def _needs(scene: Scene) -> tuple[str, int | None]:
 
 
 def _candidates(scene: Scene, reservation: int | None) -> Iterator[Candidate]:
-    seen: dict[str, int | None] = {}
+    seen: dict[str, Capacity | None] = {}
     for lease in scene.leases:
         if scene.record.queue in lease.queues:
-            capacity = lease.capacity
-            seen[lease.owner.worker] = None if capacity is None else capacity.memory_bytes
-    for worker, memory in sorted(seen.items()):
+            seen[lease.owner.worker] = lease.capacity
+    demand = _demand(scene.record)
+    for worker, capacity in sorted(seen.items(), key=lambda one: one[0]):
+        memory = None if capacity is None else capacity.memory_bytes
+        lacks = _lacks(capacity, demand)
         holds = None if memory is None else _holds(scene, reservation, memory)
-        yield Candidate(worker=worker, memory_bytes=memory, holds=holds)
+        holds = False if lacks is not None else holds
+        yield Candidate(worker=worker, memory_bytes=memory, holds=holds, lacks=lacks)
+
+
+def _demand(record: JobRecord) -> Demand | None:
+    """Return what a job takes beside memory; None: only a newer release knows."""
+    return demand_of(with_gpu_memory(record.spec.need, record.charges.gpu_memory_bytes))
+
+
+def _lacks(capacity: Capacity | None, demand: Demand | None) -> str | None:
+    if demand is None:
+        return "something that a newer release knows"
+    return wanting(capacity or Capacity(), demand)
 
 
 def _holds(scene: Scene, reservation: int | None, memory_bytes: int) -> bool:
@@ -159,6 +179,12 @@ def _blockers(scene: Scene, reservation: int | None, workers: Sequence[Candidate
     if not workers:
         start = f"penstock worker ... --queues {record.queue}"
         yield f"no live worker serves queue {record.queue}: {start}"
+    elif all(one.lacks is not None for one in workers):
+        yield (
+            f"no live worker of its queue has what it takes; {workers[0].worker} lacks "
+            f"{workers[0].lacks}: see the options --cpus, --labels, --resources and --gpus of "
+            "penstock worker"
+        )
     elif reservation is not None and all(one.holds is False for one in workers):
         largest = max(one.memory_bytes or 0 for one in workers)
         yield (

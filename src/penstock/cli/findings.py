@@ -12,6 +12,8 @@ import msgspec
 from penstock.broker.requests import BrokerFacts, Durability, LeaseFacts, QueueCounts
 from penstock.cli.sizes import size
 from penstock.cli.times import span
+from penstock.core.capacity import Capacity, wanting
+from penstock.core.demand import demand_of, in_words
 from penstock.core.need import sizes_of
 from penstock.core.wording import counted
 from penstock.errors import BrokerError, UsageError
@@ -181,7 +183,7 @@ def of_workers(
 def of_needs(
     needs: Mapping[str, Sequence[str]], leases: Sequence[LeaseFacts], dead: frozenset[str]
 ) -> Iterator[Finding]:
-    """Jobs that need more memory than any live worker of their queue may reserve.
+    """Jobs that need more than any live worker of their queue has.
 
     Args:
         needs: queue -> ready sets that are not empty.
@@ -195,6 +197,7 @@ def of_needs(
         if len(known) < len(budgets) or not known:
             # Nobody serves it, which is told elsewhere; or one of an older release, which may.
             continue
+        yield from _of_demands(queue, names, [one for one in budgets if one is not None])
         sizes = [found for name in names if (found := sizes_of(name)) is not None]
         least = min((one.over_bytes for one in sizes if one.over_bytes >= max(known)), default=None)
         if least is not None:
@@ -203,6 +206,21 @@ def of_needs(
                 f"queue {queue}",
                 f"jobs wait that need more than {size(least)}, and the largest worker may reserve "
                 f"{size(max(known))}: penstock worker ... --memory SIZE",
+            )
+
+
+def _of_demands(
+    queue: str, needs: Sequence[str], capacities: Sequence[Capacity]
+) -> Iterator[Finding]:
+    """Jobs that take something beside memory that no worker has."""
+    for demand in sorted({found for need in needs if (found := demand_of(need))}, key=in_words):
+        lacks = [wanting(one, demand) for one in capacities]
+        if all(one is not None for one in lacks):
+            yield Finding(
+                "problem",
+                f"queue {queue}",
+                f"jobs wait that take {in_words(demand)}, and no live worker has that; the first "
+                f"lacks {lacks[0]}: see --cpus, --labels, --resources, --gpus of penstock worker",
             )
 
 

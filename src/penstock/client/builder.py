@@ -10,10 +10,11 @@ import msgspec
 
 from penstock.broker.requests import Accepted, Durability, EnqueueRequest
 from penstock.client import flow
+from penstock.core.demand import Demand, laid_over
 from penstock.core.footprint import size_bucket
 from penstock.core.ids import JobId
 from penstock.core.job import JobSpec, Parent
-from penstock.core.need import learned_need, profile_of
+from penstock.core.need import learned_need, profile_of, same_demand
 from penstock.core.units import Duration, duration_ms
 from penstock.errors import EnqueueRefused, PayloadTooLarge, PenstockError
 from penstock.job import Job
@@ -64,7 +65,10 @@ class Plan(msgspec.Struct, frozen=True, eq=False):
             payload=_NO_PAYLOAD,
             priority=task.priority if asked.priority is None else asked.priority,
             need=task.need(
-                memory_bytes=asked.memory_bytes, memory_auto=asked.memory_auto, size=asked.size
+                memory_bytes=asked.memory_bytes,
+                memory_auto=asked.memory_auto,
+                size=asked.size,
+                demand=_demand(task, asked),
             ),
             expires_ms=task.expires_ms if asked.expires_ms is None else asked.expires_ms,
             retries=asked.retries,
@@ -104,6 +108,17 @@ class Plan(msgspec.Struct, frozen=True, eq=False):
         return check_size(size_of(*args, **kwargs))
 
 
+def _demand(task: Registration, asked: Asked) -> Demand:
+    return laid_over(
+        task.demand,
+        cpus_milli=asked.cpus_milli,
+        labels=asked.labels,
+        resources=asked.resources,
+        gpus=asked.gpus,
+        gpu_memory_bytes=asked.gpu_memory_bytes,
+    )
+
+
 def build(call: Call[Any], job_id: JobId, sealer: Callable[[], Sealer]) -> EnqueueRequest:
     """Return the request that enqueues `call` under `job_id`.
 
@@ -121,7 +136,7 @@ def build(call: Call[Any], job_id: JobId, sealer: Callable[[], Sealer]) -> Enque
         digest = None if digest is None else sealer().digest(digest)
     spec = _replace(plan.spec, payload=msgspec.Raw(payload))
     if call.size is not None:
-        need = learned_need(spec.task, size_bucket(call.size))
+        need = same_demand(learned_need(spec.task, size_bucket(call.size)), spec.need)
         spec = _replace(spec, size=call.size, need=need)
     if digest is None and plan.delay_ms is None and plan.due_at is None and not plan.parents:
         return EnqueueRequest(id=job_id, queue=plan.queue, spec=spec)

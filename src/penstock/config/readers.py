@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from penstock.broker.requests import Durability
-from penstock.config.quota import budget_bytes, cpus
+from penstock.config.quota import cpus
 from penstock.core.names import check_name
 from penstock.core.secret import SecretKeys
 from penstock.core.units import duration_ms, size_bytes
@@ -17,8 +17,6 @@ from penstock.tasks.asked import check_durability
 _BYTES_CEILING: Final = 16 * 2**20
 #: Bytes that they may be lowered to; below it no error text would fit.
 _BYTES_FLOOR: Final = 1_024
-#: Bytes that a worker must be able to reserve: what a child takes before its job.
-_MEMORY_FLOOR: Final = 64 * 2**20
 
 
 def read_text(value: object) -> str:
@@ -65,14 +63,6 @@ def read_concurrency(value: object) -> int:
 def read_light(value: object) -> int | None:
     """Return a number of slots, None for ""."""
     return None if value == "" else whole_number(0, 4096)(value)
-
-
-def read_memory(value: object) -> int:
-    """Return bytes that may be reserved; "": what the machine or container has for jobs."""
-    found = budget_bytes() if value == "" else size_bytes(value)
-    if found < _MEMORY_FLOOR:
-        raise BadSetting(f"{value!r:.80} is too little: give 64MiB or more")
-    return found
 
 
 def duration_from(least_ms: int) -> Callable[[Any], int]:

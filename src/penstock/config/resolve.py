@@ -28,6 +28,7 @@ _NOT_SETTINGS: Final = frozenset(
         "PENSTOCK_CHANNEL_FD",
         "PENSTOCK_CHILD",
         "PENSTOCK_CHILD_MARK",
+        "PENSTOCK_NVML",
         "PENSTOCK_PLAN_FD",
         "PENSTOCK_STACK_FD",
     }

@@ -13,6 +13,7 @@ from typing import Any, Final
 import msgspec
 
 from penstock.broker.requests import PAYLOAD_BYTES_MAX, Durability
+from penstock.config.offered import OFFERED, OFFERED_FLAGS, Offered
 from penstock.config.readers import (
     duration_from,
     one_of,
@@ -21,7 +22,6 @@ from penstock.config.readers import (
     read_durability,
     read_light,
     read_limit,
-    read_memory,
     read_queues,
     read_secret_keys,
     read_text,
@@ -36,14 +36,14 @@ from penstock.tasks.asked import QUEUE_DEFAULT
 FLAGS: Final[Mapping[str, str]] = {
     "url": "--url", "queues": "--queues", "processes": "--processes",
     "concurrency": "--concurrency", "coroutines": "--coroutines", "light": "--light",
-    "memory": "--memory",
+    **OFFERED_FLAGS,
     "worker_name": "--name", "drain_grace": "--drain-grace", "timeout": "--timeout",
     "soft_timeout": "--soft-timeout", "log_format": "--log-format",
     "log_level": "--log-level", "log_file": "--log-file",
 }  # fmt: skip
 
 
-class Settings(msgspec.Struct, frozen=True, kw_only=True):
+class Settings(Offered, frozen=True, kw_only=True):
     """All settings with their values. The meaning of each stands in `SETTINGS`."""
 
     url: str
@@ -58,7 +58,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     light: int | None
     light_runtime_max_ms: int
     light_memory_max: int
-    memory: int
     child_jobs_max: int
     poll_ms: int
     drain_grace_ms: int
@@ -94,7 +93,7 @@ class Setting(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         name: as in files.
-        component: what it belongs to: app, worker, capacity, lease, retention or log.
+        component: what it belongs to: app, capacity, worker, offer, lease, retention or log.
         kind: what a value looks like, for people.
         default: as one would write it; "" where it is worked out.
         unit: of the value that `Settings` holds; "" where it has none.
@@ -138,6 +137,8 @@ def as_text(value: object) -> str:
         return f"{value // timedelta(milliseconds=1)}ms"
     if isinstance(value, list | tuple):
         return ",".join(str(part) for part in value)
+    if isinstance(value, Mapping):
+        return ",".join(f"{name}={part}" for name, part in value.items())
     return str(value)
 
 
@@ -184,8 +185,6 @@ SETTINGS: Final[Mapping[str, Setting]] = _table(
      "what 95 of 100 runs of a light task do not pass; what holds the CPU longer gets a child"),
     ("light_memory_max", "capacity", "size", "128MiB", "bytes", size_bytes,
      "and the memory that they do not pass, where they ever ran in a child"),
-    ("memory", "capacity", "size", "", "bytes", read_memory,
-     "what jobs in children may reserve together; none: 85 % of the container's or machine's"),
     ("queues", "worker", "names", QUEUE_DEFAULT, "", read_queues,
      "queues that a worker serves"),
     ("child_jobs_max", "worker", "number", "10000", "", whole_number(1, 10**9),
@@ -202,6 +201,7 @@ SETTINGS: Final[Mapping[str, Setting]] = _table(
      "soft limit of attempts whose call and task name none; none: as timeout"),
     ("worker_name", "worker", "name", "", "", read_worker_name,
      "name of the worker; none: made of host and process id"),
+    *OFFERED,
     ("lease_ttl", "lease", "duration", "12s", "ms", duration_from(300),
      "how long a lost host keeps its jobs; four extensions may fail before that"),
     ("lease_extend", "lease", "duration", "3s", "ms", duration_from(50),

@@ -2,19 +2,22 @@
 
 A claim names sets and a number of jobs; which jobs come is the broker's choice among them, by rank.
 So a set is offered only where its largest job would fit, and as many jobs are asked for as would
-fit if all were as large as the largest set that is offered.
+fit if each took the most that one of any set offered does, of everything that is counted.
 
 Small jobs may overtake a large one that does not fit yet, for as long as the patience lasts. Then
-the worker holds itself free: it takes nothing else until that one fits, and takes it first.
+the worker holds itself free: of what that one is short of it gives to nobody else until that one
+fits, and takes it first.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 Set = tuple[str, str]
 """A ready set: its queue and its need."""
+Amounts = Mapping[str, int]
+"""What is taken or free, by name (`demand.amounts_of`): bytes, thousandths of a CPU, pieces."""
 
 #: Milliseconds for which others may overtake a job that an empty worker could hold: many light
 #: jobs long, and short beside what a job runs that is so large.
@@ -27,33 +30,41 @@ class Room(NamedTuple):
     Attributes:
         sets: that may be offered, in the order given.
         jobs: that may be asked for; 0: nothing fits.
-        each_bytes: what is to be set aside for each of them until it is known.
+        each: what is to be set aside for each of them until it is known.
     """
 
     sets: tuple[Set, ...]
     jobs: int
-    each_bytes: int
+    each: Amounts
 
 
-NO_ROOM: Final = Room((), 0, 0)
+NO_ROOM: Final = Room((), 0, {})
+
+
+def lacking(amounts: Amounts, free: Amounts) -> frozenset[str]:
+    """Return the names of what is not free in these amounts; empty: all of it fits."""
+    return frozenset(name for name, amount in amounts.items() if amount > free.get(name, 0))
 
 
 def room_for(
-    sets: Sequence[Set], *, bytes_of: Callable[[str], int], free_bytes: int, slots: int
+    sets: Sequence[Set], *, amounts_of: Callable[[str], Amounts], free: Amounts, slots: int
 ) -> Room:
-    """Return which of `sets` fit into `free_bytes`, and how many jobs of them.
+    """Return which of `sets` fit into what is free, and how many jobs of them.
 
     Args:
         sets: in which jobs wait.
-        bytes_of: returns what the largest job of a need takes.
-        free_bytes: what is not reserved.
+        amounts_of: returns what the largest job of a need takes.
+        free: what nobody has.
         slots: children that are free.
     """
-    fitting = [(one, size) for one in sets if (size := bytes_of(one[1])) <= free_bytes]
+    fitting = [(one, amounts) for one in sets if not lacking(amounts := amounts_of(one[1]), free)]
     if not fitting or slots <= 0:
         return NO_ROOM
-    each = max(size for _, size in fitting)
-    jobs = slots if each == 0 else min(slots, max(1, free_bytes // each))
+    each: dict[str, int] = {}
+    for _, amounts in fitting:
+        for name, amount in amounts.items():
+            each[name] = max(each.get(name, 0), amount)
+    jobs = min([slots, *(free[name] // amount for name, amount in each.items() if amount)])
     return Room(tuple(one for one, _ in fitting), jobs, each)
 
 
@@ -69,9 +80,15 @@ class Gate:
         self._patience_ms = patience_ms
         self._since: dict[Set, int] = {}
         self.holder: Set | None = None
+        self._is_offered = False
 
     def let_through(
-        self, waiting: Iterable[Set], fitting: Sequence[Set], now_ms: int
+        self,
+        waiting: Iterable[Set],
+        fitting: Sequence[Set],
+        now_ms: int,
+        *,
+        competes: Callable[[Set, Set], bool] = lambda _one, _holder: True,
     ) -> Sequence[Set]:
         """Return which of the sets that fit may be offered now.
 
@@ -79,19 +96,29 @@ class Gate:
             waiting: those with jobs that this worker could hold if it were empty.
             fitting: of these, those that fit now.
             now_ms: of any clock that only rises.
+            competes: tells whether the first set takes of what the second is short of.
         """
         here, fits = list(waiting), set(fitting)
         self._since = {one: self._since.get(one, now_ms) for one in here if one not in fits}
         if self.holder not in here:
-            self.holder = None
+            self._open()
         if self.holder is None and self._since:
             one = min(self._since, key=self._since.__getitem__)
             if now_ms - self._since[one] >= self._patience_ms:
                 self.holder = one
-        if self.holder is None:
+        holder = self.holder
+        if holder is None:
             return fitting
-        return [self.holder] if self.holder in fits else []
+        if holder not in fits:
+            return [one for one in fitting if not competes(one, holder)]
+        self._is_offered = True
+        return [holder]
 
     def passed(self) -> None:
-        """Open: a claim that offered only the holder's set has been answered."""
+        """Open, if a claim that offered only the holder's set has been answered."""
+        if self._is_offered:
+            self._open()
+
+    def _open(self) -> None:
         self.holder = None
+        self._is_offered = False

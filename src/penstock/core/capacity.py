@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import msgspec
 
+from penstock.core.demand import Demand, cpus_text
+from penstock.core.devices import could_hold
+
 
 class Capacity(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """What the worker behind a lease can take, all of it, whatever of that is in use.
@@ -11,6 +14,7 @@ class Capacity(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     Attributes:
         memory_bytes: its budget; None: it has none.
         slots: jobs that it runs at a time; None: not told.
+        cpus_milli: thousandths of a CPU that jobs which ask for some may take; None: not told.
         labels: names of what it offers, which jobs may ask for.
         gpu_memory_bytes: memory of each GPU that it may use, in the order of the devices.
         resources: other things by name, and how many of each.
@@ -18,6 +22,28 @@ class Capacity(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
 
     memory_bytes: int | None = None
     slots: int | None = None
+    cpus_milli: int | None = None
     labels: tuple[str, ...] = ()
     gpu_memory_bytes: tuple[int, ...] = ()
     resources: dict[str, int] = {}
+
+
+def wanting(capacity: Capacity, demand: Demand) -> str | None:
+    """Return what a job takes that a worker lacks even while nothing runs there, in words.
+
+    None: it lacks nothing. What its memory can hold is not asked here.
+    """
+    missing = [label for label in demand.labels if label not in capacity.labels]
+    if missing:
+        return f"label {missing[0]}"
+    for name, count in demand.resources:
+        here = capacity.resources.get(name, 0)
+        if count > here:
+            return f"{count} of {name} (it has {here})"
+    cpus = capacity.cpus_milli
+    if demand.cpus_milli and (cpus is None or demand.cpus_milli > cpus):
+        has = "none to count" if cpus is None else cpus_text(cpus)
+        return f"{cpus_text(demand.cpus_milli)} CPUs (it has {has})"
+    if not could_hold(capacity.gpu_memory_bytes, demand):
+        return "GPUs that are as many and as large"
+    return None

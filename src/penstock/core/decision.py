@@ -7,7 +7,8 @@ The rules of charging, in one place:
   one before, make it poison; in a shared runner a crash charges nothing and makes the job a
   suspect, whose next attempt runs alone in a child;
 - an attempt that ran out of memory is tried again with a larger reservation, up to the largest
-  worker's budget and twice at most;
+  worker's budget and twice at most; one that ran out of a GPU's memory with a larger part of one,
+  up to the largest device, and if it was given none, that is its own error;
 - a loss without a witness marks the job the first time, makes a marked one a suspect, and charges
   a job that already ran alone;
 - a drain, a neighbour's limit and a snooze charge nothing;
@@ -23,9 +24,10 @@ import msgspec
 
 from penstock.core import outcome as o
 from penstock.core import settlement as s
+from penstock.core.demand import with_gpu_memory
 from penstock.core.job import ALONE, Charges, Claimed, JobSpec, Reason
 from penstock.core.memory import enlarged_bytes
-from penstock.core.need import is_alone, sized_need
+from penstock.core.need import is_alone, same_demand, sized_need
 from penstock.core.retry import (
     CRASH_WINDOW_MS,
     POLICY_DEFAULT,
@@ -151,13 +153,16 @@ class _Rules:
         return self._retry(charges, recent, None)
 
     def _after_out_of_memory(self, outcome: o.OutOfMemory) -> s.Settlement:
+        if outcome.of_gpu and not outcome.reserved_bytes:
+            return self._after_error()
         enlarged = enlarged_bytes(outcome.reserved_bytes, outcome.largest_bytes)
         charges = msgspec.structs.replace(self.job.charges, ooms=self.job.charges.ooms + 1)
         if enlarged is None:
             return self._bury(Reason.TOO_LARGE, charges)
         if charges.ooms > self.policy.oom_retries:
             return self._bury(Reason.OUT_OF_MEMORY, charges)
-        charges = msgspec.structs.replace(charges, memory_bytes=enlarged)
+        field = "gpu_memory_bytes" if outcome.of_gpu else "memory_bytes"
+        charges = msgspec.structs.replace(charges, **{field: enlarged})
         # Not the job's error, and nothing to wait for: it goes on where it fits.
         return self._retry(charges, charges.ooms, after_ms=0)
 
@@ -244,7 +249,10 @@ def _charge_error(charges: Charges) -> Charges:
 
 def _need_after(spec: JobSpec, charges: Charges) -> str | None:
     """Return the ready set of the next attempt; None: the one that the spec names."""
+    own = with_gpu_memory(spec.need, charges.gpu_memory_bytes)
     if charges.memory_bytes is not None:
-        return sized_need(charges.memory_bytes)
+        return same_demand(sized_need(charges.memory_bytes), own)
+    if own != spec.need:
+        return own
     # What is isolated anyhow keeps its own set, whose name tells what it takes.
     return ALONE if charges.suspect and not is_alone(spec.need) else None

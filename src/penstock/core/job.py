@@ -124,6 +124,7 @@ class Charges(msgspec.Struct, frozen=True, omit_defaults=True):
         lost: the job was lost once without a witness; lost again it becomes a suspect.
         suspect: its next attempt runs alone in a child, so that a crash has one culprit.
         memory_bytes: enlarged reservation after an out-of-memory attempt.
+        gpu_memory_bytes: enlarged share of a GPU after an attempt that ran out of its memory.
     """
 
     errors: int = 0
@@ -135,6 +136,7 @@ class Charges(msgspec.Struct, frozen=True, omit_defaults=True):
     lost: bool = False
     suspect: bool = False
     memory_bytes: int | None = None
+    gpu_memory_bytes: int | None = None
 
 
 NO_CHARGES: Final = Charges()

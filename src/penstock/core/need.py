@@ -7,7 +7,8 @@ reservation `alone.m<class>`, with a size class in steps of 1.25 above 16 MiB. A
 lies inside a class finds out by claiming whether a job of it fits; one that does not goes back as
 `alone.m<class>.over<MiB>`, which says that it is larger than that. Work whose
 reservation is learned needs `alone.auto.<task>.s<bucket>`; each worker knows what that comes to. A
-retry may enter another set than the one its spec names.
+retry may enter another set than the one its spec names. What needs more than that, as GPUs, has it
+in front of its set's name (`core.demand`).
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import math
 import re
 from typing import Final, NamedTuple
 
+from penstock.core.demand import NO_DEMAND, Demand, demand_of, has_demand, need_with, plain_need
 from penstock.core.job import ALONE, SHARED, THREAD, Charges, JobSpec
 
 #: Size class 0 ends here; below it a child process costs more than the job.
@@ -55,7 +57,7 @@ def learned_need(task: str, bucket: int | None) -> str:
 
 def profile_of(need: str) -> Profile | None:
     """Return whose jobs wait in a set of learned reservations; None: it is none."""
-    found = _LEARNED.match(need)
+    found = _LEARNED.match(plain_need(need))
     if found is None:
         return None
     return Profile(found[1], None if found[2] is None else int(found[2]))
@@ -70,12 +72,18 @@ def memory_class(reservation_bytes: int) -> int:
     return math.ceil(math.log(ratio, _CLASS_STEP) - 1e-9)
 
 
-def need_name(*, isolated: bool, memory_bytes: int | None, is_async: bool = True) -> str:
+def need_name(
+    *,
+    isolated: bool,
+    memory_bytes: int | None,
+    is_async: bool = True,
+    demand: Demand = NO_DEMAND,
+) -> str:
     """Return the ready set for a job: `shared`, `thread`, `alone` or `alone.m<class>`."""
     if memory_bytes is not None:
-        return sized_need(memory_bytes)
-    if isolated:
-        return ALONE
+        return need_with(demand, sized_need(memory_bytes))
+    if isolated or demand != NO_DEMAND:
+        return need_with(demand, ALONE)
     return SHARED if is_async else THREAD
 
 
@@ -92,7 +100,7 @@ def sized_need(reservation_bytes: int, *, over_bytes: int = 0) -> str:
 
 def sizes_of(need: str) -> Sizes | None:
     """Return which reservations wait in a set; None: its name says nothing of them."""
-    found = _SIZED.match(need)
+    found = _SIZED.match(plain_need(need))
     if found is None:
         return None
     number = int(found[1])
@@ -104,7 +112,13 @@ def sizes_of(need: str) -> Sizes | None:
 
 def is_alone(need: str) -> bool:
     """Return whether jobs of this need run in a child process of their own."""
-    return need.startswith(ALONE)
+    return need.startswith(ALONE) or has_demand(need)
+
+
+def same_demand(plain: str, need: str) -> str:
+    """Return the ready set `plain` for jobs that take what those of `need` take beside memory."""
+    demand = demand_of(need)
+    return plain if demand is None else need_with(demand, plain)
 
 
 def runs_alone(spec: JobSpec, charges: Charges) -> bool:

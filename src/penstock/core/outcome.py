@@ -74,11 +74,13 @@ class OutOfMemory(msgspec.Struct, frozen=True, tag="out_of_memory"):
         error: says what it took and what it was given.
         reserved_bytes: what was set aside for the attempt.
         largest_bytes: the budget of the largest worker alive; None: nobody knows.
+        of_gpu: it was the memory of a GPU; all bytes are of one device then.
     """
 
     error: StoredError
     reserved_bytes: int
     largest_bytes: int | None = None
+    of_gpu: bool = False
 
 
 class Lost(msgspec.Struct, frozen=True, tag="lost"):

@@ -14,6 +14,7 @@ from penstock.core.names import check_key, check_name
 from penstock.core.units import duration_ms, size_bytes
 from penstock.errors import BadSetting
 from penstock.job import After, Job, parent_of
+from penstock.tasks import demand_options
 
 #: Where jobs go unless the task or the call says otherwise.
 QUEUE_DEFAULT: Final = "default"
@@ -35,6 +36,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         due_at: instant in milliseconds since 1970.
         memory_bytes: declared reservation; with `memory_auto` the reservation is learned.
+        cpus_milli, labels, resources, gpus, gpu_memory_bytes: as in `Demand`.
     """
 
     queue: str | None = None
@@ -51,6 +53,11 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     memory_bytes: int | None = None
     memory_auto: bool = False
     size: float | None = None
+    cpus_milli: int | None = None
+    labels: tuple[str, ...] | None = None
+    resources: tuple[tuple[str, int], ...] | None = None
+    gpus: int | None = None
+    gpu_memory_bytes: int | None = None
     tags: tuple[str, ...] = ()
     triggered_by: str | None = None
     result_ttl_ms: int | None = None
@@ -216,6 +223,7 @@ _CHECKS: Final[Mapping[str, tuple[str, Callable[[Any], Any], Any]]] = {
     "tenant": ("tenant", _name("tenant"), None),
     "memory": ("memory_bytes", check_memory, None),
     "size": ("size", check_size, None),
+    **{name: (field, check, None) for name, (field, check) in demand_options.CHECKS.items()},
     "tags": ("tags", _tags, ()),
     "triggered_by": ("triggered_by", _name("triggered_by"), None),
     "result_ttl": ("result_ttl_ms", _duration("result_ttl"), None),

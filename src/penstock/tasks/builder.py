@@ -30,6 +30,7 @@ from penstock.tasks.asked import (
     check_priority,
     check_retries,
 )
+from penstock.tasks.demand_options import CHECKS, demand_from
 from penstock.tasks.naming import is_coroutine_function, task_name
 from penstock.tasks.on_dead import ARGUMENTS
 from penstock.tasks.options import Isolation, TaskOptions
@@ -116,6 +117,7 @@ def registration_fields(options: TaskOptions) -> dict[str, Any]:
         "on_partition": on_partition,
         "memory_bytes": None if memory is None else check_memory(memory),
         "memory_auto": memory == "auto",
+        "demand": demand_from(options),
         "size_of": _size_of(options),
         "light": _light(options),
         "retry_on": check_exceptions("retry_on", options.get("retry_on", ())),
@@ -195,6 +197,12 @@ def _isolation(options: TaskOptions) -> Isolation | None:
         raise BadSetting(
             "isolation='thread' and memory= exclude each other: the memory of one job can only be "
             "measured and limited in a child of its own"
+        )
+    taken = [name for name in CHECKS if options.get(name) is not None]
+    if value == "thread" and taken:
+        raise BadSetting(
+            f"isolation='thread' and {taken[0]}= exclude each other: what is set aside for one job "
+            "is held by a child of its own"
         )
     return value
 

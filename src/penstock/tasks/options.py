@@ -6,7 +6,8 @@ list of each. A value of None asks for the default. They are checked in `asked.p
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
@@ -44,6 +45,12 @@ class CallOptions(TypedDict, total=False):
         tenant: whose work it is.
         memory: reservation of this call, bytes or "2GiB".
         size: a hint of how large the input is, for learned reservations.
+        cpus: CPUs that are set aside, 0.1 or more.
+        requires: labels that the worker must have.
+        resources: how many of each counted resource are set aside.
+        gpu: whole GPUs that are set aside.
+        gpu_memory: memory of one GPU that is set aside, bytes or "8GiB"; with gpu: what each of
+            them must have at least.
         tags: names to find the job by, 16 at most.
         triggered_by: what caused the job (cron, webhook, ...).
         result_ttl: the result is dropped this long after completion.
@@ -66,6 +73,11 @@ class CallOptions(TypedDict, total=False):
     tenant: str | None
     memory: Size | None
     size: float | None
+    cpus: float | None
+    requires: AbstractSet[str] | Sequence[str] | None
+    resources: Mapping[str, int] | None
+    gpu: int | None
+    gpu_memory: Size | None
     tags: Sequence[str] | None
     triggered_by: str | None
     result_ttl: Duration | None
@@ -94,6 +106,8 @@ class TaskOptions(TypedDict, total=False):
             unit, for memory="auto"; it is called where the job is enqueued.
         oom_retries: further attempts after those that ran out of memory, each with a reservation
             half as large again, up to the largest worker's budget; default 2.
+        cpus, requires, resources, gpu, gpu_memory: as for calls; each of them means that the job
+            runs in a child.
         light: True or False: whether it may use the slots kept for light tasks; None: as measured.
         retry_on: only these exceptions are tried again; others bury the job at once.
         discard_on: these exceptions end the job cancelled, with reason `discarded`.
@@ -116,6 +130,11 @@ class TaskOptions(TypedDict, total=False):
     memory: Size | None
     size: Callable[..., float] | None
     oom_retries: int | None
+    cpus: float | None
+    requires: AbstractSet[str] | Sequence[str] | None
+    resources: Mapping[str, int] | None
+    gpu: int | None
+    gpu_memory: Size | None
     light: bool | None
     retry_on: type[Exception] | Sequence[type[Exception]]
     discard_on: type[Exception] | Sequence[type[Exception]]

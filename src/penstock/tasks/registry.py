@@ -8,6 +8,7 @@ from typing import Any, Final
 import msgspec
 
 from penstock.broker.requests import PAYLOAD_BYTES_MAX
+from penstock.core.demand import NO_DEMAND, Demand, check_demand, need_with
 from penstock.core.footprint import size_bucket
 from penstock.core.job import PRIORITY_DEFAULT
 from penstock.core.manifest import TaskFacts
@@ -57,6 +58,7 @@ class Registration(msgspec.Struct, frozen=True, kw_only=True, eq=False):
             isolation is "process".
         memory_bytes: declared reservation; None: none, or learned where `memory_auto`.
         memory_auto: `memory="auto"`.
+        demand: what its jobs take beside memory unless the call says otherwise.
         size_of: tells from the arguments of a call how large its input is; None: nobody does.
         light: True, False, or None: as measured.
         retry_on: exceptions that are tried again; empty: all.
@@ -81,6 +83,7 @@ class Registration(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     on_partition: OnPartition = "continue"
     memory_bytes: int | None = None
     memory_auto: bool = False
+    demand: Demand = NO_DEMAND
     size_of: Callable[..., float] | None = None
     light: bool | None = None
     retry_on: tuple[type[Exception], ...] = ()
@@ -90,25 +93,34 @@ class Registration(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     @property
     def is_isolated(self) -> bool:
         """Whether each of its jobs needs a child of its own."""
-        return self.isolation == "process" or self.memory_auto or self.memory_bytes is not None
+        is_measured = self.memory_auto or self.memory_bytes is not None
+        return self.isolation == "process" or is_measured or self.demand != NO_DEMAND
 
     def need(
-        self, *, memory_bytes: int | None, memory_auto: bool, size: float | None = None
-    ) -> str:
+        self, *, memory_bytes: int | None, memory_auto: bool, size: float | None = None,
+        demand: Demand | None = None,
+    ) -> str:  # fmt: skip
         """Return the ready set of a call that asks for this much; the task's own where it is less.
 
         Args:
             memory_bytes: reservation that the call declares; None: none.
             memory_auto: the call asks for a learned one.
             size: how large the call's input is, for a learned one; None: not told.
+            demand: what the call takes beside memory; None: as the task.
+
+        Raises:
+            BadSetting: what the call takes is too much for the name of a set.
         """
+        takes = self.demand if demand is None else check_demand(demand)
         if memory_bytes is None and (memory_auto or self.memory_auto):
-            return learned_need(self.name, size_bucket(size))
+            return need_with(takes, learned_need(self.name, size_bucket(size)))
         declared = memory_bytes
         if declared is None and not memory_auto:
             declared = self.memory_bytes
         isolated = self.is_isolated or memory_auto
-        return need_name(isolated=isolated, memory_bytes=declared, is_async=self.is_async)
+        return need_name(
+            isolated=isolated, memory_bytes=declared, is_async=self.is_async, demand=takes
+        )
 
     def decode(self, payload: bytes | msgspec.Raw) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Return the arguments (args, kwargs) that a payload holds, typed by the annotations.

@@ -6,7 +6,8 @@ Cases, first match wins:
 2. the interruption that was asked for came through: timed out, cancelled or interrupted;
 3. a signal: Retry, Snooze, Discard;
 4. the worker stops: interrupted, whatever else was raised on the way out;
-5. `discard_on`: discarded; MemoryError: out of memory, whatever else is told about exceptions;
+5. `discard_on`: discarded; MemoryError, or what libraries raise for want of a GPU's memory: out of
+   memory, whatever else is told about exceptions;
    not in `retry_on`: failed for good; else failed.
 
 An exception group stands for what it holds: it is a signal, or discarded, if all its leaves are; it
@@ -29,6 +30,7 @@ from penstock.errors import BadSetting
 from penstock.executors.stop import Stop
 from penstock.signals import CancelRequested, Discard, Retry, Snooze, SoftTimeLimit
 from penstock.worker.error_text import stored_error
+from penstock.worker.gpu_memory import is_gpu_out_of_memory
 
 
 class Verdicts(Protocol):
@@ -103,9 +105,12 @@ def _failure(error: BaseException, leaves: list[BaseException], task: Verdicts) 
     text = stored_error(error)
     if task.discard_on and all(isinstance(leaf, task.discard_on) for leaf in leaves):
         return o.Discarded(text)
+    # CuPy's is a MemoryError too: the GPU's first.
+    if all(is_gpu_out_of_memory(leaf) for leaf in leaves):
+        # What was set aside for it a child's supervisor fills in; elsewhere nothing was.
+        return o.OutOfMemory(text, 0, of_gpu=True)
     if _all(leaves, MemoryError):
-        # What was set aside for it a child's supervisor fills in; in a runner nothing was, and
-        # nobody knows what it takes.
+        # As above; in a runner nobody knows what it takes.
         return o.OutOfMemory(text, COLD_BYTES)
     retryable = not task.retry_on or any(isinstance(one, task.retry_on) for one in (error, *leaves))
     return o.Failed(text, retryable)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from penstock.core.admission import NO_ROOM, Gate, room_for
+from penstock.core.admission import NO_ROOM, Amounts, Gate, Set, lacking, room_for
 
 SIZES = {"small": 10, "middle": 40, "large": 90}
 SETS = [("q", need) for need in SIZES]
@@ -13,8 +13,10 @@ SETS = [("q", need) for need in SIZES]
 
 def room(free: int, slots: int = 8) -> tuple[list[str], int, int]:
     """Return the needs that are offered, how many jobs, and what each is counted as."""
-    found = room_for(SETS, bytes_of=SIZES.__getitem__, free_bytes=free, slots=slots)
-    return [need for _, need in found.sets], found.jobs, found.each_bytes
+    found = room_for(
+        SETS, amounts_of=lambda need: {"memory": SIZES[need]}, free={"memory": free}, slots=slots
+    )
+    return [need for _, need in found.sets], found.jobs, found.each.get("memory", 0)
 
 
 def test_only_what_fits_is_offered() -> None:
@@ -27,21 +29,44 @@ def test_only_what_fits_is_offered() -> None:
     assert room(10_000, slots=0) == ([], 0, 0)
 
 
+AMOUNTS = st.dictionaries(st.sampled_from("mcr"), st.integers(0, 100))
+
+
 @given(
-    sizes=st.lists(st.integers(0, 100), max_size=8),
-    free=st.integers(-50, 400),
+    sizes=st.lists(AMOUNTS, max_size=8),
+    free=st.fixed_dictionaries({name: st.integers(-50, 400) for name in "mcr"}),
     slots=st.integers(-1, 20),
 )
-def test_whatever_comes_fits(sizes: list[int], free: int, slots: int) -> None:
-    """No choice of the broker among what was offered can pass what is free."""
+def test_whatever_comes_fits(sizes: list[Amounts], free: Amounts, slots: int) -> None:
+    """No choice of the broker among what was offered can pass what is free, of anything."""
     sets = [("q", str(number)) for number in range(len(sizes))]
-    found = room_for(sets, bytes_of=lambda need: sizes[int(need)], free_bytes=free, slots=slots)
+    found = room_for(sets, amounts_of=lambda need: sizes[int(need)], free=free, slots=slots)
     if found == NO_ROOM:
-        assert slots <= 0 or not any(size <= free for size in sizes)
+        assert slots <= 0 or all(lacking(one, free) for one in sizes)
         return
     assert 1 <= found.jobs <= slots
-    assert found.jobs * max(sizes[int(need)] for _, need in found.sets) <= free
-    assert found.jobs * found.each_bytes <= free
+    for name in "mcr":
+        most = max(sizes[int(need)].get(name, 0) for _, need in found.sets)
+        assert found.each.get(name, 0) == most
+        assert found.jobs * most <= free[name] or most == 0
+
+
+def test_who_takes_nothing_of_what_is_short_is_not_held_back() -> None:
+    """The gate is for those that compete with the one it is held for."""
+    gate = Gate(patience_ms=100)
+    licensed, also, plain = ("q", "licensed"), ("q", "also"), ("q", "plain")
+    waiting, fitting = [plain, licensed, also], [plain, also]
+
+    def competes(one: Set, other: Set) -> bool:
+        return (one, other) == (also, licensed)
+
+    for now_ms, through in ((0, fitting), (100, [plain]), (200, [plain])):
+        assert gate.let_through(waiting, fitting, now_ms, competes=competes) == through
+        # A claim that does not offer what is waited for does not open it.
+        gate.passed()
+    assert gate.let_through(waiting, waiting, 300, competes=competes) == [licensed]
+    gate.passed()
+    assert gate.let_through(waiting, fitting, 301, competes=competes) == fitting
 
 
 def test_a_large_job_is_overtaken_for_its_patience_only() -> None:

@@ -46,6 +46,8 @@ OUTCOMES: list[o.Outcome] = [
     o.OutOfMemory(ERROR, GIB),
     o.OutOfMemory(ERROR, GIB, largest_bytes=GIB),
     o.OutOfMemory(ERROR, GIB, largest_bytes=5 * GIB // 4),
+    o.OutOfMemory(ERROR, 0, of_gpu=True),
+    o.OutOfMemory(ERROR, GIB, largest_bytes=5 * GIB // 4, of_gpu=True),
     o.Interrupted(),
     o.DoesNotFit(ERROR, "alone.m27.over6000"),
     o.TaskUnknown(ERROR),
@@ -266,9 +268,10 @@ def test_charges_only_rise_and_only_for_what_was_done() -> None:
             continue
         after = settlement.charges
         is_crash = isinstance(outcome, o.Crashed | o.Lost) and outcome.alone
-        assert after.errors - before.errors == isinstance(outcome, errors)
+        had_none = outcome == o.OutOfMemory(ERROR, 0, of_gpu=True)
+        assert after.errors - before.errors == (isinstance(outcome, errors) or had_none)
         assert after.crashes - before.crashes == is_crash
-        assert after.ooms - before.ooms == isinstance(outcome, o.OutOfMemory)
+        assert after.ooms - before.ooms == (isinstance(outcome, o.OutOfMemory) and not had_none)
         assert (after.lost, after.suspect) >= (before.lost, before.suspect)
 
 
@@ -315,6 +318,28 @@ def test_no_reservation_grows_past_the_largest_worker() -> None:
     last = settled(o.OutOfMemory(ERROR, 1_200, largest_bytes=1_200), cut.charges)
     assert isinstance(last, s.Bury)
     assert last.reason is Reason.TOO_LARGE
+
+
+def test_out_of_a_gpus_memory_grows_that_and_keeps_the_rest() -> None:
+    """Its part of a device, to the largest device; who had no part is charged an error."""
+    spec = JobSpec(task="t", payload=msgspec.Raw(b"{}"), need="takes.c2000.v4096:alone.m19")
+    job = msgspec.structs.replace(claimed(Charges()), spec=spec)
+    ran_out = o.OutOfMemory(ERROR, 4 * GIB, largest_bytes=24 * GIB, of_gpu=True)
+    found = decide(job, ran_out, policy=PLAIN, random_unit=0.0)
+    assert isinstance(found, s.Retry)
+    assert found.charges == Charges(ooms=1, gpu_memory_bytes=6 * GIB)
+    assert (found.need, found.delay_ms) == ("takes.c2000.v6144:alone.m19", 0)
+    later = msgspec.structs.replace(job, charges=Charges(gpu_memory_bytes=24 * GIB))
+    whole = o.OutOfMemory(ERROR, 24 * GIB, largest_bytes=24 * GIB, of_gpu=True)
+    dead = decide(later, whole, policy=PLAIN, random_unit=0.0)
+    assert isinstance(dead, s.Bury)
+    assert dead.reason is Reason.TOO_LARGE
+    crashed = decide(later, o.OutOfMemory(ERROR, GIB), policy=PLAIN, random_unit=0.0)
+    assert isinstance(crashed, s.Retry)
+    assert crashed.need == f"takes.c2000.v24576:{sized_need(round(1.5 * GIB))}"
+    charged = settled(o.OutOfMemory(ERROR, 0, of_gpu=True))
+    assert isinstance(charged, s.Retry)
+    assert charged.charges == Charges(errors=1)
 
 
 def test_what_does_not_fit_goes_where_it_does() -> None:

@@ -26,7 +26,7 @@ def explain_job(
     what stands in its way. Where nothing does, it waits for its turn.
 
     JSON: {"id", "state", "needs", "reservation_bytes", "blockers": [TEXT], "workers": [{"worker",
-    "memory_bytes", "holds"}], "waiting"}.
+    "memory_bytes", "holds", "lacks"}], "waiting"}.
     """
     from penstock.client.flow import known
     from penstock.core.ids import check_job_id
@@ -58,7 +58,8 @@ def _fields(found: Explanation) -> Iterator[tuple[str, str]]:
     for one in found.workers:
         holds = {True: "could hold it", False: "cannot hold it", None: "does not say"}[one.holds]
         memory = "" if one.memory_bytes is None else f", of {size(one.memory_bytes)}"
-        yield "worker", f"{one.worker} {holds}{memory}"
+        lacks = "" if one.lacks is None else f", lacks {one.lacks}"
+        yield "worker", f"{one.worker} {holds}{memory}{lacks}"
     for blocker in found.blockers:
         yield "blocker", blocker
     if not found.blockers:

@@ -46,6 +46,20 @@ def worker(  # noqa: PLR0913 - one parameter per option
             metavar="SIZE", help="What jobs may reserve, as 6GiB. Default: 85 % of what is there."
         ),
     ] = None,
+    cpus: Annotated[
+        str | None,
+        typer.Option(metavar="N", help="CPUs for jobs with cpus=. Default: the CPU quota."),
+    ] = None,
+    labels: Annotated[
+        str | None, typer.Option(metavar="A,B", help="Labels for jobs with requires=.")
+    ] = None,
+    resources: Annotated[
+        str | None, typer.Option(metavar="A=N,B=N", help="What jobs with resources= share.")
+    ] = None,
+    gpus: Annotated[
+        str | None,
+        typer.Option(metavar="WHICH", help="GPUs: all, none, or indexes as 0,1. Default: all."),
+    ] = None,
     name: Annotated[
         str | None, typer.Option(metavar="NAME", help="Name of the worker. Default: the host's.")
     ] = None,
@@ -89,7 +103,8 @@ def worker(  # noqa: PLR0913 - one parameter per option
         log_format = "json"
     options = {
         "url": session.url, "queues": queues, "processes": processes, "concurrency": concurrency,
-        "coroutines": coroutines, "light": light, "memory": memory, "worker_name": name,
+        "coroutines": coroutines, "light": light, "memory": memory, "cpus": cpus,
+        "labels": labels, "resources": resources, "gpus": gpus, "worker_name": name,
         "drain_grace": drain_grace, "timeout": timeout, "soft_timeout": soft_timeout,
         "log_format": log_format, "log_level": log_level, "log_file": log_file,
     }  # fmt: skip

@@ -1,21 +1,39 @@
-"""How much memory the worker may reserve, and for what it is reserved. Belongs to the loop.
+"""What the worker may hand out, and to whom it did: memory, CPUs, resources, GPUs.
 
 A claim that is under way holds back what its jobs may need, as far as their sets tell; once they
-are here each holds what it really needs, until its attempt has ended.
+are here each holds what it really needs, until its attempt has ended. Belongs to the loop.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
+import msgspec
+
 from penstock.broker.requests import LeaseFacts
+from penstock.core.admission import Amounts, Set, lacking
+from penstock.core.capacity import Capacity, wanting
+from penstock.core.demand import (
+    CPUS,
+    GPU_CLAIM,
+    MEMORY,
+    NO_DEMAND,
+    Demand,
+    amounts_of,
+    demand_of,
+    in_words,
+    with_gpu_memory,
+)
+from penstock.core.devices import Device, Devices
 from penstock.core.ids import AttemptKey
 from penstock.core.job import Claimed
 from penstock.core.memory import ASSUMED_BYTES, COLD_BYTES, declared_bytes, limit_bytes, mib
-from penstock.core.need import Profile, profile_of, sized_need, sizes_of
+from penstock.core.need import Profile, is_alone, profile_of, same_demand, sized_need, sizes_of
 
 from .claims import LoneClaim
+from .device_locks import DeviceLocks
 from .profiles import Profiles
 from .task_facts import Tasks
 
@@ -26,10 +44,16 @@ class Grant(NamedTuple):
     Attributes:
         reserved_bytes: set aside for it.
         limit_bytes: what it may not pass; None: nothing was declared, and nothing is enforced.
+        threads: that a library which computes may start in it.
+        devices: GPUs that it may see, by UUID.
+        gpu_memory_bytes: its part of the device; all of it where it has whole ones.
     """
 
     reserved_bytes: int
     limit_bytes: int | None
+    threads: int = 1
+    devices: tuple[str, ...] = ()
+    gpu_memory_bytes: int = 0
 
 
 class Misfit(NamedTuple):
@@ -43,52 +67,118 @@ class Budget:
     """What is reserved.
 
     Attributes:
-        total_bytes: that may be reserved at once.
+        total_bytes: of memory that may be reserved at once.
         largest_bytes: the budget of the largest worker alive, as far as is known.
+        largest_gpu_bytes: memory of the largest GPU of any worker alive; 0: none is known.
+        locks: hold the GPUs against other workers, for jobs here and for children.
     """
 
-    def __init__(self, total_bytes: int, tasks: Tasks, profiles: Profiles) -> None:
-        """Begin with nothing reserved."""
+    def __init__(
+        self, total_bytes: int, tasks: Tasks, profiles: Profiles,
+        *, capacity: Capacity | None = None, devices: Sequence[Device] = (),
+        locks: DeviceLocks | None = None,
+    ) -> None:  # fmt: skip
+        """Begin with nothing reserved.
+
+        Args:
+            total_bytes: as the attribute.
+            tasks: of the app.
+            profiles: what they were measured to take.
+            capacity: what else there is; None: nothing that can be asked for.
+            devices: its GPUs.
+            locks: between the workers of this host; None: there is no other.
+        """
         self.total_bytes = self.largest_bytes = total_bytes
         self._tasks = tasks
         self._profiles = profiles
-        self._granted: dict[AttemptKey, int] = {}
-        self._promised: dict[LoneClaim, int] = {}
+        gpus = tuple(one.memory_bytes for one in devices)
+        self._has = msgspec.structs.replace(capacity or Capacity(), gpu_memory_bytes=gpus)
+        self._own_gpu_bytes = self.largest_gpu_bytes = max(gpus, default=0)
+        self._devices = Devices(devices)
+        self.locks = DeviceLocks(None, ()) if locks is None else locks
+        self._total = _everything(total_bytes, self._has)
+        self._granted: dict[AttemptKey, Amounts] = {}
+        self._promised: dict[LoneClaim, Amounts] = {}
 
     def look(self, leases: Sequence[LeaseFacts]) -> None:
         """Take in what all workers can take, as their leases say."""
-        told = (one.capacity.memory_bytes for one in leases if one.capacity is not None)
-        self.largest_bytes = max(self.total_bytes, *(size or 0 for size in told), 0)
+        told = [one.capacity for one in leases if one.capacity is not None]
+        self.largest_bytes = max(self.total_bytes, *(one.memory_bytes or 0 for one in told), 0)
+        gpus = [size for one in told for size in one.gpu_memory_bytes]
+        self.largest_gpu_bytes = max(self._own_gpu_bytes, *gpus, 0)
 
     @property
-    def reserved_bytes(self) -> int:
-        """What attempts hold, and what claims under way may bring."""
-        return sum(self._granted.values()) + sum(self._promised.values())
+    def free(self) -> Amounts:
+        """What nobody holds, and no claim under way may bring a job for."""
+        left = Counter(self._total)
+        for held in (*self._granted.values(), *self._promised.values()):
+            left.subtract(held)
+        return left
 
     @property
     def free_bytes(self) -> int:
-        """What may be reserved still."""
-        return self.total_bytes - self.reserved_bytes
+        """Bytes of memory that may be reserved still."""
+        return self.free[MEMORY]
+
+    @property
+    def reserved_bytes(self) -> int:
+        """Bytes of memory that attempts hold, and that claims under way may bring."""
+        return self.total_bytes - self.free_bytes
 
     def could_hold(self, need: str) -> bool:
         """Return whether an empty worker may hold a job of a ready set."""
+        demand = demand_of(need)
+        if demand is None or wanting(self._has, demand) is not None:
+            return False
         profile = profile_of(need)
         if profile is not None:
             return self._learned_bytes(profile) <= self.total_bytes
         sizes = sizes_of(need)
         return sizes is None or sizes.over_bytes < self.total_bytes
 
+    def could_make_room(self, need: str) -> bool:
+        """Return whether a job of a ready set fits here once enough of what runs here has ended.
+
+        Not while it needs a GPU that another worker has: nobody waits here for what may never come.
+        """
+        demand = demand_of(need) or NO_DEMAND
+        return self.could_hold(need) and (
+            not demand.takes_gpu or self._devices.could_hold(demand, without=self.locks.others())
+        )
+
+    def short_of(self, need: str, free: Amounts) -> frozenset[str]:
+        """Return the names of what the largest job of a ready set does not find; empty: it fits."""
+        short = lacking(self.amounts_of(need), free)
+        demand = demand_of(need) or NO_DEMAND
+        if demand.takes_gpu and not self._devices.fits(demand, without=self.locks.others()):
+            return short | {GPU_CLAIM}
+        return short
+
+    def competes(self, one: Set, other: Set) -> bool:
+        """Return whether jobs of the first set take of what those of the second are short of."""
+        taken = {name for name, amount in self.amounts_of(one[1]).items() if amount}
+        return not self.short_of(other[1], self.free).isdisjoint(taken)
+
     def bytes_of(self, need: str) -> int:
-        """Return what the largest job of a ready set takes that this worker could hold."""
+        """Return what memory the largest job of a ready set is counted as.
+
+        A worker whose budget lies inside the set's class counts it as all that there is: claiming
+        one shows whether it fits.
+        """
         profile = profile_of(need)
         if profile is not None:
             return self._learned_bytes(profile)
         sizes = sizes_of(need)
         return min(ASSUMED_BYTES if sizes is None else sizes.most_bytes, self.total_bytes)
 
-    def promise(self, claim: LoneClaim, each_bytes: int) -> None:
+    def amounts_of(self, need: str) -> Amounts:
+        """Return all that the largest job of a ready set is counted as."""
+        return amounts_of(demand_of(need) or NO_DEMAND, self.bytes_of(need))
+
+    def promise(self, claim: LoneClaim, each: Amounts) -> None:
         """Hold back what a claim may bring, until `keep_promised` drops it."""
-        self._promised[claim] = each_bytes * claim.request.limit
+        jobs = claim.request.limit
+        self._promised[claim] = {name: amount * jobs for name, amount in each.items()}
 
     def keep_promised(self, open_claims: list[LoneClaim]) -> None:
         """Drop what was held back for claims that are not open any more."""
@@ -97,22 +187,51 @@ class Budget:
                 claim: held for claim, held in self._promised.items() if claim in open_claims
             }
 
-    def grant(self, job: Claimed) -> Grant | Misfit:
-        """Reserve what a job needs, or say where it belongs."""
+    def grant(self, job: Claimed, *, warm: Collection[str] = ()) -> Grant | Misfit:
+        """Reserve what a job needs, or say where it belongs.
+
+        Args:
+            job: claimed.
+            warm: GPUs on which its task has something loaded.
+        """
         needed, limit = self._needs(job)
+        demand = self._demand(job)
+        set_of = need_of(job, self._tasks)
         if needed > self.total_bytes:
             return Misfit(
-                sized_need(needed, over_bytes=self.total_bytes),
+                same_demand(sized_need(needed, over_bytes=self.total_bytes), set_of),
                 f"it needs {mib(needed)}, and this worker may reserve {mib(self.total_bytes)}",
             )
         if needed > self.free_bytes:
             # Its set promised less: its task declares more by now than when it was enqueued.
             return Misfit(
-                sized_need(needed),
+                same_demand(sized_need(needed), set_of),
                 f"it needs {mib(needed)}, and {mib(self.free_bytes)} are free in this worker",
             )
-        self._granted[job.id, job.fence] = needed
-        return Grant(needed, limit)
+        amounts = dict(amounts_of(demand, needed))
+        # What it takes of GPUs is told by devices from here on.
+        amounts.pop(GPU_CLAIM, None)
+        key = job.id, job.fence
+        devices = None if lacking(amounts, self.free) else self._take(key, demand, warm)
+        if devices is None:
+            return Misfit(set_of, f"it takes {in_words(demand)}, and that is not free here")
+        self._granted[key] = amounts
+        gpu_bytes = self._devices.memory_bytes(devices) if demand.gpus else demand.gpu_memory_bytes
+        return Grant(needed, limit, demand.threads, devices, gpu_bytes)
+
+    def _take(
+        self, key: AttemptKey, demand: Demand, warm: Collection[str]
+    ) -> tuple[str, ...] | None:
+        others = self.locks.others() if demand.takes_gpu else ()
+        devices = self._devices.take(key, demand, warm=warm, without=others)
+        if devices and not self.locks.hold(key, devices):
+            # Race: another worker of this host was quicker.
+            self._devices.give_back(key)
+            return None
+        return devices
+
+    def _demand(self, job: Claimed) -> Demand:
+        return demand_of(need_of(job, self._tasks)) or NO_DEMAND
 
     def _needs(self, job: Claimed) -> tuple[int, int | None]:
         """Return (what a job is to have, what it may not pass); None: nothing is enforced."""
@@ -139,3 +258,24 @@ class Budget:
         """End a job's reservation: its attempt has ended."""
         # Race: the job may have been claimed here again while this attempt was being ended.
         self._granted.pop((job.id, job.fence), None)
+        self._devices.give_back((job.id, job.fence))
+        self.locks.drop((job.id, job.fence))
+
+
+def need_of(job: Claimed, tasks: Tasks) -> str:
+    """Return the ready set that tells what a job takes beside memory.
+
+    A job that was enqueued as light work came here from a runner, since its task asks for more by
+    now; a GPU's memory may have been enlarged since.
+    """
+    need = job.spec.need
+    if not is_alone(need):
+        facts = tasks.find(job.spec.task)
+        need = need if facts is None else facts.need
+    return with_gpu_memory(need, job.charges.gpu_memory_bytes)
+
+
+def _everything(total_bytes: int, capacity: Capacity) -> Mapping[str, int]:
+    """Return what there is to be counted, by name as in `amounts_of`."""
+    counted = {f"resource.{name}": count for name, count in capacity.resources.items()}
+    return {MEMORY: total_bytes, CPUS: capacity.cpus_milli or 0, GPU_CLAIM: 1, **counted}

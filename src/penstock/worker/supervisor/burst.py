@@ -78,7 +78,7 @@ class Burst:
         offered = {need for names in waiting.values() for need in names}
         if offered & _OF_RUNNERS:
             await self._start_runners()
-        elif any(is_alone(need) for need in offered):
+        elif any(is_alone(need) and self._parts.budget.could_hold(need) for need in offered):
             self._children.bell.ring()
         elif not self._children.is_due_soon and self._children.is_at_rest:
             if waiting:

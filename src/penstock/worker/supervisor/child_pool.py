@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable, Collection
 from typing import Final
 
 from penstock.core.job import StoredError
@@ -13,6 +14,7 @@ from penstock.worker.wire import Prepare
 
 from .child_end import ChildFailed
 from .child_folder import ChildFolder
+from .child_kinds import PLAIN, Kind, Kinds
 from .child_process import ChildProcess
 from .crew import Crew
 from .environment import child_environment
@@ -32,6 +34,8 @@ class ChildPool:
 
     Attributes:
         all: every child that is not buried.
+        kinds: what each child was made for.
+        is_plain_wanted: tells whether jobs wait that any child may run.
         tags: queue tags known so far, told to new children.
     """
 
@@ -47,23 +51,35 @@ class ChildPool:
         self._outdated: set[ChildProcess] = set()
         self._folders: dict[ChildProcess, ChildFolder] = {}
         self.all: list[ChildProcess] = []
+        self.kinds: Kinds[ChildProcess] = Kinds()
+        self.is_plain_wanted: Callable[[], bool] = lambda: True
         self.tags: dict[str, int] = {}
 
-    def pick(self) -> ChildProcess | None:
-        """Take the child that was idle for the shortest time; None if none is, or all have died."""
-        while self._idle:
-            child, _ = self._idle.pop()
-            if child.is_usable:
+    def pick(self, kind: Kind, task: str) -> ChildProcess | None:
+        """Take the child that suits a job of a task and was idle for the shortest time; None: none.
+
+        Others stay. Those that have died meanwhile are buried.
+        """
+        for place in reversed(range(len(self._idle))):
+            child, _ = self._idle[place]
+            if not child.is_usable:
+                del self._idle[place]
+                self._crew.send(f"burying child {child.pid}", self.bury(child))
+            elif self.kinds.suits(child, kind, task):
+                del self._idle[place]
                 return child
-            self._crew.send(f"burying child {child.pid}", self.bury(child))
         return None
+
+    def warm_devices(self, task: str) -> frozenset[str]:
+        """Return the GPUs on which an idle child holds what a task has loaded."""
+        return self.kinds.warm(task, (child for child, _ in self._idle))
 
     def prepare(self, count: int) -> None:
         """See to it that `count` children are ready, or will be soon; the bell tells when.
 
         After a failure nothing is made for a while, twice as long after each further one.
         """
-        if asyncio.get_running_loop().time() < self._not_before_s:
+        if not self.may_make or not self.is_plain_wanted():
             return
         while len(self._idle) + self._making < count:
             self._making += 1
@@ -79,6 +95,9 @@ class ChildPool:
             self.retire(child)
         else:
             self._idle.append((child, asyncio.get_running_loop().time()))
+            if len(self._idle) > 2 * self._parts.slots.total:
+                # Bound: children of every kind would pile up beside those that are in use.
+                self.retire(self._idle.pop(0)[0])
 
     def _is_used_up(self, child: ChildProcess) -> bool:
         if child.jobs >= self._parts.settings.child_jobs_max:
@@ -125,25 +144,41 @@ class ChildPool:
     async def _make_idle(self) -> None:
         try:
             self.put_back(await self.make())
-            self._failures = 0
+            self.worked()
         except ChildFailed as failure:
-            self._failures += 1
-            wait_ms = backoff_ms(self._failures)
-            self._not_before_s = asyncio.get_running_loop().time() + wait_ms / 1000
-            asyncio.get_running_loop().call_later(wait_ms / 1000, self._bell.ring)
-            text = failure.error.traceback or failure.error.message
-            _log.error("no child can be made, again in %.1f s: %s", wait_ms / 1000, text)
+            self.failed(failure)
         finally:
             self._making -= 1
             self._bell.ring()
 
-    async def make(self) -> ChildProcess:
+    @property
+    def may_make(self) -> bool:
+        """Whether the last failure to make a child is long enough ago to try again."""
+        return asyncio.get_running_loop().time() >= self._not_before_s
+
+    def worked(self) -> None:
+        """Note that a child could be made."""
+        self._failures = 0
+
+    def failed(self, failure: ChildFailed) -> None:
+        """Note that a child could not be made; the bell is rung when it may be tried again."""
+        self._failures += 1
+        wait_ms = backoff_ms(self._failures)
+        self._not_before_s = asyncio.get_running_loop().time() + wait_ms / 1000
+        asyncio.get_running_loop().call_later(wait_ms / 1000, self._bell.ring)
+        text = failure.error.traceback or failure.error.message
+        _log.error("no child can be made, again in %.1f s: %s", wait_ms / 1000, text)
+
+    async def make(self, kind: Kind = PLAIN) -> ChildProcess:
         """Start a child, with a folder for its temporary files, and let it import the app.
+
+        Idle children on its GPUs are ended before: what they have loaded is nobody's share.
 
         Raises:
             ChildFailed: it could not be made; it is gone again.
         """
-        env, mark = child_environment(self._parts.environ, self._parts.settings)
+        await self._clear(kind.devices)
+        env, mark = child_environment(self._parts.environ, self._parts.settings, kind)
         folder: ChildFolder | None = None
         try:
             folder = ChildFolder(env)
@@ -158,6 +193,8 @@ class ChildPool:
             ) from error
         self._folders[child] = folder
         self.all.append(child)
+        self.kinds.made(child, kind)
+        self._parts.budget.locks.hold(child, kind.devices)
         order = Prepare(
             worker=self._parts.identity.worker,
             result_bytes_max=self._parts.settings.result_bytes_max,
@@ -171,6 +208,11 @@ class ChildPool:
         _log.debug("child %d is ready", child.pid)
         return child
 
+    async def _clear(self, devices: Collection[str]) -> None:
+        gone = self.kinds.on(devices, [child for child, _ in self._idle])
+        self._idle = [one for one in self._idle if one[0] not in gone]
+        await asyncio.gather(*(self.bury(child) for child in gone))
+
     async def _retire(self, child: ChildProcess) -> None:
         await child.retire(int(_RETIRE_S * 1000))
         await self._forget(child)
@@ -183,6 +225,8 @@ class ChildPool:
     async def _forget(self, child: ChildProcess) -> None:
         if child in self.all:
             self.all.remove(child)
+        self.kinds.forget(child)
+        self._parts.budget.locks.drop(child)
         folder = self._folders.pop(child, None)
         if folder is not None:
             await folder.remove()

@@ -22,6 +22,7 @@ from penstock.errors import OutcomeUnknown, Unavailable
 from penstock.worker.pulse import retry_wait_s
 
 from .child_calls import ChildCalls
+from .child_kinds import is_plain
 from .child_pool import ChildPool
 from .claims import LOOK_AGAIN_S, Claims, LoneClaim
 from .crew import Crew
@@ -68,6 +69,7 @@ class Children:
             parts, crew, self._claims, Ends(self._draw, self._begin, self._settled, self._move)
         )
         self._wants = Wants(parts, runners, pool, self._claims)
+        pool.is_plain_wanted = lambda: any(is_plain(one[1]) for one in self._claims.sets)
         self._is_held_off = False
         self._gate = Gate()
         self.memory = MemoryWatch(self._under_way)
@@ -141,24 +143,30 @@ class Children:
         self._is_held_off = not self.cut_off.may_claim
         if self._is_held_off:
             return None
-        free = min(self._parts.slots.free(self._rounds.leaving + ended), self._pool.idle)
-        # A job is claimed only once there is a child for it: until then any worker may have it.
+        free = self._parts.slots.free(self._rounds.leaving + ended)
         room = self._room(min(free - self._claims.promised, BATCH_MAX))
         if not room.jobs:
             return None
         claim = self._claims.draw(room.sets, room.jobs)
-        self._parts.budget.promise(claim, room.each_bytes)
+        self._parts.budget.promise(claim, room.each)
         return claim
 
     def _room(self, slots: int) -> Room:
         """Return which sets may be claimed from, so that whatever comes fits."""
         budget, clock = self._parts.budget, self._parts.link.clock
         budget.keep_promised(self._claims.open)
-        waiting = [one for one in self._claims.sets if budget.could_hold(one[1])]
-        free = budget.free_bytes
-        fitting = [one for one in waiting if budget.bytes_of(one[1]) <= free]
-        let_through = self._gate.let_through(waiting, fitting, clock.boot_ms())
-        return room_for(let_through, bytes_of=budget.bytes_of, free_bytes=free, slots=slots)
+        waiting = [one for one in self._claims.sets if budget.could_make_room(one[1])]
+        free = budget.free
+        fitting = [one for one in waiting if not budget.short_of(one[1], free)]
+        now_ms, competes = clock.boot_ms(), budget.competes
+        let_through = self._gate.let_through(waiting, fitting, now_ms, competes=competes)
+        if not self._pool.may_make:
+            let_through = [one for one in let_through if is_plain(one[1])]
+        if any(is_plain(one[1]) for one in let_through):
+            # A job is claimed only once there is a child for it: until then any worker may have it.
+            # What needs a child made for it is claimed before: which, its claim tells.
+            slots = min(slots, self._pool.idle - self._claims.promised)
+        return room_for(let_through, amounts_of=budget.amounts_of, free=free, slots=slots)
 
     def _move(self) -> None:
         self.moved_at_ms = self._parts.link.clock.boot_ms()

@@ -9,6 +9,7 @@ from typing import Final
 from penstock.config.settings import Settings
 from penstock.worker.wire import CHILD_ENV
 
+from .child_kinds import PLAIN, Kind
 from .plan import PLAN_FD_ENV
 
 #: Variable that only one child and what it started carry, so that its orphans are found.
@@ -27,7 +28,9 @@ def runner_environment(environ: Mapping[str, str], settings: Settings) -> dict[s
     return kept | _log_settings(settings)
 
 
-def child_environment(environ: Mapping[str, str], settings: Settings) -> tuple[dict[str, str], str]:
+def child_environment(
+    environ: Mapping[str, str], settings: Settings, kind: Kind = PLAIN
+) -> tuple[dict[str, str], str]:
     """Return the environment of a child, and the `NAME=value` that marks its family.
 
     Nothing of Penstock's is passed on but the log settings: a child holds no broker credentials.
@@ -39,7 +42,8 @@ def child_environment(environ: Mapping[str, str], settings: Settings) -> tuple[d
         if name not in _SUPERVISOR_ONLY and not name.startswith("PENSTOCK_")
     }
     mark = secrets.token_hex(8)
-    made = kept | _log_settings(settings) | {CHILD_ENV: "1", MARK_ENV: mark}
+    own = {CHILD_ENV: "1", MARK_ENV: mark}
+    made = kept | kind.environment(environ) | _log_settings(settings) | own
     return made, f"{MARK_ENV}={mark}"
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from enum import IntEnum
 
@@ -23,14 +22,14 @@ from penstock.worker.error_text import stored_error
 from .budget import Grant, Misfit
 from .child_calls import ChildCalls
 from .child_end import ChildFailed, Mark
+from .child_kinds import PLAIN, Kind
 from .child_pool import ChildPool
 from .child_process import ChildProcess
 from .crew import Crew
+from .gpu_takings import out_of_gpu_memory
 from .parts import Parts
 from .settling import Verdict
 from .takings import out_of_memory, usage_of
-
-_log = logging.getLogger("penstock.worker")
 
 
 class Halt(IntEnum):
@@ -90,7 +89,7 @@ class LoneAttempt:
         elif (flaw := self._open() or self._reserve()) is not None:
             self._end(flaw)
         else:
-            child = self._pool.pick()
+            child = self._pool.pick(self._kind, self.job.spec.task)
             if child is not None:
                 self._begin_in(child)
             else:
@@ -111,11 +110,17 @@ class LoneAttempt:
 
     def _reserve(self) -> Outcome | None:
         """Have memory set aside; return what is to become of the job where there is none for it."""
-        grant = self._parts.budget.grant(self.job)
+        warm = self._pool.warm_devices(self.job.spec.task)
+        grant = self._parts.budget.grant(self.job, warm=warm)
         if isinstance(grant, Misfit):
             return o.DoesNotFit(StoredError("does_not_fit", grant.text), grant.need)
         self.grant = grant
         return None
+
+    @property
+    def _kind(self) -> Kind:
+        grant = self.grant
+        return PLAIN if grant is None else Kind(grant.threads, grant.devices)
 
     def exceed(self, held_bytes: int) -> None:
         """End the attempt: it holds more than its limit allows."""
@@ -154,17 +159,18 @@ class LoneAttempt:
                 child.end(Mark.LOST)
 
     async def _begin_in_new(self) -> None:
-        """Begin in a child that is made now: the last idle one has died meanwhile."""
+        """Begin in a child that is made now: no idle one suits the job, or the last has died."""
         try:
-            child = await self._pool.make()
+            child = await self._pool.make(self._kind)
         except ChildFailed as failure:
             # Not the job's doing: it goes back.
-            _log.error("no child for job %s: %s", self.job.id, failure.error.message)
+            self._pool.failed(failure)
             self._end(o.Interrupted(failure.error))
         except Exception as error:
             self.fail(error)
             raise
         else:
+            self._pool.worked()
             self._begin_in_made(child)
 
     def _begin_in_made(self, child: ChildProcess) -> None:
@@ -180,6 +186,7 @@ class LoneAttempt:
 
     def _begin_in(self, child: ChildProcess) -> None:
         self.child = child
+        self._pool.kinds.begins(child, self.job.spec.task)
         spec, settings = self.job.spec, self._parts.settings
         soft_ms, hard_ms = limits_ms(spec, self._parts.tasks.find(spec.task), settings)
         opened, self._opened = self._opened, self.job
@@ -201,7 +208,9 @@ class LoneAttempt:
         outcome = self._with_memory(child, outcome)
         # Race: another job may run in it before this one is settled, and a cancel still come.
         self.child = None
-        if child.is_usable:
+        # What ran out of a GPU's memory still holds what it got of it.
+        is_spent = isinstance(outcome, o.OutOfMemory) and outcome.of_gpu
+        if child.is_usable and not is_spent:
             self._pool.put_back(child)
             self._end(outcome, child.pid)
         else:
@@ -225,6 +234,10 @@ class LoneAttempt:
             self._parts.profiles.paced(spec.task, self._pace(usage, run.at_ms))
         if grant is None or not isinstance(outcome, o.OutOfMemory | o.Crashed):
             return outcome
+        if isinstance(outcome, o.OutOfMemory) and outcome.of_gpu:
+            raised = f"it raised {outcome.error.kind}"
+            self._usage = msgspec.structs.replace(usage, evidence=raised)
+            return out_of_gpu_memory(outcome, grant, self._parts.budget.largest_gpu_bytes)
         is_marked = child.mark is Mark.MEMORY
         evidence = evidence_text(
             Evidence(

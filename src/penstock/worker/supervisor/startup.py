@@ -12,6 +12,7 @@ from penstock.broker.protocol import AsyncBroker
 from penstock.broker.threaded import loop_face
 from penstock.config.settings import Settings
 from penstock.connect import connect_as
+from penstock.core.devices import Device
 from penstock.core.ids import AttemptKey
 from penstock.core.job import StoredError
 from penstock.core.manifest import AppManifest
@@ -21,6 +22,7 @@ from penstock.worker.error_text import import_failure
 from penstock.worker.pulse import first_of, retry_wait_s
 
 from .environment import runner_environment
+from .gpus import find_gpus
 from .plan import WorkerPlan
 from .runner_process import End, RunnerProcess
 from .stopping import Stopping
@@ -68,12 +70,14 @@ class Start:
         manifest: of the app.
         runners: that were started to read it; they wait to be introduced.
         broker: open.
+        devices: GPUs whose parts jobs may have.
     """
 
     settings: Settings
     manifest: AppManifest
     runners: list[RunnerProcess]
     broker: AsyncBroker
+    devices: tuple[Device, ...] = ()
 
 
 async def start_up(
@@ -95,11 +99,12 @@ async def start_up(
             runners.append(await RunnerProcess.spawn(spawner, plan.app, env, nobody))
         manifest = await _first_manifest(plan, runners, stopping)
         settings = _settings(plan, environ, manifest)
+        devices = await _find_gpus(settings, environ)
         broker = await _open_broker(plan, settings, stopping)
     except BaseException:
         await end_runners(runners)
         raise
-    return Start(settings, manifest, runners, broker)
+    return Start(settings, manifest, runners, broker, devices)
 
 
 async def _first_manifest(
@@ -141,6 +146,13 @@ def _settings(
 ) -> Settings:
     try:
         return plan.settings(environ, manifest)
+    except BadSetting as error:
+        raise StartFailed(str(error), EXIT_REFUSED) from error
+
+
+async def _find_gpus(settings: Settings, environ: Mapping[str, str]) -> tuple[Device, ...]:
+    try:
+        return await find_gpus(settings, environ)
     except BadSetting as error:
         raise StartFailed(str(error), EXIT_REFUSED) from error
 

@@ -19,13 +19,11 @@ from typing import Final
 
 from penstock.broker.clock import SystemClock
 from penstock.broker.requests import BrokerFacts
-from penstock.core.capacity import Capacity
 from penstock.errors import PenstockError
 from penstock.executors.process import Spawner
 from penstock.serializers.sealing import Seal
 from penstock.worker.pulse import attach, first_of
 
-from .budget import Budget
 from .burst import Burst
 from .cancels import Cancels
 from .child_pool import ChildPool
@@ -41,6 +39,7 @@ from .limits import Limits
 from .link import BrokerLink
 from .maintenance import Maintenance
 from .notify import Notifier
+from .offer import budget_of, capacity_of
 from .orphans import Orphans, become_subreaper
 from .parts import Parts
 from .plan import WorkerPlan, retention
@@ -192,10 +191,10 @@ class Supervisor:
             extend_ms=settings.lease_extend_ms,
             cancels=Cancels(settings.kill_grace_ms),
             wake_token=cancel_token,
-            capacity=Capacity(memory_bytes=settings.memory, slots=settings.concurrency),
+            capacity=capacity_of(settings, start.devices),
         )
         profiles = Profiles(link, tasks)
-        budget = Budget(settings.memory, tasks, profiles)
+        budget = budget_of(start, self._environ, self._plan, tasks, profiles)
         reclaim = Reclaim(
             link,
             settler,
