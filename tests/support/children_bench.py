@@ -30,6 +30,7 @@ from penstock.worker.supervisor.leases import Leases
 from penstock.worker.supervisor.link import BrokerLink
 from penstock.worker.supervisor.parts import Parts
 from penstock.worker.supervisor.plan import WorkerPlan
+from penstock.worker.supervisor.pressure import Pressure
 from penstock.worker.supervisor.profiles import Profiles
 from penstock.worker.supervisor.reclaim import Reclaim
 from penstock.worker.supervisor.runners import Runners
@@ -101,6 +102,7 @@ class ChildrenBench:
             ),
             slots=Slots(self._slots),
             budget=Budget(settings.memory, tasks, profiles),
+            pressure=Pressure(0),
             profiles=profiles,
             seal=Seal(settings.secret_keys),
         )

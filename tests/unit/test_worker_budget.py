@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from penstock.broker.requests import LeaseFacts
+from penstock.core.admission import Gate
 from penstock.core.capacity import Capacity
 from penstock.core.demand import GPU_CLAIM, MEMORY
 from penstock.core.devices import Device
@@ -20,9 +21,12 @@ from penstock.core.manifest import AppManifest, TaskFacts
 from penstock.core.memory import ASSUMED_BYTES, COLD_BYTES, limit_bytes
 from penstock.core.need import learned_need, sized_need, sizes_of
 from penstock.core.retry import POLICY_DEFAULT
-from penstock.worker.supervisor.budget import Budget, Grant, Misfit
+from penstock.worker.supervisor.budget import Budget
 from penstock.worker.supervisor.claims import LoneClaim
 from penstock.worker.supervisor.device_locks import DeviceLocks
+from penstock.worker.supervisor.grants import Grant, Misfit
+from penstock.worker.supervisor.host_ledger import HostLedger, Record
+from penstock.worker.supervisor.host_share import HostShare
 from penstock.worker.supervisor.link import BrokerLink
 from penstock.worker.supervisor.profiles import Profiles
 from penstock.worker.supervisor.task_facts import Tasks
@@ -294,3 +298,39 @@ def test_nobody_waits_here_for_what_another_worker_has(bench: Bench, tmp_path: P
     assert not budget.short_of(large, budget.free)
     other.close()
     budget.locks.close()
+
+
+def test_two_workers_of_a_host_share_its_memory(tmp_path: Path) -> None:
+    """What one has promised or granted the other does not have; nor may both hold the gate."""
+    one, other = Bench(), Bench()
+    for number, bench in enumerate((one, other), 1):
+        ledger = HostLedger(tmp_path / "ledger", Record(number, 1), is_alive=lambda _: True)
+        bench.budget.host = HostShare(ledger, GIB)
+    first = claim(3)
+    assert one.budget.promise(first, {MEMORY: 256 * MIB})
+    assert (other.budget.free_bytes, other.budget.waits_for_others) == (256 * MIB, True)
+    assert not other.budget.promise(claim(2), {MEMORY: 256 * MIB})
+    assert other.budget.reserved_bytes == 0
+    assert isinstance(other.budget.grant(other.job("declared", memory=300 * MIB)), Misfit)
+    one.budget.keep_promised([])
+    held = other.job("declared", memory=300 * MIB)
+    assert isinstance(other.budget.grant(held), Grant)
+    assert one.budget.free_bytes == GIB - 300 * MIB
+    large = ("q", sized_need(800 * MIB))
+    assert one.budget.hold_for(large)
+    assert not other.budget.hold_for(large)
+    assert other.budget.free_bytes < 0
+    other.budget.give_back(held)
+    assert one.budget.free_bytes == GIB
+    one.budget.leave_host()
+    assert other.budget.free_bytes == GIB
+    other.budget.leave_host()
+
+
+def test_a_gate_that_another_worker_holds_is_not_held_here(bench: Bench) -> None:
+    """Past its patience a set is waited for by one worker of a host; the others go on."""
+    gate, large, small = Gate(patience_ms=0), ("q", "alone.m30"), ("q", "alone.m1")
+    let_through = gate.let_through([large, small], [small], 1, may_hold=lambda _: False)
+    assert (gate.holder, let_through) == (None, [small])
+    assert gate.let_through([large, small], [small], 2, may_hold=lambda _: True) == []
+    assert bench.budget.hold_for(large)

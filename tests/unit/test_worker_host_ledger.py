@@ -92,10 +92,12 @@ def test_a_host_may_have_more_workers_than_records(host: Host) -> None:
 
 
 def test_without_a_file_nothing_is_shared(tmp_path: Path) -> None:
-    """A folder that is missing or a link keeps no worker from working."""
-    elsewhere = tmp_path / "elsewhere"
+    """A folder that others can write to, or a link, keeps no worker from working."""
+    elsewhere, common = tmp_path / "elsewhere", tmp_path / "common"
     (tmp_path / "link").symlink_to(elsewhere)
-    for file in (None, tmp_path / "no" / "ledger", tmp_path / "link"):
+    common.mkdir()
+    common.chmod(0o777)
+    for file in (None, common / "ledger", tmp_path / "link"):
         with HostLedger(file, Record(1, 1), is_alive=lambda _: True) as ledger:
             assert ledger.take(POOL, pool_bytes=1)
             assert ledger.hold_gate(("q", "n"), 1)

@@ -6,7 +6,7 @@ import os
 from types import SimpleNamespace
 from typing import Any
 
-from penstock.worker.supervisor.budget import Grant
+from penstock.worker.supervisor.grants import Grant
 from penstock.worker.supervisor.memory_watch import MemoryWatch
 
 GIB = 2**30

@@ -17,6 +17,7 @@ from penstock.tasks.demand_options import COUNT_MOST, CPUS_LEAST, CPUS_MOST
 _MEMORY_FLOOR: Final = 64 * 2**20
 #: Labels, or kinds of resources, of one worker: they stand with each of its leases.
 _NAMES_MAX: Final = 64
+_PERCENT_MAX: Final = 100
 #: Setting -> option of `penstock worker` that sets it.
 OFFERED_FLAGS: Final[Mapping[str, str]] = {
     "memory": "--memory", "cpus": "--cpus", "labels": "--labels", "resources": "--resources",
@@ -29,6 +30,7 @@ class Offered(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         memory: bytes.
+        memory_pause: percent of time.
         cpus: CPUs, maybe a part of one.
         labels: sorted.
         resources: names and how many of each, sorted.
@@ -36,6 +38,7 @@ class Offered(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     memory: int
+    memory_pause: int
     cpus: float
     labels: tuple[str, ...]
     resources: tuple[tuple[str, int], ...]
@@ -47,6 +50,13 @@ def _memory(value: object) -> int:
     if found < _MEMORY_FLOOR:
         raise BadSetting(f"{value!r:.80} is too little: give 64MiB or more")
     return found
+
+
+def _percent(value: object) -> int:
+    number = int(value) if isinstance(value, str) and value.isdecimal() else value
+    if isinstance(number, int) and not isinstance(number, bool) and 0 <= number <= _PERCENT_MAX:
+        return number
+    raise BadSetting(f"{value!r:.80} is not a whole number from 0 to {_PERCENT_MAX}")
 
 
 def _cpus(value: object) -> float:
@@ -111,6 +121,8 @@ def _parts(value: object, example: str, *, numbers: bool = False) -> Sequence[An
 OFFERED: Final = (
     ("memory", "offer", "size", "", "bytes", _memory,
      "what jobs in children may reserve together; none: 85 % of the container's or machine's"),
+    ("memory_pause", "offer", "number", "10", "%", _percent,
+     "share of 10 s that all stood still for want of memory, above which jobs wait; 0: never"),
     ("cpus", "offer", "number", "", "", _cpus,
      "what jobs with `cpus=` share; none: the CPU quota of the container, else the cores"),
     ("labels", "offer", "names", "", "", _labels,

@@ -89,6 +89,7 @@ class Gate:
         now_ms: int,
         *,
         competes: Callable[[Set, Set], bool] = lambda _one, _holder: True,
+        may_hold: Callable[[Set], bool] = lambda _one: True,
     ) -> Sequence[Set]:
         """Return which of the sets that fit may be offered now.
 
@@ -97,6 +98,8 @@ class Gate:
             fitting: of these, those that fit now.
             now_ms: of any clock that only rises.
             competes: tells whether the first set takes of what the second is short of.
+            may_hold: tells whether this worker may hold itself free for a set: not where another
+                one of its host does.
         """
         here, fits = list(waiting), set(fitting)
         self._since = {one: self._since.get(one, now_ms) for one in here if one not in fits}
@@ -104,7 +107,7 @@ class Gate:
             self._open()
         if self.holder is None and self._since:
             one = min(self._since, key=self._since.__getitem__)
-            if now_ms - self._since[one] >= self._patience_ms:
+            if now_ms - self._since[one] >= self._patience_ms and may_hold(one):
                 self.holder = one
         holder = self.holder
         if holder is None:

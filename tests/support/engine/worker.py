@@ -35,6 +35,7 @@ from penstock.worker.supervisor.link import BrokerLink
 from penstock.worker.supervisor.maintenance import Maintenance
 from penstock.worker.supervisor.parts import Parts
 from penstock.worker.supervisor.plan import WorkerPlan, retention
+from penstock.worker.supervisor.pressure import Pressure
 from penstock.worker.supervisor.profiles import Profiles
 from penstock.worker.supervisor.reclaim import Reclaim
 from penstock.worker.supervisor.runner_process import RunnerProcess
@@ -249,7 +250,7 @@ class SimulatedWorker:
             plan=WorkerPlan(app="simulated:app"), settings=config, environ={}, identity=identity,
             spawner=Spawner(), stopping=stopping, link=link, broker=facts, tasks=tasks,
             settler=settler, leases=leases, reclaim=reclaim, slots=Slots(config.concurrency),
-            budget=Budget(config.memory, tasks, profiles), profiles=profiles,
+            budget=Budget(config.memory, tasks, profiles), pressure=Pressure(0), profiles=profiles,
             seal=Seal(config.secret_keys),
         )  # fmt: skip
 

@@ -7,8 +7,7 @@ are here each holds what it really needs, until its attempt has ended. Belongs t
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Collection, Sequence
 
 import msgspec
 
@@ -16,7 +15,6 @@ from penstock.broker.requests import LeaseFacts
 from penstock.core.admission import Amounts, Set, lacking
 from penstock.core.capacity import Capacity, wanting
 from penstock.core.demand import (
-    CPUS,
     GPU_CLAIM,
     MEMORY,
     NO_DEMAND,
@@ -24,43 +22,19 @@ from penstock.core.demand import (
     amounts_of,
     demand_of,
     in_words,
-    with_gpu_memory,
 )
 from penstock.core.devices import Device, Devices
 from penstock.core.ids import AttemptKey
 from penstock.core.job import Claimed
 from penstock.core.memory import ASSUMED_BYTES, COLD_BYTES, declared_bytes, limit_bytes, mib
-from penstock.core.need import Profile, is_alone, profile_of, same_demand, sized_need, sizes_of
+from penstock.core.need import Profile, profile_of, same_demand, sized_need, sizes_of
 
 from .claims import LoneClaim
 from .device_locks import DeviceLocks
+from .grants import Grant, Misfit, everything, need_of
+from .host_share import HostShare
 from .profiles import Profiles
 from .task_facts import Tasks
-
-
-class Grant(NamedTuple):
-    """What one attempt is given.
-
-    Attributes:
-        reserved_bytes: set aside for it.
-        limit_bytes: what it may not pass; None: nothing was declared, and nothing is enforced.
-        threads: that a library which computes may start in it.
-        devices: GPUs that it may see, by UUID.
-        gpu_memory_bytes: its part of the device; all of it where it has whole ones.
-    """
-
-    reserved_bytes: int
-    limit_bytes: int | None
-    threads: int = 1
-    devices: tuple[str, ...] = ()
-    gpu_memory_bytes: int = 0
-
-
-class Misfit(NamedTuple):
-    """A job that the worker cannot take now; `need` is the ready set in which others find it."""
-
-    need: str
-    text: str
 
 
 class Budget:
@@ -71,12 +45,14 @@ class Budget:
         largest_bytes: the budget of the largest worker alive, as far as is known.
         largest_gpu_bytes: memory of the largest GPU of any worker alive; 0: none is known.
         locks: hold the GPUs against other workers, for jobs here and for children.
+        host: the memory that is shared with other workers; None: there is no other.
+        waits_for_others: at the last look other workers had what this one might have reserved.
     """
 
     def __init__(
         self, total_bytes: int, tasks: Tasks, profiles: Profiles,
         *, capacity: Capacity | None = None, devices: Sequence[Device] = (),
-        locks: DeviceLocks | None = None,
+        locks: DeviceLocks | None = None, host: HostShare | None = None,
     ) -> None:  # fmt: skip
         """Begin with nothing reserved.
 
@@ -87,7 +63,10 @@ class Budget:
             capacity: what else there is; None: nothing that can be asked for.
             devices: its GPUs.
             locks: between the workers of this host; None: there is no other.
+            host: the same, for memory.
         """
+        self.host = host
+        self.waits_for_others = False
         self.total_bytes = self.largest_bytes = total_bytes
         self._tasks = tasks
         self._profiles = profiles
@@ -96,7 +75,7 @@ class Budget:
         self._own_gpu_bytes = self.largest_gpu_bytes = max(gpus, default=0)
         self._devices = Devices(devices)
         self.locks = DeviceLocks(None, ()) if locks is None else locks
-        self._total = _everything(total_bytes, self._has)
+        self._total = everything(total_bytes, self._has)
         self._granted: dict[AttemptKey, Amounts] = {}
         self._promised: dict[LoneClaim, Amounts] = {}
 
@@ -106,6 +85,8 @@ class Budget:
         self.largest_bytes = max(self.total_bytes, *(one.memory_bytes or 0 for one in told), 0)
         gpus = [size for one in told for size in one.gpu_memory_bytes]
         self.largest_gpu_bytes = max(self._own_gpu_bytes, *gpus, 0)
+        if self.host is not None:
+            self.host.drop_dead()
 
     @property
     def free(self) -> Amounts:
@@ -113,6 +94,10 @@ class Budget:
         left = Counter(self._total)
         for held in (*self._granted.values(), *self._promised.values()):
             left.subtract(held)
+        if self.host is not None:
+            shared = self.host.free_bytes(self.reserved_bytes)
+            self.waits_for_others = shared < left[MEMORY]
+            left[MEMORY] = min(left[MEMORY], shared)
         return left
 
     @property
@@ -123,7 +108,8 @@ class Budget:
     @property
     def reserved_bytes(self) -> int:
         """Bytes of memory that attempts hold, and that claims under way may bring."""
-        return self.total_bytes - self.free_bytes
+        holders = (*self._granted.values(), *self._promised.values())
+        return sum(held.get(MEMORY, 0) for held in holders)
 
     def could_hold(self, need: str) -> bool:
         """Return whether an empty worker may hold a job of a ready set."""
@@ -175,10 +161,17 @@ class Budget:
         """Return all that the largest job of a ready set is counted as."""
         return amounts_of(demand_of(need) or NO_DEMAND, self.bytes_of(need))
 
-    def promise(self, claim: LoneClaim, each: Amounts) -> None:
-        """Hold back what a claim may bring, until `keep_promised` drops it."""
+    def promise(self, claim: LoneClaim, each: Amounts) -> bool:
+        """Hold back what a claim may bring, until `keep_promised` drops it.
+
+        Race: False where another worker of the host took of the same memory meanwhile.
+        """
         jobs = claim.request.limit
         self._promised[claim] = {name: amount * jobs for name, amount in each.items()}
+        if self.host is None or self.host.take(self.reserved_bytes):
+            return True
+        del self._promised[claim]
+        return False
 
     def keep_promised(self, open_claims: list[LoneClaim]) -> None:
         """Drop what was held back for claims that are not open any more."""
@@ -186,6 +179,7 @@ class Budget:
             self._promised = {
                 claim: held for claim, held in self._promised.items() if claim in open_claims
             }
+            self._note()
 
     def grant(self, job: Claimed, *, warm: Collection[str] = ()) -> Grant | Misfit:
         """Reserve what a job needs, or say where it belongs.
@@ -216,6 +210,7 @@ class Budget:
         if devices is None:
             return Misfit(set_of, f"it takes {in_words(demand)}, and that is not free here")
         self._granted[key] = amounts
+        self._note()
         gpu_bytes = self._devices.memory_bytes(devices) if demand.gpus else demand.gpu_memory_bytes
         return Grant(needed, limit, demand.threads, devices, gpu_bytes)
 
@@ -260,22 +255,20 @@ class Budget:
         self._granted.pop((job.id, job.fence), None)
         self._devices.give_back((job.id, job.fence))
         self.locks.drop((job.id, job.fence))
+        self._note()
 
+    def hold_for(self, one: Set) -> bool:
+        """Ask the other workers of this host to leave free what a set takes that has waited long.
 
-def need_of(job: Claimed, tasks: Tasks) -> str:
-    """Return the ready set that tells what a job takes beside memory.
+        False: one of them already holds itself free for it.
+        """
+        return self.host is None or self.host.hold_gate(one, self.bytes_of(one[1]))
 
-    A job that was enqueued as light work came here from a runner, since its task asks for more by
-    now; a GPU's memory may have been enlarged since.
-    """
-    need = job.spec.need
-    if not is_alone(need):
-        facts = tasks.find(job.spec.task)
-        need = need if facts is None else facts.need
-    return with_gpu_memory(need, job.charges.gpu_memory_bytes)
+    def leave_host(self) -> None:
+        """Leave the memory that is shared to the other workers: this one ends."""
+        if self.host is not None:
+            self.host.close()
 
-
-def _everything(total_bytes: int, capacity: Capacity) -> Mapping[str, int]:
-    """Return what there is to be counted, by name as in `amounts_of`."""
-    counted = {f"resource.{name}": count for name, count in capacity.resources.items()}
-    return {MEMORY: total_bytes, CPUS: capacity.cpus_milli or 0, GPU_CLAIM: 1, **counted}
+    def _note(self) -> None:
+        if self.host is not None:
+            self.host.note(self.reserved_bytes)

@@ -131,7 +131,9 @@ class Children:
         self._wants.more()
         claim = self._draw()
         if claim is None:
-            return poll_ms if self._claims.is_seen else min(poll_ms, round(LOOK_AGAIN_S * 1000))
+            # Nobody rings when another worker of this host gives memory back.
+            is_told = self._claims.is_seen and not self._parts.budget.waits_for_others
+            return poll_ms if is_told else min(poll_ms, round(LOOK_AGAIN_S * 1000))
         answer = await self._claim(claim)
         return 0 if answer.jobs else poll_ms
 
@@ -141,14 +143,18 @@ class Children:
         if self._parts.stopping.is_shut:
             return None
         self._is_held_off = not self.cut_off.may_claim
-        if self._is_held_off:
+        # Memory is short all over the machine; without a job of its own it is not by this worker.
+        is_pressed = self._parts.pressure.is_high and bool(self.attempts)
+        if self._is_held_off or is_pressed:
             return None
         free = self._parts.slots.free(self._rounds.leaving + ended)
         room = self._room(min(free - self._claims.promised, BATCH_MAX))
         if not room.jobs:
             return None
         claim = self._claims.draw(room.sets, room.jobs)
-        self._parts.budget.promise(claim, room.each)
+        if not self._parts.budget.promise(claim, room.each):
+            self._claims.give_up(claim)
+            return None
         return claim
 
     def _room(self, slots: int) -> Room:
@@ -158,8 +164,11 @@ class Children:
         waiting = [one for one in self._claims.sets if budget.could_make_room(one[1])]
         free = budget.free
         fitting = [one for one in waiting if not budget.short_of(one[1], free)]
-        now_ms, competes = clock.boot_ms(), budget.competes
-        let_through = self._gate.let_through(waiting, fitting, now_ms, competes=competes)
+        let_through = self._gate.let_through(
+            waiting, fitting, clock.boot_ms(), competes=budget.competes, may_hold=budget.hold_for
+        )
+        if budget.host is not None and self._gate.holder is None:
+            budget.host.open_gate()
         if not self._pool.may_make:
             let_through = [one for one in let_through if is_plain(one[1])]
         if any(is_plain(one[1]) for one in let_through):

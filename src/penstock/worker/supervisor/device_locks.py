@@ -15,7 +15,7 @@ from collections.abc import Collection, Hashable
 from pathlib import Path
 from typing import Final
 
-from .health import check_folder
+from .own_folder import open_files
 
 _log = logging.getLogger("penstock.worker")
 
@@ -43,17 +43,12 @@ class DeviceLocks:
             self.close()
 
     def _open(self, folder: Path, uuids: Collection[str]) -> None:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        at = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        try:
-            # Race: what is checked is the folder that is open, so it cannot be swapped afterwards.
-            check_folder(folder, os.fstat(at))
-            flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-            for uuid in uuids:
-                digest = hashlib.blake2b(uuid.encode(), digest_size=8).hexdigest()
-                self._files[uuid] = os.open(f"gpu-{digest}.lock", flags, 0o600, dir_fd=at)
-        finally:
-            os.close(at)
+        names = {
+            uuid: f"gpu-{hashlib.blake2b(uuid.encode(), digest_size=8).hexdigest()}.lock"
+            for uuid in uuids
+        }
+        opened = open_files(folder, names.values())
+        self._files = {uuid: opened[name] for uuid, name in names.items()}
 
     def others(self) -> frozenset[str]:
         """Return the devices that other workers have now."""

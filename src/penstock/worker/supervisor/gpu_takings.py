@@ -8,7 +8,7 @@ from penstock.core import outcome as o
 from penstock.core.job import StoredError
 from penstock.core.memory import mib
 
-from .budget import Grant
+from .grants import Grant
 
 
 def out_of_gpu_memory(said: o.OutOfMemory, grant: Grant, largest_bytes: int) -> o.OutOfMemory:

@@ -21,6 +21,8 @@ from typing import Final, NamedTuple, Self
 
 from penstock.core.admission import Set
 
+from .own_folder import open_files
+
 _log = logging.getLogger("penstock.worker")
 
 #: Process, its start in clock ticks, bytes reserved, bytes wanted, the set that it is wanted for.
@@ -61,7 +63,7 @@ class HostLedger:
         """Take a free record of the file, which is made if it is not there.
 
         Args:
-            file: in a folder that only this user can write; None: there is no ledger.
+            file: in a folder that only this user can write to; None: there is no ledger.
             owner: this worker, with nothing reserved.
             is_alive: tells whether the worker of a record still runs.
         """
@@ -78,8 +80,7 @@ class HostLedger:
                 self.close()
 
     def _open(self, file: Path) -> None:
-        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-        self._fd = os.open(file, flags, 0o600)
+        self._fd = open_files(file.parent, [file.name])[file.name]
         with self._locked():
             size = _RECORD.size * _RECORDS_MAX
             if os.fstat(self._fd).st_size < size:

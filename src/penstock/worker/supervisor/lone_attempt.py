@@ -19,7 +19,6 @@ from penstock.errors import SecretKeyMissing
 from penstock.executors.memory import kernel_ooms
 from penstock.worker.error_text import stored_error
 
-from .budget import Grant, Misfit
 from .child_calls import ChildCalls
 from .child_end import ChildFailed, Mark
 from .child_kinds import PLAIN, Kind
@@ -27,6 +26,7 @@ from .child_pool import ChildPool
 from .child_process import ChildProcess
 from .crew import Crew
 from .gpu_takings import out_of_gpu_memory
+from .grants import Grant, Misfit
 from .parts import Parts
 from .settling import Verdict
 from .takings import out_of_memory, usage_of

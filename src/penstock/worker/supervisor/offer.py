@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
+import msgspec
+
+from penstock.config.quota import budget_bytes
 from penstock.config.settings import Settings
 from penstock.core.capacity import Capacity
 from penstock.core.devices import Device
@@ -11,6 +16,9 @@ from penstock.core.devices import Device
 from .budget import Budget
 from .device_locks import DeviceLocks
 from .health import health_dir
+from .host_ledger import HostLedger, Record
+from .host_share import HostShare
+from .identity import Identity
 from .plan import WorkerPlan
 from .profiles import Profiles
 from .startup import Start
@@ -30,7 +38,12 @@ def capacity_of(settings: Settings, devices: Sequence[Device]) -> Capacity:
 
 
 def budget_of(
-    start: Start, environ: Mapping[str, str], plan: WorkerPlan, tasks: Tasks, profiles: Profiles
+    start: Start,
+    environ: Mapping[str, str],
+    plan: WorkerPlan,
+    identity: Identity,
+    tasks: Tasks,
+    profiles: Profiles,
 ) -> Budget:
     """Return the budget of a worker that begins, with the locks of its GPUs."""
     folder = health_dir(environ, plan.health_dir)
@@ -41,4 +54,20 @@ def budget_of(
         capacity=capacity_of(start.settings, start.devices),
         devices=start.devices,
         locks=DeviceLocks(folder, [one.uuid for one in start.devices]),
+        host=host_share(folder, start.settings.memory, identity),
     )
+
+
+def host_share(folder: Path, memory_bytes: int, identity: Identity) -> HostShare:
+    """Return this worker's share of the memory of its host, or of the part of it that it sees."""
+    own = identity.owner(os.getpid())
+    # Processes are known by their numbers here, so others than of this namespace cannot be judged.
+    name = f"memory-{identity.boot_id[:8]}-{identity.pid_namespace}.ledger"
+
+    def is_alive(one: Record) -> bool:
+        return not identity.is_dead(
+            msgspec.structs.replace(own, pid=one.pid, started_ticks=one.started_ticks)
+        )
+
+    ledger = HostLedger(folder / name, Record(own.pid, own.started_ticks), is_alive=is_alive)
+    return HostShare(ledger, max(budget_bytes(), memory_bytes))

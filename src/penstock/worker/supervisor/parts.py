@@ -15,6 +15,7 @@ from .identity import Identity
 from .leases import Leases
 from .link import BrokerLink
 from .plan import WorkerPlan
+from .pressure import Pressure
 from .profiles import Profiles
 from .reclaim import Reclaim
 from .runner_process import RunnerProcess
@@ -43,6 +44,7 @@ class Parts:
         reclaim: takes over jobs of the dead.
         slots: shared by threads and children.
         budget: of memory, for jobs in children.
+        pressure: whether memory is short all over the machine.
         profiles: what tasks were measured to need.
         seal: opens secret arguments for children, which have no keys.
     """
@@ -61,5 +63,6 @@ class Parts:
     reclaim: Reclaim
     slots: Slots[RunnerProcess]
     budget: Budget
+    pressure: Pressure
     profiles: Profiles
     seal: Seal

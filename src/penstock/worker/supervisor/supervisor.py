@@ -43,6 +43,7 @@ from .offer import budget_of, capacity_of
 from .orphans import Orphans, become_subreaper
 from .parts import Parts
 from .plan import WorkerPlan, retention
+from .pressure import Pressure
 from .profiles import Profiles
 from .reclaim import Reclaim
 from .reload import Reload
@@ -140,6 +141,7 @@ class Supervisor:
             detach()
         await duties.pool.destroy()
         await duties.parts.profiles.tell_last(within_s=_CLOSE_S)
+        duties.parts.budget.leave_host()
         await _close_leases(duties.parts)
         _log.info("worker %s has ended", duties.parts.identity.worker)
         if self._stopping.gave_up:
@@ -194,7 +196,7 @@ class Supervisor:
             capacity=capacity_of(settings, start.devices),
         )
         profiles = Profiles(link, tasks)
-        budget = budget_of(start, self._environ, self._plan, tasks, profiles)
+        budget = budget_of(start, self._environ, self._plan, identity, tasks, profiles)
         reclaim = Reclaim(
             link,
             settler,
@@ -221,6 +223,7 @@ class Supervisor:
             reclaim=reclaim,
             slots=Slots(settings.concurrency),
             budget=budget,
+            pressure=Pressure(settings.memory_pause),
             profiles=profiles,
             seal=Seal(settings.secret_keys),
         )
@@ -247,6 +250,7 @@ class Supervisor:
             "claims for children": children.run,
             "exclusive jobs": children.cut_off.run,
             "memory": children.memory.run,
+            "pressure": parts.pressure.run,
             "profiles": parts.profiles.run,
             "idle children": pool.run,
             "maintenance": Maintenance(

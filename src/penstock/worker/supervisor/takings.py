@@ -8,7 +8,7 @@ from penstock.core.memory import mib
 from penstock.core.usage import Usage
 from penstock.worker.measured import Measured
 
-from .budget import Grant
+from .grants import Grant
 
 
 def usage_of(sampled_bytes: int, grant: Grant | None, measured: Measured | None) -> Usage:
