@@ -115,7 +115,7 @@ def test_a_setting_is_told_by_the_name_under_which_it_was_given(folder: Path) ->
     (folder / "penstock.toml").write_text("[worker]\nname = 'a'\n")
     table = penstock("config", folder=folder)
     assert (table.code, "table 'worker'" in table.err) == (78, True)
-    assert "there are no tables" in table.err
+    assert "there are [queues], [routes], [profiles]" in table.err
 
 
 def test_a_locked_database_is_unavailable(folder: Path) -> None:
