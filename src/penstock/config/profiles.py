@@ -32,12 +32,20 @@ _JOBS_PER_WORKER: Final = 50
 _DEVICES_MAX: Final = 4096
 #: Jobs that may wait for each worker.
 _JOBS_MAX: Final = 10**9
-#: What a worker of a profile says beside the settings.
-_OWN: Final = (
-    "app", "queues", "count", "min", "max", "restart_above", "jobs_per_worker", "cpus", "gpus",
-)  # fmt: skip
+#: What a worker of a profile says beside the settings: key -> (value, what it does).
+OWN: Final[Mapping[str, tuple[str, str]]] = {
+    "app": ("MODULE:APP", "the app that it runs; the command line wins"),
+    "queues": ("names", "queues that it serves; none: all that the app and the file name"),
+    "count": ("number", "workers of this kind; none: one"),
+    "min": ("number", "workers that always run, where the backlog decides; 0 is allowed"),
+    "max": ("number", "workers to which the fleet grows while jobs wait"),
+    "jobs_per_worker": ("number", "jobs that wait for each before another one starts; none: 50"),
+    "restart_above": ("size", "memory of its processes together above which it is restarted"),
+    "cpus": ("number", "cores for `penstock plan`; none: its slots, else its runners"),
+    "gpus": ("number", "GPUs for `penstock plan`; none: what the jobs of its queues ask for"),
+}
 #: Settings that are one for the whole fleet, or that a profile says by other means.
-_NOT_HERE: Final = frozenset({"url", "secret_keys", "worker_name", "queues"})
+NOT_HERE: Final = frozenset({"url", "secret_keys", "worker_name", "queues"})
 
 
 class WorkerTable(msgspec.Struct, frozen=True, kw_only=True):
@@ -137,7 +145,7 @@ def _built_in(queues: Mapping[str, QueueTable], defaults: Mapping[str, Any]) -> 
         "full": {name: {"queues": [name]} for name in queues},
         "datasets": {"datasets": {"queues": ["datasets"]}},
         "heavy": {"heavy": {"queues": ["heavy"], "memory": "6GB", "concurrency": 1}},
-        "light": {"light": {"queues": ["light"], "memory": "1GB", "count": 2}},
+        "light": {"light": {"queues": ["light"], "memory": "1GB", "cpus": 1, "count": 2}},
     }
     return {
         name: Profile(
@@ -154,12 +162,12 @@ def _built_in(queues: Mapping[str, QueueTable], defaults: Mapping[str, Any]) -> 
 
 def _worker(key: str, given: Mapping[str, Any], place: str) -> WorkerTable:
     _check_named("worker", key, place)
-    settings = {name: value for name, value in given.items() if name not in _OWN}
+    settings = {name: value for name, value in given.items() if name not in OWN}
     for name, value in settings.items():
-        if name not in SETTINGS or name in _NOT_HERE:
-            raise unknown(name, place, {*_OWN, *SETTINGS} - _NOT_HERE)
+        if name not in SETTINGS or name in NOT_HERE:
+            raise unknown(name, place, {*OWN, *SETTINGS} - NOT_HERE)
         _read(SETTINGS[name].read, name, value, place)
-    own = {name: value for name, value in given.items() if name in _OWN}
+    own = {name: value for name, value in given.items() if name in OWN}
     least, most = _counts(own, place)
     above = own.get("restart_above")
     app = own.get("app")

@@ -18,7 +18,7 @@ from penstock.errors import BadSetting
 
 #: Options of a task that a queue or a route may give too. What names functions or other tasks can
 #: only stand in the program.
-_OPTIONS: Final = (
+OPTIONS: Final = (
     "priority", "memory", "cpus", "gpu", "gpu_memory", "requires", "resources", "timeout",
     "soft_timeout", "retries", "oom_retries", "backoff", "expires", "result_ttl", "isolation",
     "light",
@@ -122,7 +122,7 @@ def _options(place: str, given: Mapping[str, Any], *, also: tuple[str, ...]) -> 
     from penstock.tasks.builder import registration_fields
     from penstock.tasks.options import TaskOptions
 
-    known = {*also, *(name for name in _OPTIONS if name in TaskOptions.__annotations__)}
+    known = {*also, *(name for name in OPTIONS if name in TaskOptions.__annotations__)}
     options: dict[str, Any] = {}
     for name, value in given.items():
         if name not in known:

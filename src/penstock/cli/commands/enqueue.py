@@ -49,6 +49,7 @@ def enqueue(  # noqa: PLR0913 - one parameter per option
     from penstock.client.builder import Plan
     from penstock.task import Call
     from penstock.tasks.asked import Asked, ask
+    from penstock.tasks.routing import routed
 
     app = load_app(target)
     args, kwargs = _arguments(arguments, arg or [])
@@ -59,7 +60,7 @@ def enqueue(  # noqa: PLR0913 - one parameter per option
         "durability": durability, "run_at": None if run_at is None else _time(run_at),
     }  # fmt: skip
     given = {name: value for name, value in options.items() if value is not None}
-    plan = Plan.of(app.registry[task], ask(Asked(), given))
+    plan = Plan.of(*routed(app, app.registry[task], ask(Asked(), given)))
     call = Call[Any](plan, args, kwargs)
     with session.broker_of(app) as location:
         job = app.client.enqueue(call)
