@@ -30,4 +30,9 @@ def manifest_of(config: Config, registry: Registry, given: Mapping[str, Any]) ->
         tasks=tasks,
         queues=tuple(dict.fromkeys(named)),
         settings={name: as_text(value) for name, value in given.items() if name != "url"},
+        queue_limits={
+            name: table.concurrency
+            for name, table in config.tables.queues.items()
+            if table.concurrency is not None
+        },
     )

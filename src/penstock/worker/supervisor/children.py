@@ -20,6 +20,7 @@ from penstock.core.ids import AttemptKey, JobId, LeaseId
 from penstock.core.job import Claimed
 from penstock.errors import OutcomeUnknown, Unavailable
 from penstock.worker.pulse import retry_wait_s
+from penstock.worker.queue_room import QueueRoom
 
 from .child_calls import ChildCalls
 from .child_pool import ChildPool
@@ -63,6 +64,12 @@ class Children:
             parts.settings.queues,
             poll_ms=parts.settings.poll_ms,
             wake_token=wake_token,
+        )
+        self._claims.room = QueueRoom(
+            parts.settings.queues,
+            parts.tasks.queue_limits,
+            running=lambda: (one.job.queue for one in self._under_way()),
+            claims=lambda: (one.request for one in self._claims.open),
         )
         self._rounds = Rounds(
             parts, crew, self._claims, Ends(self._draw, self._begin, self._settled, self._move)
