@@ -10,6 +10,7 @@ from penstock.cli.exits import NotFound
 from penstock.cli.output import Column, Output
 from penstock.cli.sizes import size
 from penstock.fleet.demand import Demand, Over, Resources, demands, excess, total, unserved
+from penstock.tasks.asked import QUEUE_DEFAULT
 
 if TYPE_CHECKING:
     from penstock.config.profiles import Profile
@@ -46,7 +47,8 @@ class ProfilePlan(msgspec.Struct, frozen=True, kw_only=True):
         total: of all workers, each kind grown to its most.
         machine: what this process may use.
         over: totals that the machine does not have; empty: it fits.
-        unserved: queues of the settings file that no worker of the profile serves.
+        unserved: queues that no worker of the profile serves: of those that the settings file
+            names, and the default queue unless a route `*` leaves nothing for it.
     """
 
     profile: str
@@ -100,6 +102,8 @@ def planned(config: Config, profile: Profile, here: Resources) -> ProfilePlan:
     whole = total(needed)
     over = excess(whole, here)
     routed = [str(one.options["queue"]) for one in config.tables.routes if "queue" in one.options]
+    if not any(one.pattern == "*" for one in config.tables.routes):
+        routed.append(QUEUE_DEFAULT)
     return ProfilePlan(
         profile=profile.name,
         origin=profile.origin,

@@ -16,6 +16,7 @@ from typing import Final
 
 from penstock.config.settings import Settings
 from penstock.executors.process import Spawner
+from penstock.worker.supervisor.crew import Crew
 from penstock.worker.supervisor.notify import Notifier
 from penstock.worker.supervisor.startup import EXIT_DRAINED, EXIT_FAILED
 from penstock.worker.supervisor.stopping import STOP_SIGNALS
@@ -65,17 +66,13 @@ class Foreman:
         for demand in self._order.demands:
             self.set_count(demand, demand.table.least)
         self._notifier.ready()
-        duties = [
-            asyncio.create_task(duty)
-            for duty in (
-                MemoryWatch(lambda: tuple(self._members)).run(),
-                Scaling(self._order.demands, self._settings, self.set_count).run(),
-            )
-        ]
-        await self._all_ended.wait()
-        for duty in duties:
-            duty.cancel()
-        await asyncio.gather(*duties, return_exceptions=True)
+        async with asyncio.TaskGroup() as group:
+            crew = Crew(group)
+            crew.keep("memory watch", MemoryWatch(lambda: tuple(self._members)).run)
+            scaling = Scaling(self._order.demands, self._settings, self.set_count)
+            crew.keep("autoscale", scaling.run)
+            await self._all_ended.wait()
+            crew.dismiss()
         _log.info("profile %s has ended", self._order.profile)
         return self._exit_code
 
@@ -102,9 +99,11 @@ class Foreman:
     def _closed(self, member: Member, ended: asyncio.Task[int | None]) -> None:
         del self._members[member]
         self._retired.discard(member)
-        code = EXIT_FAILED if ended.cancelled() or ended.exception() else ended.result()
+        defect = None if ended.cancelled() else ended.exception()
+        code = EXIT_FAILED if defect or ended.cancelled() else ended.result()
         if code is not None:
-            _log.error("%s cannot begin, so the others are ended too", member.name)
+            text = "%s cannot begin, so the others are ended too"
+            _log.error(text, member.name, exc_info=defect)
             self._exit_code = code
             self._stop()
         elif not member.is_tidy and self._is_stopping and self._exit_code == EXIT_DRAINED:
