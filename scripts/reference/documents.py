@@ -12,7 +12,7 @@ from penstock.cli.failure import Failure
 from penstock.core.job import StoredError
 from penstock.core.usage import Usage
 from penstock.demo import summary
-from penstock.fleet.demand import Over, Resources
+from penstock.fleet.role import Over, Resources
 from penstock.worker.supervisor.health import ChildHealth, Health, RunnerHealth
 from scripts.reference.docstring import markdown
 

@@ -18,9 +18,9 @@ import pytest
 
 from penstock.config.resolve import load
 from penstock.executors.process import Spawner
-from penstock.fleet.demand import Demand, demands
 from penstock.fleet.member import Member
 from penstock.fleet.order import FleetOrder
+from penstock.fleet.role import Role, roles_of
 from penstock.fleet.scaling import Scaling
 from penstock.fleet.watch import MemoryWatch
 from tests.support import processes
@@ -69,8 +69,8 @@ app = "shop:app"
 
 [profiles.large.heavy]
 queues = ["heavy"]
-cpus = 4000
-gpus = 4000
+cores = 4000
+gpu_count = 4000
 max = 2
 """
 HOST = re.sub(r"[^A-Za-z0-9_.:-]", "-", socket.gethostname())[:48]
@@ -192,7 +192,7 @@ def test_a_worker_that_has_grown_is_drained_and_follows_itself(
     """`restart_above` counts all processes of a worker; it ends with 0, and another one starts."""
     monkeypatch.chdir(folder)
     order = _order(folder, 'restart_above = "10MB"')
-    member = Member(order, order.demands[0], 1, Spawner(), environment(folder))
+    member = Member(order, order.roles[0], 1, Spawner(), environment(folder))
 
     async def grow() -> None:
         keeping = asyncio.create_task(member.keep())
@@ -208,14 +208,14 @@ def test_a_worker_that_has_grown_is_drained_and_follows_itself(
 
 def test_the_backlog_grows_and_shrinks_a_fleet(folder: Path) -> None:
     """Jobs that wait ask for more workers, up to the most; when they are gone, for fewer."""
-    [demand] = _order(folder, "max = 4\njobs_per_worker = 1").demands
+    [role] = _order(folder, "max = 4\njobs_per_worker = 1").roles
     told: list[int] = []
     worker = PortWorker(folder / "penstock.db", "mail")
     jobs = [worker.enqueue() for _ in range(10)]
     settings = load(environ={}, directory=folder).settings
 
     async def follow() -> None:
-        scaling = Scaling([demand], settings, lambda _, count: told.append(count), look_s=0.02)
+        scaling = Scaling([role], settings, lambda _, count: told.append(count), look_s=0.02)
         running = asyncio.create_task(scaling.run())
         await _until(lambda: told == [2, 4], "four workers")
         worker.broker.cancel(jobs)
@@ -237,7 +237,7 @@ def test_plan_holds_a_profile_against_the_machine(folder: Path) -> None:
     assert re.search(r"^cores: 8000 needed, \d+ here: \d+ too much$", over.out, re.MULTILINE)
     assert "queue mail is served by no worker of this profile" in over.out
     document = penstock("plan", "large", "--json", folder=folder).document
-    assert document["over"][0]["over"] == 8000 - document["machine"]["cpus"]
+    assert document["over"][0]["over"] == 8000 - document["machine"]["cores"]
     assert (document["fits"], document["unserved"]) == (False, ["mail"])
     fits = penstock("plan", "datasets", "--json", folder=folder)
     assert (fits.code, fits.document["origin"]) == (0, "built in")
@@ -283,8 +283,8 @@ def _order(folder: Path, keys: str) -> FleetOrder:
     text = f'[profiles.p]\napp = "shop:app"\n[profiles.p.w]\nqueues = ["mail"]\n{keys}\n'
     (folder / "penstock.toml").write_text(text)
     tables = load(environ={}, directory=folder).tables
-    needed: list[Demand] = demands(tables.profiles.by_name["p"], tables.queues)
-    return FleetOrder(profile="p", demands=tuple(needed), host="here")
+    needed: list[Role] = roles_of(tables.profiles.by_name["p"], tables.queues)
+    return FleetOrder(profile="p", roles=tuple(needed), host="here")
 
 
 async def _until(look: Callable[[], bool], what: str) -> None:

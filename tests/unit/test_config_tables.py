@@ -37,7 +37,7 @@ drain_grace = "5s"
 [profiles.night.training]
 queues = ["training"]
 memory = "8GB"
-gpus = 1
+gpu_count = 1
 restart_above = "10GB"
 
 [profiles.night.mail]
@@ -74,7 +74,7 @@ def test_values_beside_the_workers_hold_for_all_of_them(tmp_path: Path) -> None:
     assert (training.app, mail.app) == ("lab.jobs:app", "lab.jobs:app")
     assert training.settings == {"drain_grace": "5s", "memory": "8GB"}
     assert mail.settings == {"drain_grace": "5s"}
-    assert (training.least, training.most, training.gpus) == (1, 1, 1)
+    assert (training.least, training.most, training.gpu_count) == (1, 1, 1)
     assert training.restart_above_bytes == 10_000_000_000
     assert (mail.least, mail.most, mail.queues) == (0, 3, ("mail",))
 

@@ -9,7 +9,7 @@ import msgspec
 from penstock.cli.exits import NotFound
 from penstock.cli.output import Column, Output
 from penstock.cli.sizes import size
-from penstock.fleet.demand import Demand, Over, Resources, demands, excess, total, unserved
+from penstock.fleet.role import Over, Resources, Role, excess, roles_of, total, unserved
 from penstock.tasks.asked import QUEUE_DEFAULT
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from penstock.config.resolve import Config
 
 #: Field of `Resources` -> what people call it.
-_CALLED: Final = {"cpus": "cores", "memory_bytes": "memory", "gpus": "GPUs"}
+_CALLED: Final = {"cores": "cores", "memory_bytes": "memory", "gpus": "GPUs"}
 
 
 class WorkerNeed(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,7 +66,7 @@ def machine() -> Resources:
     from penstock.config.machine import gpu_count
     from penstock.config.quota import cpus, memory_bytes
 
-    return Resources(cpus=cpus(), memory_bytes=memory_bytes(), gpus=gpu_count())
+    return Resources(cores=cpus(), memory_bytes=memory_bytes(), gpus=gpu_count())
 
 
 def profiles(config: Config) -> dict[str, Profile]:
@@ -98,7 +98,7 @@ def find(config: Config, name: str) -> Profile:
 
 def planned(config: Config, profile: Profile, here: Resources) -> ProfilePlan:
     """Hold what a profile needs against what is here."""
-    needed = demands(profile, config.tables.queues)
+    needed = roles_of(profile, config.tables.queues)
     whole = total(needed)
     over = excess(whole, here)
     routed = [str(one.options["queue"]) for one in config.tables.routes if "queue" in one.options]
@@ -171,7 +171,7 @@ def too_much(one: Over) -> str:
     return f"{_CALLED[one.what]}: {texts[0]} needed, {texts[1]} here: {texts[2]} too much"
 
 
-def _need(one: Demand) -> WorkerNeed:
+def _need(one: Role) -> WorkerNeed:
     return WorkerNeed(
         name=one.table.name,
         queues=one.queues,
@@ -187,7 +187,7 @@ def _figures() -> tuple[Column, ...]:
 
 def _cells(found: Resources) -> list[str]:
     memory = size(found.memory_bytes) if found.memory_bytes else "-"
-    return [str(found.cpus), memory, str(found.gpus)]
+    return [str(found.cores), memory, str(found.gpus)]
 
 
 def _count(one: WorkerNeed) -> str:

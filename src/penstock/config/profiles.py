@@ -28,7 +28,7 @@ BUILT_IN: Final = "built in"
 COUNT_MAX: Final = 256
 #: Jobs that wait for each worker before another one is started (B5: 50 per pod).
 _JOBS_PER_WORKER: Final = 50
-#: CPUs and GPUs of one worker, for `penstock plan`.
+#: Cores and GPUs of one worker, for `penstock plan`.
 _DEVICES_MAX: Final = 4096
 #: Jobs that may wait for each worker.
 _JOBS_MAX: Final = 10**9
@@ -41,8 +41,8 @@ OWN: Final[Mapping[str, tuple[str, str]]] = {
     "max": ("number", "workers to which the fleet grows while jobs wait"),
     "jobs_per_worker": ("number", "jobs that wait for each before another one starts; none: 50"),
     "restart_above": ("size", "memory of its processes together above which it is restarted"),
-    "cpus": ("number", "cores for `penstock plan`; none: its slots, else its runners"),
-    "gpus": ("number", "GPUs for `penstock plan`; none: what the jobs of its queues ask for"),
+    "cores": ("number", "for `penstock plan`; none: its slots, else its runners"),
+    "gpu_count": ("number", "for `penstock plan`; none: what the jobs of its queues ask for"),
 }
 #: Settings that are one for the whole fleet, or that a profile says by other means.
 NOT_HERE: Final = frozenset({"url", "secret_keys", "worker_name", "queues"})
@@ -59,8 +59,8 @@ class WorkerTable(msgspec.Struct, frozen=True, kw_only=True):
         most: to which the fleet grows while jobs wait.
         restart_above_bytes: memory of its processes together above which it is restarted; 0: never.
         jobs_per_worker: jobs that wait for each worker before another one is started.
-        cpus: cores that it is planned with; None: worked out.
-        gpus: GPUs that it is planned with.
+        cores: that it is planned with; None: worked out.
+        gpu_count: GPUs that it is planned with; the same.
         settings: of these workers, as flags: name -> value as written.
     """
 
@@ -71,8 +71,8 @@ class WorkerTable(msgspec.Struct, frozen=True, kw_only=True):
     most: int = 1
     restart_above_bytes: int = 0
     jobs_per_worker: int = _JOBS_PER_WORKER
-    cpus: int | None = None
-    gpus: int | None = None
+    cores: int | None = None
+    gpu_count: int | None = None
     settings: Mapping[str, Any] = {}
 
 
@@ -145,7 +145,7 @@ def _built_in(queues: Mapping[str, QueueTable], defaults: Mapping[str, Any]) -> 
         "full": {name: {"queues": [name]} for name in queues},
         "datasets": {"datasets": {"queues": ["datasets"]}},
         "heavy": {"heavy": {"queues": ["heavy"], "memory": "6GB", "concurrency": 1}},
-        "light": {"light": {"queues": ["light"], "memory": "1GB", "cpus": 1, "count": 2}},
+        "light": {"light": {"queues": ["light"], "memory": "1GB", "cores": 1, "count": 2}},
     }
     return {
         name: Profile(
@@ -184,8 +184,8 @@ def _worker(key: str, given: Mapping[str, Any], place: str) -> WorkerTable:
             0 if above is None else _read(size_bytes, "restart_above", above, place)
         ),
         jobs_per_worker=_whole(own, "jobs_per_worker", place, 1, _JOBS_MAX, _JOBS_PER_WORKER),
-        cpus=_whole(own, "cpus", place, 0, _DEVICES_MAX, None),
-        gpus=_whole(own, "gpus", place, 0, _DEVICES_MAX, None),
+        cores=_whole(own, "cores", place, 0, _DEVICES_MAX, None),
+        gpu_count=_whole(own, "gpu_count", place, 0, _DEVICES_MAX, None),
         settings=settings,
     )
 

@@ -21,9 +21,9 @@ from penstock.worker.supervisor.notify import Notifier
 from penstock.worker.supervisor.startup import EXIT_DRAINED, EXIT_FAILED
 from penstock.worker.supervisor.stopping import STOP_SIGNALS
 
-from .demand import Demand
 from .member import Member
 from .order import FleetOrder
+from .role import Role
 from .scaling import Scaling
 from .watch import MemoryWatch
 
@@ -63,35 +63,35 @@ class Foreman:
         0: every worker drained. Else: the code of a worker that could not begin, or 1.
         """
         self._take_signals()
-        for demand in self._order.demands:
-            self.set_count(demand, demand.table.least)
+        for role in self._order.roles:
+            self.set_count(role, role.table.least)
         self._notifier.ready()
         async with asyncio.TaskGroup() as group:
             crew = Crew(group)
             crew.keep("memory watch", MemoryWatch(lambda: tuple(self._members)).run)
-            scaling = Scaling(self._order.demands, self._settings, self.set_count)
+            scaling = Scaling(self._order.roles, self._settings, self.set_count)
             crew.keep("autoscale", scaling.run)
             await self._all_ended.wait()
             crew.dismiss()
         _log.info("profile %s has ended", self._order.profile)
         return self._exit_code
 
-    def set_count(self, demand: Demand, count: int) -> None:
+    def set_count(self, role: Role, count: int) -> None:
         """Start or drain workers of a kind until there are `count` that are not to end."""
         if self._is_stopping:
             return
-        here = [one for one in self._members if one.demand is demand and one not in self._retired]
+        here = [one for one in self._members if one.role is role and one not in self._retired]
         for member in here[count:]:
             _log.info("%s is no longer needed and drains", member.name)
             self._retired.add(member)
             member.end()
-        taken = {one.number for one in self._members if one.demand is demand}
+        taken = {one.number for one in self._members if one.role is role}
         free = (number for number in itertools.count(1) if number not in taken)
         for number in itertools.islice(free, max(0, count - len(here))):
-            self._open(demand, number)
+            self._open(role, number)
 
-    def _open(self, demand: Demand, number: int) -> None:
-        member = Member(self._order, demand, number, self._spawner, self._environ)
+    def _open(self, role: Role, number: int) -> None:
+        member = Member(self._order, role, number, self._spawner, self._environ)
         task = asyncio.create_task(member.keep(), name=member.name)
         self._members[member] = task
         task.add_done_callback(lambda ended: self._closed(member, ended))

@@ -15,8 +15,8 @@ from penstock.worker.supervisor.launch import MODULE
 from penstock.worker.supervisor.plan import PLAN_FD_ENV, write_plan
 from penstock.worker.supervisor.startup import EXIT_DRAINED, EXIT_REFUSED, EXIT_USAGE
 
-from .demand import Demand
 from .order import FleetOrder
+from .role import Role
 
 _log = logging.getLogger("penstock.fleet")
 
@@ -31,7 +31,7 @@ class Member:
     """Keeps one worker running until it is told to end.
 
     Attributes:
-        demand: its kind.
+        role: its kind.
         number: among its kind, from 1.
         name: of the worker.
         process: that runs now; None between two.
@@ -42,7 +42,7 @@ class Member:
     def __init__(
         self,
         order: FleetOrder,
-        demand: Demand,
+        role: Role,
         number: int,
         spawner: Spawner,
         environ: Mapping[str, str],
@@ -55,9 +55,9 @@ class Member:
         self._is_ending = False
         self._is_restarting = False
         self._failures = 0
-        self.demand = demand
+        self.role = role
         self.number = number
-        self.name = order.name(demand, number)
+        self.name = order.name(role, number)
         self.process: Process | None = None
         self.restarts = 0
         self.is_tidy = True
@@ -105,7 +105,7 @@ class Member:
         self._signal(number)
 
     def _spawn(self) -> Process:
-        descriptor = write_plan(self._order.plan(self.demand, self.number, os.getpid()))
+        descriptor = write_plan(self._order.plan(self.role, self.number, os.getpid()))
         try:
             env = {**self._environ, PLAN_FD_ENV: str(descriptor)}
             # Its name stands in argv for people who look at the processes; nobody reads it there.

@@ -16,7 +16,7 @@ from penstock.errors import PenstockError
 from penstock.worker.pulse import retry_wait_s
 
 from .backlog import backlog_of
-from .demand import Demand
+from .role import Role
 
 _log = logging.getLogger("penstock.fleet")
 
@@ -29,13 +29,13 @@ class Scaling:
 
     def __init__(
         self,
-        demands: Sequence[Demand],
+        roles: Sequence[Role],
         settings: Settings,
-        set_count: Callable[[Demand, int], None],
+        set_count: Callable[[Role, int], None],
         look_s: float = LOOK_S,
     ) -> None:
         """Call `set_count` whenever there should be more or fewer workers of a kind."""
-        self._growing = [one for one in demands if one.table.most > one.table.least]
+        self._growing = [one for one in roles if one.table.most > one.table.least]
         self._settings = settings
         self._set_count = set_count
         self._look_s = look_s
@@ -61,29 +61,29 @@ class Scaling:
         counts = await asyncio.to_thread(broker.counts)
         names = [one.queue for one in counts if one.queued]
         needs = await asyncio.to_thread(broker.needs, names) if names else {}
-        for place, demand in enumerate(self._growing):
-            self._follow(place, demand, backlog_of(demand.queues, counts, needs))
+        for place, role in enumerate(self._growing):
+            self._follow(place, role, backlog_of(role.queues, counts, needs))
 
-    def _follow(self, place: int, demand: Demand, backlog: Backlog) -> None:
+    def _follow(self, place: int, role: Role, backlog: Backlog) -> None:
         before = self._paces[place]
-        pace = self._paces[place] = next_pace(before, backlog, self._scale(demand))
+        pace = self._paces[place] = next_pace(before, backlog, self._scale(role))
         if pace.count != before.count:
             _log.info(
                 "autoscale: %s from %d to %d workers; %d jobs wait, %d run",
-                demand.table.name,
+                role.table.name,
                 before.count,
                 pace.count,
                 backlog.queued,
                 backlog.running,
             )
-            self._set_count(demand, pace.count)
+            self._set_count(role, pace.count)
 
-    def _scale(self, demand: Demand) -> Scale:
-        slots = demand.concurrency or self._settings.concurrency
+    def _scale(self, role: Role) -> Scale:
+        slots = role.concurrency or self._settings.concurrency
         return Scale(
-            least=demand.table.least,
-            most=demand.table.most,
-            jobs_per_worker=demand.table.jobs_per_worker,
-            bytes_per_worker=demand.memory_bytes or 0,
+            least=role.table.least,
+            most=role.table.most,
+            jobs_per_worker=role.table.jobs_per_worker,
+            bytes_per_worker=role.memory_bytes or 0,
             slots=slots,
         )

@@ -35,7 +35,7 @@ class MemoryWatch:
         """Look at each worker once."""
         above: dict[int, int] = {}
         for member in self._members():
-            bound, process = member.demand.table.restart_above_bytes, member.process
+            bound, process = member.role.table.restart_above_bytes, member.process
             if not bound or process is None:
                 continue
             found = family_bytes(process.pid)

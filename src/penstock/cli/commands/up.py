@@ -72,8 +72,8 @@ def _order(
     """Check everything that can be checked before a worker is started."""
     import msgspec
 
-    from penstock.fleet.demand import demands
     from penstock.fleet.order import FleetOrder
+    from penstock.fleet.role import roles_of
 
     found = fleet.find(config, profile)
     refuse_memory(config.settings.url, config.values["url"].origin)
@@ -84,7 +84,7 @@ def _order(
     host = re.sub(r"[^A-Za-z0-9_.:-]", "-", socket.gethostname())[:_HOST_CHARS_MAX] or "localhost"
     return FleetOrder(
         profile=profile,
-        demands=tuple(demands(found, config.tables.queues)),
+        roles=tuple(roles_of(found, config.tables.queues)),
         host=host,
         flags=_flags(session),
         errors_as_json=session.output.as_json,

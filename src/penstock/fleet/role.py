@@ -19,14 +19,14 @@ _MEMORY_FLOOR: Final = 64 * 2**20
 class Resources(msgspec.Struct, frozen=True, kw_only=True):
     """Cores, bytes of memory and GPUs: of a worker, a profile or a machine."""
 
-    cpus: int = 0
+    cores: int = 0
     memory_bytes: int = 0
     gpus: int = 0
 
     def __add__(self, other: Resources) -> Resources:
         """Return both together."""
         return Resources(
-            cpus=self.cpus + other.cpus,
+            cores=self.cores + other.cores,
             memory_bytes=self.memory_bytes + other.memory_bytes,
             gpus=self.gpus + other.gpus,
         )
@@ -34,7 +34,7 @@ class Resources(msgspec.Struct, frozen=True, kw_only=True):
     def times(self, count: int) -> Resources:
         """Return so many of them."""
         return Resources(
-            cpus=self.cpus * count,
+            cores=self.cores * count,
             memory_bytes=self.memory_bytes * count,
             gpus=self.gpus * count,
         )
@@ -44,7 +44,7 @@ class Over(msgspec.Struct, frozen=True, kw_only=True):
     """One total that a machine does not have.
 
     Attributes:
-        what: cpus, memory_bytes or gpus.
+        what: cores, memory_bytes or gpus.
         needed: by the whole profile.
         here: what the machine has.
         over: by how much it is too little.
@@ -56,7 +56,7 @@ class Over(msgspec.Struct, frozen=True, kw_only=True):
     over: int
 
 
-class Demand(msgspec.Struct, frozen=True, kw_only=True):
+class Role(msgspec.Struct, frozen=True, kw_only=True):
     """What one kind of worker is started with and needs.
 
     Attributes:
@@ -86,12 +86,12 @@ class Demand(msgspec.Struct, frozen=True, kw_only=True):
         return found
 
 
-def demands(profile: Profile, queues: Mapping[str, QueueTable]) -> list[Demand]:
+def roles_of(profile: Profile, queues: Mapping[str, QueueTable]) -> list[Role]:
     """Return what each kind of worker of a profile is started with and needs."""
-    return [demand(one, queues) for one in profile.workers]
+    return [role_of(one, queues) for one in profile.workers]
 
 
-def demand(worker: WorkerTable, queues: Mapping[str, QueueTable]) -> Demand:
+def role_of(worker: WorkerTable, queues: Mapping[str, QueueTable]) -> Role:
     """Return what one kind of worker is started with and needs.
 
     What its own table does not say follows from the queues that it serves: as many slots as they
@@ -104,20 +104,20 @@ def demand(worker: WorkerTable, queues: Mapping[str, QueueTable]) -> Demand:
     served = [queues[name] for name in (worker.queues or queues) if name in queues]
     concurrency = _concurrency(worker, served)
     memory = _memory_bytes(worker, served, concurrency)
-    return Demand(
+    return Role(
         table=worker,
         queues=worker.queues,
         concurrency=concurrency,
         memory_bytes=memory,
         each=Resources(
-            cpus=_cpus(worker, concurrency),
+            cores=_cores(worker, concurrency),
             memory_bytes=memory or 0,
-            gpus=_gpus(served, concurrency) if worker.gpus is None else worker.gpus,
+            gpus=_gpus(worker, served, concurrency),
         ),
     )
 
 
-def total(needed: Sequence[Demand]) -> Resources:
+def total(needed: Sequence[Role]) -> Resources:
     """Return what all workers need together, each kind grown to its most."""
     return sum((one.each.times(one.table.most) for one in needed), Resources())
 
@@ -131,7 +131,7 @@ def excess(needed: Resources, here: Resources) -> list[Over]:
     ]
 
 
-def unserved(needed: Sequence[Demand], named: Sequence[str]) -> list[str]:
+def unserved(needed: Sequence[Role], named: Sequence[str]) -> list[str]:
     """Return the queues of a file that no worker of the profile serves."""
     if any(not one.queues for one in needed):
         return []
@@ -166,17 +166,21 @@ def _memory_bytes(
     return max(found, _MEMORY_FLOOR) if found else None
 
 
-def _cpus(worker: WorkerTable, concurrency: int | None) -> int:
-    if worker.cpus is not None:
-        return worker.cpus
+def _cores(worker: WorkerTable, concurrency: int | None) -> int:
+    if worker.cores is not None:
+        return worker.cores
     if concurrency is not None:
         return concurrency
     # A runner uses one core for Python code, whatever its threads wait for.
     return int(SETTINGS["processes"].read(worker.settings.get("processes", 1)))
 
 
-def _gpus(served: Sequence[QueueTable], concurrency: int | None) -> int:
-    return sum(int(one.options.get("gpu", 0)) * _at_once(one, concurrency) for one in served)
+def _gpus(worker: WorkerTable, served: Sequence[QueueTable], concurrency: int | None) -> int:
+    if worker.gpu_count is not None:
+        return worker.gpu_count
+    whole = sum(int(one.options.get("gpu", 0)) * _at_once(one, concurrency) for one in served)
+    # Jobs that ask for a part of a GPU share one.
+    return whole or int(any("gpu_memory" in one.options for one in served))
 
 
 def _at_once(queue: QueueTable, concurrency: int | None) -> int:

@@ -12,7 +12,7 @@ from penstock.config.resolve import load
 from penstock.core.autoscale import Backlog
 from penstock.core.need import sized_need
 from penstock.fleet.backlog import backlog_of
-from penstock.fleet.demand import Demand, Over, Resources, demands, excess, total, unserved
+from penstock.fleet.role import Over, Resources, Role, excess, roles_of, total, unserved
 
 FILE = """
 [queues.training]
@@ -30,53 +30,53 @@ concurrency = 8
 GB = 10**9
 
 
-def one(folder: Path, keys: str, worker: str = "w") -> Demand:
+def one(folder: Path, keys: str, worker: str = "w") -> Role:
     """Return what the only worker of a profile needs, by its keys."""
     (folder / "penstock.toml").write_text(FILE.format(worker=worker, keys=keys))
     tables = load(environ={}, directory=folder).tables
-    [found] = demands(tables.profiles.by_name["p"], tables.queues)
+    [found] = roles_of(tables.profiles.by_name["p"], tables.queues)
     return found
 
 
 @pytest.mark.parametrize(
-    ("keys", "concurrency", "memory_bytes", "cpus"),
+    ("keys", "concurrency", "memory_bytes", "cores"),
     [
         ('queues = ["training"]', 1, 4 * GB, 1),
         ('queues = ["training", "mail"]', 9, 4 * GB, 9),
         ('queues = ["training", "loose"]', None, 4 * GB, 1),
         ('queues = ["training"]\nconcurrency = 3\nmemory = "9GB"', 3, 9 * GB, 3),
-        ('queues = ["mail"]\ncpus = 2', 8, None, 2),
+        ('queues = ["mail"]\ncores = 2', 8, None, 2),
         ('queues = ["mail", "elsewhere"]', None, None, 1),
         ('queues = ["elsewhere"]\nprocesses = 3', None, None, 3),
         ("", None, 4 * GB, 1),
     ],
 )
 def test_what_a_table_does_not_say_follows_from_its_queues(
-    tmp_path: Path, keys: str, concurrency: int | None, memory_bytes: int | None, cpus: int
+    tmp_path: Path, keys: str, concurrency: int | None, memory_bytes: int | None, cores: int
 ) -> None:
     """Slots are those of the queues, memory that of as many of their jobs; the table wins."""
     found = one(tmp_path, keys)
     assert (found.concurrency, found.memory_bytes) == (concurrency, memory_bytes)
-    assert found.each == Resources(cpus=cpus, memory_bytes=memory_bytes or 0)
+    assert found.each == Resources(cores=cores, memory_bytes=memory_bytes or 0)
     assert found.flags.get("concurrency") == concurrency
     assert found.flags.get("memory") == memory_bytes
 
 
 def test_what_a_machine_lacks_is_told_by_how_much() -> None:
     """A total at the bound fits; one above it is named with the difference."""
-    here = Resources(cpus=4, memory_bytes=8 * GB, gpus=1)
+    here = Resources(cores=4, memory_bytes=8 * GB, gpus=1)
     assert excess(here, here) == []
-    needed = Resources(cpus=13, memory_bytes=8 * GB, gpus=2)
+    needed = Resources(cores=13, memory_bytes=8 * GB, gpus=2)
     assert excess(needed, here) == [
-        Over(what="cpus", needed=13, here=4, over=9),
+        Over(what="cores", needed=13, here=4, over=9),
         Over(what="gpus", needed=2, here=1, over=1),
     ]
 
 
 def test_the_total_is_that_of_the_grown_fleet(tmp_path: Path) -> None:
     """A kind of worker that may grow counts as often as it may run at most."""
-    found = one(tmp_path, 'queues = ["training"]\nmax = 3\ngpus = 1')
-    assert total([found]) == Resources(cpus=3, memory_bytes=12 * GB, gpus=3)
+    found = one(tmp_path, 'queues = ["training"]\nmax = 3\ngpu_count = 1')
+    assert total([found]) == Resources(cores=3, memory_bytes=12 * GB, gpus=3)
 
 
 def test_queues_that_nobody_serves_are_named(tmp_path: Path) -> None:
