@@ -9,8 +9,8 @@ from typing import Final
 
 from penstock.core.ids import AttemptKey
 from penstock.executors.process import ExitStatus
+from penstock.worker import queue_room
 from penstock.worker.pulse import Bell, backoff_ms, first_of
-from penstock.worker.queue_room import shares
 from penstock.worker.wire import Hello, Quiet, Slots, Start
 
 from .aftermath import account_for
@@ -201,7 +201,7 @@ class Runners:
             poll_ms=settings.poll_ms,
             result_bytes_max=settings.result_bytes_max,
             durability=self._parts.broker.durability,
-            queue_limits=shares(self._parts.tasks.queue_limits, settings.processes),
+            queue_limits=queue_room.shares(self._parts.tasks.queue_limits, settings.processes),
             burst=self._parts.plan.burst,
             timeout_ms=settings.timeout_ms,
             soft_timeout_ms=settings.soft_timeout_ms,
