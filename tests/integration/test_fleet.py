@@ -18,6 +18,7 @@ import pytest
 
 from penstock.config.resolve import load
 from penstock.executors.process import Spawner
+from penstock.fleet.foreman import Foreman
 from penstock.fleet.member import Member
 from penstock.fleet.order import FleetOrder
 from penstock.fleet.role import Role, roles_of
@@ -142,6 +143,10 @@ def test_a_fleet_runs_restarts_and_drains(folder: Path) -> None:
         [heavy] = fleet.wait_log(rf"worker-heavy@{HOST} started, pid (\d+)")
         fleet.wait_log(r"runner \d+ is ready", times=2)
         assert re.search(rf"worker worker-mail@{HOST}@\d+-\w+ serves mail on ", fleet.log())
+        fleet.process.send_signal(signal.SIGTSTP)
+        fleet.wait_log("quiet: nothing is claimed", times=2)
+        fleet.process.send_signal(signal.SIGCONT)
+        fleet.wait_log("claiming again", times=2)
         os.kill(int(heavy), signal.SIGKILL)
         pids = fleet.wait_log(rf"worker-heavy@{HOST} started, pid (\d+)", times=2)
         assert pids[1] != heavy
@@ -204,6 +209,38 @@ def test_a_worker_that_has_grown_is_drained_and_follows_itself(
         assert await keeping is None
 
     asyncio.run(grow())
+
+
+def test_workers_come_and_go_by_number(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The last that came drains first, and its number is free again; all drain at the end."""
+    monkeypatch.chdir(folder)
+    caplog.set_level("INFO", "penstock.fleet")
+    order = _order(folder, "max = 2")
+    [role] = order.roles
+    settings = load(environ={}, directory=folder).settings
+    foreman = Foreman(order, settings, environment(folder))
+
+    def seen(pattern: str, times: int = 1) -> bool:
+        return len(re.findall(pattern, caplog.text)) == times
+
+    async def vary() -> int:
+        running = asyncio.create_task(foreman.run())
+        await _until(lambda: seen(r"worker-w-1@here started"), "the first")
+        foreman.set_count(role, 2)
+        await _until(lambda: seen(r"worker-w-2@here started"), "the second")
+        foreman.set_count(role, 1)
+        await _until(lambda: seen(r"worker-w-2@here ended, .*(code 0|SIGTERM)"), "its end")
+        foreman.set_count(role, 2)
+        await _until(lambda: seen(r"worker-w-2@here started", 2), "the second again")
+        foreman._asked_to_stop(signal.SIGTERM)
+        foreman.set_count(role, 2)
+        return await running
+
+    assert asyncio.run(vary()) == 0
+    assert seen("started, pid", 3)
+    assert seen("ended, pid", 3)
 
 
 def test_the_backlog_grows_and_shrinks_a_fleet(folder: Path) -> None:

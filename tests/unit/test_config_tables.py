@@ -97,6 +97,12 @@ def test_a_list_called_queues_is_still_the_setting(tmp_path: Path) -> None:
     assert load(environ={}, directory=tmp_path).settings.queues == ("a", "b")
 
 
+def test_tables_may_stand_in_pyproject(tmp_path: Path) -> None:
+    """`[tool.penstock.queues.a]` is `[queues.a]` of penstock.toml."""
+    (tmp_path / "pyproject.toml").write_text("[tool.penstock.queues.a]\nconcurrency = 3\n")
+    assert load(environ={}, directory=tmp_path).tables.queues["a"].concurrency == 3
+
+
 @pytest.mark.parametrize(
     ("text", "cause"),
     [

@@ -10,7 +10,7 @@ from penstock.cli.command import Answer
 from penstock.cli.exits import OutputLost
 from penstock.cli.json_text import json_value
 from penstock.cli.output import Output
-from penstock.cli.session import Session
+from penstock.cli.session import Session, without_flags
 from penstock.cli.target import Target, load_app
 from penstock.cli.times import seconds
 from penstock.errors import BadSetting
@@ -60,7 +60,12 @@ def enqueue(  # noqa: PLR0913 - one parameter per option
         "durability": durability, "run_at": None if run_at is None else _time(run_at),
     }  # fmt: skip
     given = {name: value for name, value in options.items() if value is not None}
-    plan = Plan.of(*routed(app, app.registry[task], ask(Asked(), given)))
+    asked = ask(Asked(), given)
+    try:
+        plan = Plan.of(*routed(app, app.registry[task], asked))
+    except BadSetting:
+        without_flags()
+        raise
     call = Call[Any](plan, args, kwargs)
     with session.broker_of(app) as location:
         job = app.client.enqueue(call)
