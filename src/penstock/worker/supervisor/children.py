@@ -235,6 +235,9 @@ class Children:
         # Race: the job may have been claimed here again by the call that settled it.
         if self.attempts.get(attempt.job.id) is attempt:
             del self.attempts[attempt.job.id]
+        if self._claims.room.concerns(attempt.job.queue):
+            # Its queue has room again, which no claim under way knows of.
+            self.bell.ring()
 
     def renewed(self, lease: LeaseId, lost: LeaseId) -> None:
         """Drop what runs under the lost lease; the next claims are made under the new one."""
