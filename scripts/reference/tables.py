@@ -52,8 +52,10 @@ for all of its workers, and one in `[profiles]` for the workers of every profile
 
 And every setting of a worker, by its name: {settings}.
 
-A worker without `concurrency` has as many slots as its queues have together, one without `memory`
-the memory of as many of their jobs, where the file says both.
+A worker that names its queues has, without `concurrency`, as many slots as they have together, and
+without `memory` that of as many of their jobs, where the file says so. One for all queues takes
+what the machine has. A profile that comes along (`minimal`, `full`, `datasets`, `heavy`, `light`)
+is changed by values alone, and replaced by a profile with workers.
 
 ## Who wins
 

@@ -91,6 +91,17 @@ def test_profiles_that_come_along_know_the_queues_of_the_file(tmp_path: Path) ->
     assert other.profiles.all(other.queues)["light"].workers[0].least == 7
 
 
+def test_values_alone_change_a_profile_that_comes_along(tmp_path: Path) -> None:
+    """`[profiles.light]` without a worker keeps the worker and changes what it says."""
+    text = '[profiles.light]\nmax = 4\nmemory = "2GB"\n[profiles.full]\nrestart_above = "1GB"\n'
+    found = tables(tmp_path, f"[queues.a]\n{text}")
+    profiles = found.profiles.all(found.queues)
+    [light], [full] = profiles["light"].workers, profiles["full"].workers
+    assert (light.queues, light.least, light.most) == (("light",), 1, 4)
+    assert light.settings["memory"] == "2GB"
+    assert (full.queues, full.restart_above_bytes) == (("a",), 10**9)
+
+
 def test_a_list_called_queues_is_still_the_setting(tmp_path: Path) -> None:
     """`queues = [...]` says what a worker serves, as it did before there were tables."""
     (tmp_path / "penstock.toml").write_text('queues = ["a", "b"]\n')

@@ -48,7 +48,7 @@ def one(folder: Path, keys: str, worker: str = "w") -> Role:
         ('queues = ["mail"]\ncores = 2', 8, None, 2),
         ('queues = ["mail", "elsewhere"]', None, None, 1),
         ('queues = ["elsewhere"]\nprocesses = 3', None, None, 3),
-        ("", None, 4 * GB, 1),
+        ("", None, None, 1),
     ],
 )
 def test_what_a_table_does_not_say_follows_from_its_queues(

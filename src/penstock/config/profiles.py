@@ -24,6 +24,15 @@ N = TypeVar("N", int, None)
 ALL_QUEUES: Final = "all-queues"
 #: Origin of the profiles that come along.
 BUILT_IN: Final = "built in"
+#: The profiles that come along. `full` has a worker for each queue of the file; sizes and counts of
+#: heavy and light are those of the requirement H2.
+_BUILT_IN: Final[Mapping[str, Mapping[str, Mapping[str, Any]]]] = {
+    "minimal": {ALL_QUEUES: {}},
+    "full": {},
+    "datasets": {"datasets": {"queues": ["datasets"]}},
+    "heavy": {"heavy": {"queues": ["heavy"], "memory": "6GB", "concurrency": 1}},
+    "light": {"light": {"queues": ["light"], "memory": "1GB", "cores": 1, "count": 2}},
+}
 #: Workers of one kind on one host; beyond it a number is a mistake.
 COUNT_MAX: Final = 256
 #: Jobs that wait for each worker before another one is started (B5: 50 per pod).
@@ -94,10 +103,12 @@ class Profiles(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         defaults: values that hold for the workers of every profile, as written.
+        changes: values that hold for the workers of a profile that comes along, by its name.
         by_name: those of the file.
     """
 
     defaults: Mapping[str, Any] = {}
+    changes: Mapping[str, Mapping[str, Any]] = {}
     by_name: Mapping[str, Profile] = {}
 
     def all(self, queues: Mapping[str, QueueTable]) -> dict[str, Profile]:
@@ -106,7 +117,7 @@ class Profiles(msgspec.Struct, frozen=True, kw_only=True):
         Args:
             queues: of the file: the profile `full` has a worker for each.
         """
-        return {**_built_in(queues, self.defaults), **self.by_name}
+        return {**_built_in(queues, self), **self.by_name}
 
 
 def read_profiles(where: str, table: Mapping[str, Any]) -> Profiles:
@@ -118,12 +129,16 @@ def read_profiles(where: str, table: Mapping[str, Any]) -> Profiles:
     defaults, profiles = _parted(table)
     # Read for its rules, and so that a mistake is told where it stands.
     _worker(ALL_QUEUES, defaults, f"[profiles] of {where}")
-    found = {}
+    found: dict[str, Profile] = {}
+    changes: dict[str, Mapping[str, Any]] = {}
     for name, values in profiles.items():
         place = f"[profiles.{name:.80}] of {where}"
         _check_named("profile", name, place)
         for_profile, workers = _parted(values)
         _worker(ALL_QUEUES, for_profile, place)
+        if not workers and name in _BUILT_IN:
+            changes[name] = for_profile
+            continue
         if not workers:
             raise BadSetting(
                 f"{place} has no worker: give each a table, as [profiles.{name:.60}.mail]"
@@ -135,29 +150,31 @@ def read_profiles(where: str, table: Mapping[str, Any]) -> Profiles:
             for key, one in workers.items()
         ]
         found[name] = Profile(name=name, origin=where, workers=tuple(read))
-    return Profiles(defaults=defaults, by_name=found)
+    return Profiles(defaults=defaults, changes=changes, by_name=found)
 
 
-def _built_in(queues: Mapping[str, QueueTable], defaults: Mapping[str, Any]) -> dict[str, Profile]:
-    # Sizes and counts of heavy and light are those of the requirement H2.
-    profiles: dict[str, dict[str, dict[str, Any]]] = {
-        "minimal": {ALL_QUEUES: {}},
-        "full": {name: {"queues": [name]} for name in queues},
-        "datasets": {"datasets": {"queues": ["datasets"]}},
-        "heavy": {"heavy": {"queues": ["heavy"], "memory": "6GB", "concurrency": 1}},
-        "light": {"light": {"queues": ["light"], "memory": "1GB", "cores": 1, "count": 2}},
-    }
+def _built_in(queues: Mapping[str, QueueTable], said: Profiles) -> dict[str, Profile]:
+    workers = {**_BUILT_IN, "full": {name: {"queues": [name]} for name in queues}}
     return {
         name: Profile(
             name=name,
             origin=BUILT_IN,
             workers=tuple(
-                _worker(key, {**defaults, **one}, f"built-in profile {name}")
-                for key, one in workers.items()
+                _worker(key, _changed(one, name, said), f"built-in profile {name}")
+                for key, one in workers[name].items()
             ),
         )
-        for name, workers in profiles.items()
+        for name in _BUILT_IN
     }
+
+
+def _changed(worker: Mapping[str, Any], profile: str, said: Profiles) -> dict[str, Any]:
+    """Return a worker that comes along, with what the file says of its profile."""
+    changes = said.changes.get(profile, {})
+    # A number that follows the backlog takes the place of a fixed one.
+    is_scaled = "min" in changes or "max" in changes
+    kept = {key: value for key, value in worker.items() if not (is_scaled and key == "count")}
+    return {**said.defaults, **kept, **changes}
 
 
 def _worker(key: str, given: Mapping[str, Any], place: str) -> WorkerTable:

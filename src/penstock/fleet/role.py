@@ -94,14 +94,15 @@ def roles_of(profile: Profile, queues: Mapping[str, QueueTable]) -> list[Role]:
 def role_of(worker: WorkerTable, queues: Mapping[str, QueueTable]) -> Role:
     """Return what one kind of worker is started with and needs.
 
-    What its own table does not say follows from the queues that it serves: as many slots as they
-    may use together, and the memory and GPUs of that many of their jobs.
+    What its own table does not say follows from the queues that it names: as many slots as they
+    may use together, and the memory and GPUs of that many of their jobs. One that serves all queues
+    makes do with what the machine has, as the settings say.
 
     Args:
         worker: its table.
         queues: `[queues.*]` of the file.
     """
-    served = [queues[name] for name in (worker.queues or queues) if name in queues]
+    served = [queues[name] for name in worker.queues if name in queues]
     concurrency = _concurrency(worker, served)
     memory = _memory_bytes(worker, served, concurrency)
     return Role(
