@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Sequence
-from contextlib import closing
 from typing import Final
 
-from penstock.broker.protocol import Broker
+from penstock.broker.protocol import AsyncBroker
+from penstock.broker.threaded import loop_face
 from penstock.config.settings import Settings
 from penstock.connect import connect_as
 from penstock.core.autoscale import Backlog, Pace, Scale, next_pace
@@ -22,6 +23,8 @@ _log = logging.getLogger("penstock.fleet")
 
 #: Seconds between two looks: a worker takes about one to start, and a look costs two round trips.
 LOOK_S: Final = 5.0
+#: Seconds that a broker is given to be closed: a call that hangs must not keep the fleet alive.
+_CLOSE_S: Final = 0.5
 
 
 class Scaling:
@@ -46,21 +49,23 @@ class Scaling:
         failures = 0
         while self._growing:
             try:
-                broker = await asyncio.to_thread(connect_as, self._settings)
-                with closing(broker):
+                broker = loop_face(await asyncio.to_thread(connect_as, self._settings))
+                try:
                     while True:
                         await self._look(broker)
                         failures = 0
                         await asyncio.sleep(self._look_s)
+                finally:
+                    await _close(broker)
             except PenstockError as error:
                 failures += 1
                 _log.warning("autoscale: the backlog is not known, trying again: %s", error)
                 await asyncio.sleep(retry_wait_s(failures))
 
-    async def _look(self, broker: Broker) -> None:
-        counts = await asyncio.to_thread(broker.counts)
+    async def _look(self, broker: AsyncBroker) -> None:
+        counts = await broker.counts()
         names = [one.queue for one in counts if one.queued]
-        needs = await asyncio.to_thread(broker.needs, names) if names else {}
+        needs = await broker.needs(names) if names else {}
         for place, role in enumerate(self._growing):
             self._follow(place, role, backlog_of(role.queues, counts, needs))
 
@@ -87,3 +92,9 @@ class Scaling:
             bytes_per_worker=role.memory_bytes or 0,
             slots=slots,
         )
+
+
+async def _close(broker: AsyncBroker) -> None:
+    with contextlib.suppress(PenstockError, TimeoutError):
+        async with asyncio.timeout(_CLOSE_S):
+            await broker.close()
