@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from scripts.reference import cli, documents, errors, settings, states
+from scripts.reference import cli, documents, errors, settings, states, tables
 
 FOLDER = Path(__file__).resolve().parent.parent / "docs/reference"
 
@@ -23,6 +23,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "json-documents": documents.page,
     "settings": settings.page,
     "states": states.page,
+    "tables": tables.page,
 }
 
 

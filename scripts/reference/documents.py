@@ -7,11 +7,12 @@ from typing import Any
 import msgspec
 from msgspec import inspect as mi
 
-from penstock.cli import findings, shapes, workers
+from penstock.cli import findings, fleet, shapes, workers
 from penstock.cli.failure import Failure
 from penstock.core.job import StoredError
 from penstock.core.usage import Usage
 from penstock.demo import summary
+from penstock.fleet.role import Over, Resources
 from penstock.worker.supervisor.health import ChildHealth, Health, RunnerHealth
 from scripts.reference.docstring import markdown
 
@@ -34,6 +35,10 @@ SECTIONS: dict[str, tuple[str, tuple[type[msgspec.Struct], ...]]] = {
         ),
     ),
     "queues": ('`{"queues": [QueueRow]}`.', (shapes.QueueRow,)),
+    "plan": (
+        'One `ProfilePlan`; without a profile `{"profiles": [ProfilePlan]}`, as `up`.',
+        (fleet.ProfilePlan, fleet.WorkerNeed, Resources, Over),
+    ),
     "doctor": (
         (
             '`{"findings": [Finding], "broker": {...} or null, "workers": [WorkerRow]}`; with '

@@ -31,10 +31,11 @@ A value comes from the first of these that has it: a flag of the command line, w
 says, a variable `PENSTOCK_*`, the nearest `penstock.toml` or `[tool.penstock]` of `pyproject.toml`
 upward from the working directory, the default. `penstock config` prints each value with its origin.
 
-In a file a setting is written by its name, with underscores, and without tables; as a variable in
-capitals after `PENSTOCK_`; some are options of `penstock worker` too. A duration is a number of
-seconds or text like "30s", "15min", "1h"; a size is a number of bytes or text like "2GiB". An
-unknown name in a file is an error, never ignored.
+In a file a setting is written by its name, with underscores, above all tables; as a variable in
+capitals after `PENSTOCK_`; some are options of `penstock worker` too. The [tables](tables.md) of
+the file have a page of their own. A duration is a number of seconds or text like "30s", "15min",
+"1h"; a size is a number of bytes or text like "2GiB". An unknown name in a file is an error, never
+ignored.
 
 {sections}
 """

@@ -13,11 +13,12 @@ from penstock.errors import WrongContext
 from penstock.job import Job
 from penstock.task import AsyncTask, Call, Home, P, R, SyncTask, Task, TaskDecorator
 from penstock.tasks import builder
-from penstock.tasks.asked import QUEUE_DEFAULT
 from penstock.tasks.command import command_function
 from penstock.tasks.loading import Includes
+from penstock.tasks.manifest import manifest_of
 from penstock.tasks.options import TaskOptions
 from penstock.tasks.registry import Registry
+from penstock.tasks.routing import Routing
 from penstock.telemetry.events import EventSinks
 
 if TYPE_CHECKING:
@@ -200,7 +201,9 @@ class App:
         if self._config is None:
             from penstock.config import resolve
 
-            self._config = resolve.load(app=self._given)
+            config = resolve.load(app=self._given)
+            self.registry.follow(Routing(config.tables))
+            self._config = config
         return self._config
 
     @property
@@ -273,16 +276,7 @@ class App:
 
     def manifest(self) -> AppManifest:
         """Return what a supervisor must know of the app, as data."""
-        from penstock.config.settings import as_text
-
-        tasks = tuple(registration.facts() for registration in self.registry)
-        queues = dict.fromkeys([QUEUE_DEFAULT, *(task.queue for task in tasks)])
-        return AppManifest(
-            url=self.config.settings.url,
-            tasks=tasks,
-            queues=tuple(queues),
-            settings={name: as_text(value) for name, value in self._given.items() if name != "url"},
-        )
+        return manifest_of(self.config, self.registry, self._given)
 
     def close(self) -> None:
         """Close the app's connections in this process; the next use opens them again."""

@@ -77,7 +77,7 @@ class Task(Generic[P, R_co]):
         self.home = home
         self._connection = connection
         self._asked = Asked() if asked is None else asked
-        self._plan = Plan.of(registration, self._asked)
+        self._plan: Plan | None = None
         # Documentation tools and functools.wraps look for these.
         function = self.__wrapped__ = registration.function
         self.__doc__ = function.__doc__
@@ -121,7 +121,7 @@ class Task(Generic[P, R_co]):
                 f"a call of {self.name} is a value and has no connection: give it to "
                 "app.enqueue_many(..., connection=...)"
             )
-        return Call(self._plan, args, kwargs)
+        return Call(self._plan or self._planned(), args, kwargs)
 
     def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> Job[R_co]:
         """Enqueue a job; it is stored when this returns, as its `durability` says.
@@ -138,7 +138,7 @@ class Task(Generic[P, R_co]):
                 given.
             WrongContext: the task belongs to no app or to several; or this is a child.
         """
-        call: Call[R_co] = Call(self._plan, args, kwargs)
+        call: Call[R_co] = Call(self._plan or self._planned(), args, kwargs)
         if self._connection is None:
             return self.home.client().enqueue(call)
         from penstock.client.joined import enqueue_in
@@ -151,13 +151,28 @@ class Task(Generic[P, R_co]):
 
         When the caller is cancelled while it waits, the job may be stored all the same.
         """
-        call: Call[R_co] = Call(self._plan, args, kwargs)
+        call: Call[R_co] = Call(self._plan or self._planned(), args, kwargs)
         if self._connection is None:
             return await self.home.client().aenqueue(call)
         from penstock.client.joined import aenqueue_in
 
         [job] = await aenqueue_in(self.home.client(), self._connection, [call])
         return job
+
+    def _planned(self) -> Plan:
+        """Return the plan of all calls; made at the first, since it needs the settings file.
+
+        Raises:
+            BadSetting: a setting breaks its rule.
+        """
+        home = self.home
+        if not home.apps:
+            return Plan.of(home.registration, self._asked)
+        from penstock.tasks.routing import routed
+
+        # A library task of several apps: they read the same file.
+        self._plan = Plan.of(*routed(home.apps[0], home.registration, self._asked))
+        return self._plan
 
 
 class SyncTask(Task[P, R]):

@@ -115,7 +115,7 @@ def test_a_setting_is_told_by_the_name_under_which_it_was_given(folder: Path) ->
     (folder / "penstock.toml").write_text("[worker]\nname = 'a'\n")
     table = penstock("config", folder=folder)
     assert (table.code, "table 'worker'" in table.err) == (78, True)
-    assert "there are no tables" in table.err
+    assert "there are [queues], [routes], [profiles]" in table.err
 
 
 def test_a_locked_database_is_unavailable(folder: Path) -> None:
@@ -285,3 +285,11 @@ def test_no_command_prints_help_and_fails(folder: Path) -> None:
     for command in ("demo", "worker", "enqueue", "jobs", "job", "queues", "cancel", "requeue"):
         assert f"\n  {command} " in helped.out
     assert helped.out.strip() == alone.err.strip()
+
+
+def test_a_wrong_table_is_told_by_every_command_that_reads_it(folder: Path) -> None:
+    """The file is at fault, not the call: 78, with the table and the key."""
+    (folder / "penstock.toml").write_text("[queues.a]\nconcurency = 1\n")
+    for words in (["enqueue", "shop", "shop.add", "[1]"], ["up"], ["plan"], ["queues"]):
+        ended = penstock(*words, folder=folder)
+        assert (ended.code, "did you mean concurrency?" in ended.err) == (78, True), ended

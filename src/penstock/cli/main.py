@@ -23,10 +23,12 @@ from penstock.cli.commands import (
     job,
     jobs,
     new_key,
+    plan,
     profile,
     purge,
     queues,
     requeue,
+    up,
     worker,
 )
 from penstock.cli.exits import Exit, PipeClosed
@@ -62,6 +64,8 @@ def build() -> typer.Typer:
     app = group(None, "penstock", root, no_args_is_help=True)
     command(app, "demo", demo.demo)
     command(app, "worker", worker.worker)
+    command(app, "up", up.up)
+    command(app, "plan", plan.plan)
     command(app, "enqueue", enqueue.enqueue)
     command(app, "jobs", jobs.jobs)
     command(app, "job", job.job)

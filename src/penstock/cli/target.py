@@ -56,6 +56,23 @@ def find_from_here() -> None:
         sys.path.insert(0, here)
 
 
+def check_module(app: str) -> None:
+    """Refuse an app whose module is not there; what is wrong inside it, the first runner says.
+
+    Raises:
+        BadSetting: no such module is found from the working directory.
+    """
+    from importlib.util import find_spec
+
+    find_from_here()
+    package = app.partition(":")[0].partition(".")[0]
+    if find_spec(package) is None:
+        raise BadSetting(
+            f"module {package!r} of app {app!r} is not found from {Path.cwd()}: start in the "
+            "folder that holds it, or mend the name"
+        )
+
+
 def load_app(text: str) -> App:
     """Import the app and the modules that it includes.
 

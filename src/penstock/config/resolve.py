@@ -19,6 +19,7 @@ import msgspec
 
 from penstock.broker.urls import masked
 from penstock.config.settings import SETTINGS, Setting, Settings, as_text
+from penstock.config.tables import Tables, known_tables, parted, read_tables
 from penstock.connect import FILE_DEFAULT, sqlite_path, sqlite_url
 from penstock.errors import BadSetting
 
@@ -68,6 +69,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         values: each value with its origin, in the order of `SETTINGS`.
         project: folder of the nearest penstock.toml or pyproject.toml, else the working directory.
         file: the file that settings were read from; None: none has any.
+        tables: what its tables say.
         warnings: what looks like a mistake but may be none.
     """
 
@@ -75,6 +77,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     values: Mapping[str, Value]
     project: Path
     file: Path | None
+    tables: Tables
     warnings: tuple[str, ...]
 
 
@@ -100,7 +103,8 @@ def load(
     """
     start = Path.cwd() if directory is None else directory
     variables = os.environ if environ is None else environ
-    project, file, table = _find_file(start)
+    project, file, found = _find_file(start)
+    table, tables = parted(found)
     by_env = {setting.env: name for name, setting in SETTINGS.items()}
     from_env = {by_env[key]: value for key, value in variables.items() if key in by_env}
     sources: list[tuple[str | None, Mapping[str, Any], Path]] = [
@@ -116,7 +120,8 @@ def load(
         settings=settings,
         values=values,
         project=project,
-        file=file if table else None,
+        file=file if found else None,
+        tables=read_tables(str(file), tables),
         warnings=tuple(_env_warnings(variables, by_env)),
     )
 
@@ -198,8 +203,8 @@ def _known(source: Mapping[str, Any], where: str) -> Mapping[str, Any]:
     for key, value in source.items():
         if key not in SETTINGS and isinstance(value, Mapping):
             raise BadSetting(
-                f"table {key!r:.80} of {where} is unknown: there are no tables, every setting "
-                "stands by its own name at the top"
+                f"table {key!r:.80} of {where} is unknown: there are {known_tables()}, and every "
+                "setting stands by its own name at the top"
             )
         if key not in SETTINGS:
             raise BadSetting(f"setting {key!r:.80} of {where} is unknown: {_suggestion(key)}")

@@ -53,9 +53,11 @@ class AppManifest(msgspec.Struct, frozen=True, kw_only=True):
         tasks: all registered tasks.
         queues: all queues that the app's tasks name, and the default queue.
         settings: settings that the app object itself sets, name -> value as text.
+        queue_limits: jobs at a time of the queues for which the settings file says so.
     """
 
     url: str
     tasks: tuple[TaskFacts, ...]
     queues: tuple[str, ...]
     settings: dict[str, str] = {}
+    queue_limits: dict[str, int] = {}

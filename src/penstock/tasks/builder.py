@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import ModuleType
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
+
+import msgspec
 
 from penstock.broker.requests import Durability
 from penstock.core.job import PRIORITY_DEFAULT
@@ -70,20 +72,36 @@ def make(
     name = task_name(function, options.get("name"))
     is_async = is_coroutine_function(function)
     checked = registration_fields(options) if fields is None else fields
-    if is_async and checked["isolation"] == "thread":
-        raise BadSetting(
-            f"task {name}: isolation='thread' is for plain functions; an `async def` runs in an "
-            "event loop, or in a child with isolation='process'"
-        )
+    _check_isolation(name, checked, is_async=is_async)
     registration = Registration(
         name=name,
         function=function,
         is_async=is_async,
         signature=Signature(name, function),
+        options={option: value for option, value in options.items() if value is not None},
         **checked,
     )
     kind = AsyncTask if is_async else SyncTask
     return kind(Home(registration, is_library=is_library))
+
+
+def outfitted(registration: Registration, options: Mapping[str, Any]) -> Registration:
+    """Return a task with other options than it was declared with.
+
+    Raises:
+        BadSetting: an option breaks its rule.
+    """
+    fields = registration_fields(cast("TaskOptions", options))
+    _check_isolation(registration.name, fields, is_async=registration.is_async)
+    return msgspec.structs.replace(registration, options=options, **fields)
+
+
+def _check_isolation(name: str, fields: Mapping[str, Any], *, is_async: bool) -> None:
+    if is_async and fields["isolation"] == "thread":
+        raise BadSetting(
+            f"task {name}: isolation='thread' is for plain functions; an `async def` runs in an "
+            "event loop, or in a child with isolation='process'"
+        )
 
 
 def registration_fields(options: TaskOptions) -> dict[str, Any]:

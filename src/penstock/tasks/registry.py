@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any, Final
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -19,6 +19,9 @@ from penstock.errors import BadSetting, SerializationError, UnknownTask
 from penstock.serializers.json import JsonWriter
 from penstock.tasks.options import Isolation
 from penstock.tasks.signature import Signature
+
+if TYPE_CHECKING:
+    from penstock.tasks.routing import Routing
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -45,6 +48,7 @@ class Registration(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         function: what user code wrote.
         is_async: `function` is an `async def`.
         signature: binds calls, writes and reads payloads.
+        options: what the decorator says, and the route where there is one, as written.
         queue: where its jobs go unless the call says otherwise.
         aliases: former names, whose stored jobs still run.
         priority: 0..10 of its jobs unless the call says otherwise.
@@ -71,6 +75,7 @@ class Registration(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     function: Callable[..., Any]
     is_async: bool
     signature: Signature
+    options: Mapping[str, Any] = {}
     queue: str
     aliases: tuple[str, ...] = ()
     priority: int = PRIORITY_DEFAULT
@@ -169,10 +174,26 @@ class Registration(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 
 
 class Registry:
-    """Registrations by name and alias."""
+    """Registrations by name and alias.
+
+    Attributes:
+        routing: what the settings file says of tasks and queues; None: it has not been read yet.
+    """
 
     def __init__(self) -> None:
         self._by_name: dict[str, Registration] = {}
+        self.routing: Routing | None = None
+
+    def follow(self, routing: Routing) -> None:
+        """Give all tasks, and those still to come, what the settings file says of them.
+
+        Raises:
+            BadSetting: a task and the file contradict each other; nothing has changed.
+        """
+        made = {one.name: routing.outfit(one) for one in self}
+        # Race: replaced, not changed, so that no thread sees a part of it.
+        self._by_name = {name: made[one.name] for name, one in self._by_name.items()}
+        self.routing = routing
 
     def add(self, registration: Registration) -> None:
         """Add a task under its name and its aliases.
@@ -188,6 +209,8 @@ class Registry:
                     f"task name {name!r} is taken by {_place(other)}, and {_place(registration)} "
                     "asks for it too: give one of them another name=..."
                 )
+        if self.routing is not None:
+            registration = self.routing.outfit(registration)
         for name in names:
             self._by_name[name] = registration
 

@@ -12,8 +12,14 @@ from penstock.errors import BadSetting
 from penstock.executors.process import keep_descriptors
 from penstock.telemetry import logs
 from penstock.worker.secrecy import hide_from_user
+from penstock.worker.supervisor.launch import drain_with
 from penstock.worker.supervisor.plan import PLAN_FD_ENV, WorkerPlan, read_plan
-from penstock.worker.supervisor.startup import EXIT_REFUSED, EXIT_USAGE, StartFailed
+from penstock.worker.supervisor.startup import (
+    EXIT_DRAINED,
+    EXIT_REFUSED,
+    EXIT_USAGE,
+    StartFailed,
+)
 from penstock.worker.supervisor.supervisor import Supervisor
 
 
@@ -31,6 +37,8 @@ def main() -> int:
     keep_descriptors()
     try:
         plan = read_plan(int(descriptor))
+        if plan.parent is not None and not drain_with(plan.parent):
+            return EXIT_DRAINED
         settings = plan.settings(environ)
         logs.install(
             level=settings.log_level,

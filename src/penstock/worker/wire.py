@@ -71,7 +71,7 @@ class Start(msgspec.Struct, frozen=True, tag="start"):
 
     Attributes:
         url: of the broker, resolved.
-        queues: served, in the order in which their heads are offered.
+        queues: served, in the order of their heads; queue_limits: jobs of some of them at a time.
         coroutines: `async def` jobs at once.
         threads: plain `def` jobs at once.
         light: further ones that must be light.
@@ -80,8 +80,7 @@ class Start(msgspec.Struct, frozen=True, tag="start"):
         poll_ms: slow poll, the safety net under wake-ups.
         durability: of the broker as the supervisor opened it; None: its default.
         burst: end (Drained) once no job of the queues is claimable or due soon.
-        timeout_ms: hard limit of attempts whose call and task name none; 0: none.
-        soft_timeout_ms: soft limit of the same.
+        timeout_ms, soft_timeout_ms: of attempts whose call and task name none; 0: none.
     """
 
     worker: str
@@ -94,6 +93,7 @@ class Start(msgspec.Struct, frozen=True, tag="start"):
     poll_ms: int
     result_bytes_max: int
     durability: Durability | None = None
+    queue_limits: dict[str, int] = {}
     burst: bool = False
     timeout_ms: int = 0
     soft_timeout_ms: int = 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from penstock.cli import call_options as o
@@ -10,12 +10,14 @@ from penstock.cli.command import Answer
 from penstock.cli.exits import OutputLost
 from penstock.cli.json_text import json_value
 from penstock.cli.output import Output
-from penstock.cli.session import Session
+from penstock.cli.session import Session, without_flags
 from penstock.cli.target import Target, load_app
 from penstock.cli.times import seconds
 from penstock.errors import BadSetting
 
 if TYPE_CHECKING:
+    from penstock.app import App
+    from penstock.client.builder import Plan
     from penstock.core.lifecycle import State
     from penstock.job import Job
 
@@ -46,9 +48,7 @@ def enqueue(  # noqa: PLR0913 - one parameter per option
     known, of the job that holds it. JSON: {"id", "task", "queue", "state", "durability",
     "duplicate", "location"}.
     """
-    from penstock.client.builder import Plan
     from penstock.task import Call
-    from penstock.tasks.asked import Asked, ask
 
     app = load_app(target)
     args, kwargs = _arguments(arguments, arg or [])
@@ -59,7 +59,7 @@ def enqueue(  # noqa: PLR0913 - one parameter per option
         "durability": durability, "run_at": None if run_at is None else _time(run_at),
     }  # fmt: skip
     given = {name: value for name, value in options.items() if value is not None}
-    plan = Plan.of(app.registry[task], ask(Asked(), given))
+    plan = _plan(app, task, given)
     call = Call[Any](plan, args, kwargs)
     with session.broker_of(app) as location:
         job = app.client.enqueue(call)
@@ -81,6 +81,25 @@ def enqueue(  # noqa: PLR0913 - one parameter per option
             f"{error}: job {job.id} {word}, do not enqueue it again", job_id=job.id
         ) from error
     return None
+
+
+def _plan(app: App, task: str, options: Mapping[str, Any]) -> Plan:
+    """Return the plan of a call with these options.
+
+    Raises:
+        BadSetting: one of them breaks its rule.
+        Misconfigured: the environment or the settings file does.
+    """
+    from penstock.client.builder import Plan
+    from penstock.tasks.asked import Asked, ask
+    from penstock.tasks.routing import routed
+
+    asked = ask(Asked(), options)
+    try:
+        return Plan.of(*routed(app, app.registry[task], asked))
+    except BadSetting:
+        without_flags()
+        raise
 
 
 def _say(out: Output, job: Job[Any], stored: tuple[str, str, State], location: str) -> None:

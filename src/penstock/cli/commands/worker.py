@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
 from penstock.cli.command import Answer
 from penstock.cli.session import Session, refuse_memory
-from penstock.cli.target import Target, find_from_here, whole_target
-from penstock.errors import BadSetting
+from penstock.cli.target import Target, check_module, whole_target
 
 if TYPE_CHECKING:
     from penstock.worker.supervisor.plan import WorkerPlan
@@ -112,7 +110,7 @@ def worker(  # noqa: PLR0913 - one parameter per option
     config = session.config(flags)
     refuse_memory(config.settings.url, config.values["url"].origin)
     app = whole_target(target)
-    _find(app)
+    check_module(app)
     for warning in config.warnings:
         session.output.note(f"warning: {warning}")
     as_json, debug = session.output.as_json, session.debug
@@ -120,19 +118,6 @@ def worker(  # noqa: PLR0913 - one parameter per option
         app=app, flags=flags, burst=burst, reload=reload, errors_as_json=as_json, debug=debug
     )
     return _become(plan)
-
-
-def _find(app: str) -> None:
-    """Refuse a module that is not there; what is wrong inside it, the first runner will say."""
-    from importlib.util import find_spec
-
-    find_from_here()
-    package = app.partition(":")[0].partition(".")[0]
-    if find_spec(package) is None:
-        raise BadSetting(
-            f"module {package!r} of app {app!r} is not found from {Path.cwd()}: start in the "
-            "folder that holds it, or mend the name"
-        )
 
 
 def _become(plan: WorkerPlan) -> NoReturn:

@@ -23,11 +23,13 @@ from penstock.core.job import Claimed
 from penstock.core.settlement import Applied, Settlement
 from penstock.worker.batches import split_batch
 from penstock.worker.dead_notices import DeadNotices
+from penstock.worker.queue_room import QueueRoom
 from penstock.worker.repeats import Settled, find_out
 from penstock.worker.runner.attempts import RunnerAttempt
 from penstock.worker.runner.carrier import Answers, Carrier
 from penstock.worker.runner.feed import Feed
 from penstock.worker.runner.notes import NoteBook
+from penstock.worker.runner.round import Round
 
 _log = logging.getLogger("penstock.runner")
 
@@ -59,17 +61,6 @@ class Ends(Protocol):
         ...
 
 
-class _Round:
-    """One call under way: what it carries, and the feed that it claims for."""
-
-    __slots__ = ("batch", "feed", "task")
-
-    def __init__(self, batch: list[Ended], feed: Feed | None) -> None:
-        self.batch = batch
-        self.feed = feed
-        self.task: asyncio.Task[None] | None = None
-
-
 class Pump:
     """The claim loop of a runner, without a loop: each event starts what can start.
 
@@ -84,6 +75,7 @@ class Pump:
     Attributes:
         lease: under which is claimed.
         feeds: set before `open`.
+        room: of the queues.
         moved_at: when the broker last answered, or there was nothing to ask it; monotonic seconds.
     """
 
@@ -100,6 +92,7 @@ class Pump:
     ) -> None:
         self.lease = lease
         self.feeds: tuple[Feed, ...] = ()
+        self.room = QueueRoom()
         self.moved_at = time.monotonic()
         self._carrier = carrier
         self._notes = notes
@@ -111,7 +104,7 @@ class Pump:
         self._turn = 0
         self._outbox: list[Ended] = []
         self._rounds_at_once = rounds_at_once
-        self._rounds: list[_Round] = []
+        self._rounds: list[Round] = []
         self._kicked = False
         self._loop.call_later(self._poll_s, self._poll)
 
@@ -133,6 +126,11 @@ class Pump:
     def claims(self) -> bool:
         """Whether any claim is under way."""
         return any(one.feed is not None for one in self._rounds)
+
+    @property
+    def open_claims(self) -> list[ClaimRequest | None]:
+        """The claims under way."""
+        return [one.claim for one in self._rounds]
 
     @property
     def is_cut_off(self) -> bool:
@@ -176,6 +174,9 @@ class Pump:
     def add(self, ended: Ended) -> None:
         """Carry out a settlement, as soon as may be."""
         self._outbox.append(ended)
+        if self.room.concerns(ended.attempt.job.queue):
+            # A claim that left its queue out may have come back empty, and nobody else says so.
+            self.look_again()
         self.kick()
 
     def kick(self, *, at_once: bool = False) -> None:
@@ -202,8 +203,8 @@ class Pump:
             batch, self._outbox = split_batch(self._outbox, _job_of)
             if feed is None and not batch:
                 break
-            one = _Round(batch, feed)
-            request = None if feed is None else feed.request(self.lease)
+            request = None if feed is None else self.room.limited(feed.request(self.lease))
+            one = Round(batch, feed, request)
             self._rounds.append(one)
             one.task = self._loop.create_task(self._make_round(one, request))
         if not self._rounds:
@@ -220,7 +221,7 @@ class Pump:
 
     def _next_feed(self) -> Feed | None:
         """Return a feed that has room, in turn; one that asks already only while jobs flow."""
-        if not self._is_open:
+        if not self._is_open or not self.room.is_open():
             return None
         for _ in self.feeds:
             self._turn = (self._turn + 1) % len(self.feeds)
@@ -229,7 +230,7 @@ class Pump:
                 return feed
         return None
 
-    async def _make_round(self, one: _Round, request: ClaimRequest | None) -> None:
+    async def _make_round(self, one: Round, request: ClaimRequest | None) -> None:
         batch, feed = one.batch, one.feed
         has_notes = any(ended.attempt.has_notes for ended in batch)
         first = self._notes.write if has_notes and not self._notes.is_empty else None
@@ -267,7 +268,7 @@ class Pump:
             self._rounds.remove(one)
             self.kick()
 
-    def _take(self, one: _Round, request: ClaimRequest, claimed: ClaimAnswer | None) -> None:
+    def _take(self, one: Round, request: ClaimRequest, claimed: ClaimAnswer | None) -> None:
         feed, one.feed = one.feed, None
         if feed is not None:
             feed.answered(request, claimed)

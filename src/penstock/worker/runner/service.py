@@ -20,6 +20,7 @@ from penstock.worker.attempt import AttemptPlan, CallPlain
 from penstock.worker.dead_notices import DeadNotices
 from penstock.worker.pipe import Pipe
 from penstock.worker.pulse import Bell
+from penstock.worker.queue_room import QueueRoom
 from penstock.worker.reminder import Reminder
 from penstock.worker.runner.attempts import RunnerAttempt, enter
 from penstock.worker.runner.carrier import Carrier
@@ -116,6 +117,12 @@ class Service:
             self,
             poll_ms=start.poll_ms,
             rounds_at_once=broker.rounds_at_once,
+        )
+        self.pump.room = QueueRoom(
+            start.queues,
+            start.queue_limits,
+            running=lambda: (one.job.queue for one in self.desk.running.values()),
+            claims=lambda: self.pump.open_claims,
         )
 
     async def run(self) -> bool:

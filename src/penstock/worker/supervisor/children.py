@@ -20,6 +20,7 @@ from penstock.core.ids import AttemptKey, JobId, LeaseId
 from penstock.core.job import Claimed
 from penstock.errors import OutcomeUnknown, Unavailable
 from penstock.worker.pulse import retry_wait_s
+from penstock.worker.queue_room import QueueRoom
 
 from .child_calls import ChildCalls
 from .child_kinds import is_plain
@@ -64,6 +65,12 @@ class Children:
             parts.settings.queues,
             poll_ms=parts.settings.poll_ms,
             wake_token=wake_token,
+        )
+        self._claims.room = QueueRoom(
+            parts.settings.queues,
+            parts.tasks.queue_limits,
+            running=lambda: (one.job.queue for one in self._under_way()),
+            claims=lambda: (one.request for one in self._claims.open),
         )
         self._rounds = Rounds(
             parts, crew, self._claims, Ends(self._draw, self._begin, self._settled, self._move)
@@ -232,6 +239,9 @@ class Children:
         # Race: the job may have been claimed here again by the call that settled it.
         if self.attempts.get(attempt.job.id) is attempt:
             del self.attempts[attempt.job.id]
+        if self._claims.room.concerns(attempt.job.queue):
+            # Its queue has room again, which no claim under way knows of.
+            self.bell.ring()
 
     def renewed(self, lease: LeaseId, lost: LeaseId) -> None:
         """Drop what runs under the lost lease; the next claims are made under the new one."""

@@ -11,6 +11,7 @@ from penstock.broker.requests import ClaimAnswer, ClaimRequest
 from penstock.core.admission import Set
 from penstock.core.ids import Fence
 from penstock.errors import OutcomeUnknown, Unavailable
+from penstock.worker.queue_room import QueueRoom
 
 from .leases import Leases
 from .link import BrokerLink
@@ -49,6 +50,7 @@ class Claims:
         queued: lone jobs that waited at the last count, as far as it could tell.
         is_seen: the last look saw lone jobs, and nothing was claimed since.
         is_due_soon: at the last look a waiting job was due within one poll.
+        room: of the queues; sets of a queue that is full are not seen.
     """
 
     def __init__(
@@ -69,6 +71,7 @@ class Claims:
         self.queued = 0
         self.is_seen = False
         self.is_due_soon = False
+        self.room = QueueRoom()
 
     @property
     def promised(self) -> int:
@@ -99,15 +102,15 @@ class Claims:
         self.is_due_soon = due_ms is not None and due_ms <= self._poll_ms
         needs = await self._link.ask(self._link.broker.needs(self._queues))
         self._looked_s = asyncio.get_running_loop().time()
-        self._may_wait = self.is_seen = self._offers.learn(needs)
+        self._may_wait = self.is_seen = self._offers.learn(needs) and bool(self.sets)
         if self._may_wait:
             return None
         return self._poll_ms if due_ms is None else min(self._poll_ms, due_ms + 1)
 
     @property
     def sets(self) -> Sequence[Set]:
-        """The ready sets in which lone jobs wait, as far as is known."""
-        return self._offers.sets
+        """The ready sets in which lone jobs wait, as far as is known; of no queue that is full."""
+        return [one for one in self._offers.sets if self.room.is_open(one[0])]
 
     @property
     def threads_wait(self) -> bool:
@@ -116,14 +119,13 @@ class Claims:
 
     def draw(self, sets: Sequence[Set], limit: int) -> LoneClaim:
         """Return a new claim for jobs of some of `sets`, open from now on."""
-        claim = LoneClaim(
-            ClaimRequest(
-                lease=self._leases.own,
-                offers=self._offers.of(sets),
-                limit=limit,
-                fence=Fence(secrets.token_hex(16)),
-            )
+        request = ClaimRequest(
+            lease=self._leases.own,
+            offers=self._offers.of(sets),
+            limit=limit,
+            fence=Fence(secrets.token_hex(16)),
         )
+        claim = LoneClaim(self.room.limited(request))
         self.open.append(claim)
         return claim
 

@@ -8,6 +8,8 @@ import sys
 from collections.abc import Mapping
 from typing import Final, NoReturn
 
+from penstock.executors.prctl import Option, prctl
+
 from .plan import PLAN_FD_ENV, WorkerPlan, write_plan
 from .stopping import STOP_SIGNALS
 
@@ -27,3 +29,12 @@ def become_worker(plan: WorkerPlan, environ: Mapping[str, str]) -> NoReturn:
     signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
     whole = {**environ, PLAN_FD_ENV: str(write_plan(plan))}
     os.execve(sys.executable, [sys.executable, "-m", MODULE], whole)  # noqa: S606 - no shell
+
+
+def drain_with(parent: int) -> bool:
+    """Let this worker drain when `parent`, which started it, ends; return whether it still runs.
+
+    Race: where it ended before this, nothing was claimed, and there is nothing to do.
+    """
+    prctl(Option.PDEATHSIG, signal.SIGTERM)
+    return os.getppid() == parent

@@ -36,6 +36,7 @@ class WorkerPlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         health_dir: folder of the health socket; None: the folder of this user's sockets.
         errors_as_json: a failed start is told as one JSON document, as every command tells it.
         debug: a failed start is told with the traceback of the user's module.
+        parent: process with whose end the worker drains; None: it stands alone.
     """
 
     app: str
@@ -45,6 +46,7 @@ class WorkerPlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     health_dir: str | None = None
     errors_as_json: bool = False
     debug: bool = False
+    parent: int | None = None
 
     def settings(self, environ: Mapping[str, str], manifest: AppManifest | None = None) -> Settings:
         """Return the settings of the worker: flags, the app's own, environment, file, default.

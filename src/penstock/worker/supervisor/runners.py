@@ -10,6 +10,7 @@ from typing import Final
 from penstock.core.ids import AttemptKey
 from penstock.core.pace import Kind
 from penstock.executors.process import ExitStatus
+from penstock.worker import queue_room
 from penstock.worker.pulse import Bell, backoff_ms, first_of
 from penstock.worker.wire import Hello, Kinds, Quiet, Slots, Start
 
@@ -222,6 +223,7 @@ class Runners:
             poll_ms=settings.poll_ms,
             result_bytes_max=settings.result_bytes_max,
             durability=self._parts.broker.durability,
+            queue_limits=queue_room.shares(self._parts.tasks.queue_limits, settings.processes),
             burst=self._parts.plan.burst,
             timeout_ms=settings.timeout_ms,
             soft_timeout_ms=settings.soft_timeout_ms,

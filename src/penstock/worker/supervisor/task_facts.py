@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from penstock.core.manifest import AppManifest, TaskFacts
 from penstock.core.need import task_digest
 from penstock.core.partition import OnPartition
@@ -9,15 +11,21 @@ from penstock.core.retry import POLICY_DEFAULT, RetryPolicy
 
 
 class Tasks:
-    """Tasks by name and alias; empty until the first runner has said hello."""
+    """Tasks by name and alias; empty until the first runner has said hello.
+
+    Attributes:
+        queue_limits: jobs at a time of the queues that have a limit.
+    """
 
     def __init__(self) -> None:
         """Know nothing."""
+        self.queue_limits: Mapping[str, int] = {}
         self._by_name: dict[str, TaskFacts] = {}
         self._by_digest: dict[str, str] = {}
 
     def learn(self, manifest: AppManifest) -> None:
         """Replace what is known: a reloaded runner may have other tasks."""
+        self.queue_limits = manifest.queue_limits
         aliases = {alias: task for task in manifest.tasks for alias in task.aliases}
         self._by_name = {**aliases, **{task.name: task for task in manifest.tasks}}
         self._by_digest = {task_digest(name): task.name for name, task in self._by_name.items()}

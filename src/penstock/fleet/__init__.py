@@ -1,0 +1,1 @@
+"""A fleet: the workers of one profile on one host, under one process that keeps them running."""

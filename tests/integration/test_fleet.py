@@ -1,0 +1,333 @@
+"""`penstock up` and `penstock plan` with real workers, started as a user starts them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+
+from penstock.config.resolve import load
+from penstock.executors.process import Spawner
+from penstock.fleet.foreman import Foreman
+from penstock.fleet.member import Member
+from penstock.fleet.order import FleetOrder
+from penstock.fleet.role import Role, roles_of
+from penstock.fleet.scaling import Scaling
+from penstock.fleet.watch import MemoryWatch
+from tests.support import processes
+from tests.support.command_line import PENSTOCK, environment, penstock
+from tests.support.eventually import eventually
+from tests.support.port_worker import PortWorker
+
+APP = """
+import time
+
+from penstock import App
+
+app = App()
+
+
+@app.task(name="heavy.cluster")
+def cluster() -> int:
+    return 1
+
+
+@app.task(name="mail.send")
+def send(text: str) -> str:
+    return text
+
+
+@app.task(name="mail.nap")
+def nap() -> None:
+    time.sleep(600)
+"""
+FILE = """
+drain_grace = "60s"
+
+[queues.heavy]
+concurrency = 1
+memory = "128MiB"
+
+[queues.mail]
+concurrency = 2
+
+[routes]
+"heavy.*" = "heavy"
+"*" = "mail"
+
+[profiles]
+app = "shop:app"
+
+[profiles.large.heavy]
+queues = ["heavy"]
+cores = 4000
+gpu_count = 4000
+max = 2
+"""
+HOST = re.sub(r"[^A-Za-z0-9_.:-]", "-", socket.gethostname())[:48]
+#: Seconds for what takes one or two; a bound for broken runs.
+SOON_S = 40.0
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with an app, and a settings file with queues, routes and a profile."""
+    (tmp_path / "shop.py").write_text(APP)
+    (tmp_path / "penstock.toml").write_text(FILE)
+    return tmp_path
+
+
+class Fleet:
+    """A running `penstock up`; its log is `up.log`."""
+
+    def __init__(self, folder: Path, process: subprocess.Popen[bytes]) -> None:
+        self.folder = folder
+        self.process = process
+
+    def log(self) -> str:
+        """Return all that it and its workers have written."""
+        return (self.folder / "up.log").read_text()
+
+    def wait_log(self, pattern: str, times: int = 1) -> list[str]:
+        """Return what matches in its log, once there are so many."""
+        eventually(
+            lambda: len(re.findall(pattern, self.log())) >= times or None,
+            within_s=SOON_S,
+            what=f"{times} x {pattern!r} in the log",
+            state=self.log,
+        )
+        return re.findall(pattern, self.log())
+
+    def wait_exit(self) -> int:
+        """Return its exit code."""
+        try:
+            return self.process.wait(SOON_S)
+        except subprocess.TimeoutExpired:
+            pytest.fail(f"it has not ended\n{self.log()}")
+
+
+@contextmanager
+def up(folder: Path, *words: str) -> Iterator[Fleet]:
+    """Run `penstock up` during a `with` block; nothing of it is left behind."""
+    with (folder / "up.log").open("wb") as log:
+        process = subprocess.Popen(
+            [PENSTOCK, "up", *words],
+            cwd=folder,
+            env=environment(folder, PENSTOCK_TEST_FLEET=str(folder)),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+        )
+    try:
+        yield Fleet(folder, process)
+    finally:
+        process.kill()
+        for one in processes.marked("PENSTOCK_TEST_FLEET", str(folder)):
+            processes.kill_tree(one.pid)
+        process.wait(10)
+
+
+def test_a_fleet_runs_restarts_and_drains(folder: Path) -> None:
+    """Workers have the names of M3; a killed one is replaced; signals are passed on one by one."""
+    with up(folder, "full") as fleet:
+        [heavy] = fleet.wait_log(rf"worker-heavy@{HOST} started, pid (\d+)")
+        fleet.wait_log(r"runner \d+ is ready", times=2)
+        assert re.search(rf"worker worker-mail@{HOST}@\d+-\w+ serves mail on ", fleet.log())
+        fleet.process.send_signal(signal.SIGTSTP)
+        fleet.wait_log("quiet: nothing is claimed", times=2)
+        fleet.process.send_signal(signal.SIGCONT)
+        fleet.wait_log("claiming again", times=2)
+        os.kill(int(heavy), signal.SIGKILL)
+        pids = fleet.wait_log(rf"worker-heavy@{HOST} started, pid (\d+)", times=2)
+        assert pids[1] != heavy
+        assert f"worker-heavy@{HOST} ended, pid {heavy}: it was killed by SIGKILL" in fleet.log()
+        job = penstock("enqueue", "shop", "heavy.cluster", "--quiet", folder=folder).out.strip()
+        done = penstock("job", job, "--wait", "--timeout", "40s", "--json", folder=folder)
+        assert (done.document["queue"], done.document["state"]) == ("heavy", "completed")
+        nap = penstock("enqueue", "shop", "mail.nap", "--quiet", folder=folder).out.strip()
+        eventually(
+            lambda: _state(folder, nap) == "running",
+            within_s=SOON_S,
+            what="the nap to run",
+            state=fleet.log,
+        )
+        fleet.process.send_signal(signal.SIGINT)
+        fleet.wait_log(rf"worker-heavy@{HOST} ended, pid {pids[1]}: it exited with code 0")
+        assert fleet.process.poll() is None
+        fleet.process.send_signal(signal.SIGTERM)
+        assert fleet.wait_exit() == 0, fleet.log()
+        assert "SIGTERM again: every worker releases its jobs now" in fleet.log()
+    assert _state(folder, nap) == "queued"
+
+
+def test_workers_drain_when_their_foreman_is_killed(folder: Path) -> None:
+    """SIGKILL to the foreman leaves no worker behind: each drains of its own."""
+    with up(folder, "minimal") as fleet:
+        [pid] = fleet.wait_log(rf"all-queues@{HOST} started, pid (\d+)")
+        fleet.wait_log(r"runner \d+ is ready")
+        worker = psutil.Process(int(pid))
+        fleet.process.kill()
+        worker.wait(SOON_S)
+        assert re.search(rf"worker all-queues@{HOST}@{pid}-\w+ has ended", fleet.log())
+
+
+def test_a_worker_that_never_can_begin_ends_the_fleet(folder: Path) -> None:
+    """An app that raises is told by the exit code of its worker; nothing is tried again."""
+    (folder / "shop.py").write_text("1 / 0\n")
+    with up(folder, "full") as fleet:
+        assert fleet.wait_exit() == 2
+        assert "ZeroDivisionError" in fleet.log()
+        assert "cannot begin, so the others are ended too" in fleet.log()
+        assert "is started again" not in fleet.log()
+
+
+def test_a_worker_that_has_grown_is_drained_and_follows_itself(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`restart_above` counts all processes of a worker; it ends with 0, and another one starts."""
+    monkeypatch.chdir(folder)
+    order = _order(folder, 'restart_above = "10MB"')
+    member = Member(order, order.roles[0], 1, Spawner(), environment(folder))
+
+    async def grow() -> None:
+        keeping = asyncio.create_task(member.keep())
+        watching = asyncio.create_task(MemoryWatch(lambda: [member], look_s=0.2).run())
+        await _until(lambda: member.restarts > 0 and member.process is not None, "a restart")
+        watching.cancel()
+        assert member.is_tidy
+        member.end()
+        assert await keeping is None
+
+    asyncio.run(grow())
+
+
+def test_workers_come_and_go_by_number(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The last that came drains first, and its number is free again; all drain at the end."""
+    monkeypatch.chdir(folder)
+    caplog.set_level("INFO", "penstock.fleet")
+    order = _order(folder, "max = 2")
+    [role] = order.roles
+    settings = load(environ={}, directory=folder).settings
+    foreman = Foreman(order, settings, environment(folder))
+
+    def seen(pattern: str, times: int = 1) -> bool:
+        return len(re.findall(pattern, caplog.text)) == times
+
+    async def vary() -> int:
+        running = asyncio.create_task(foreman.run())
+        await _until(lambda: seen(r"worker-w-1@here started"), "the first")
+        foreman.set_count(role, 2)
+        await _until(lambda: seen(r"worker-w-2@here started"), "the second")
+        foreman.set_count(role, 1)
+        await _until(lambda: seen(r"worker-w-2@here ended, .*(code 0|SIGTERM)"), "its end")
+        foreman.set_count(role, 2)
+        await _until(lambda: seen(r"worker-w-2@here started", 2), "the second again")
+        foreman._asked_to_stop(signal.SIGTERM)
+        foreman.set_count(role, 2)
+        return await running
+
+    assert asyncio.run(vary()) == 0
+    assert seen("started, pid", 3)
+    assert seen("ended, pid", 3)
+
+
+def test_the_backlog_grows_and_shrinks_a_fleet(folder: Path) -> None:
+    """Jobs that wait ask for more workers, up to the most; when they are gone, for fewer."""
+    [role] = _order(folder, "max = 4\njobs_per_worker = 1").roles
+    told: list[int] = []
+    worker = PortWorker(folder / "penstock.db", "mail")
+    jobs = [worker.enqueue() for _ in range(10)]
+    settings = load(environ={}, directory=folder).settings
+
+    async def follow() -> None:
+        scaling = Scaling([role], settings, lambda _, count: told.append(count), look_s=0.02)
+        running = asyncio.create_task(scaling.run())
+        await _until(lambda: told == [2, 4], "four workers")
+        worker.broker.cancel(jobs)
+        await _until(lambda: told == [2, 4, 3, 2, 1], "one worker")
+        running.cancel()
+
+    try:
+        asyncio.run(follow())
+    finally:
+        worker.close()
+
+
+def test_plan_holds_a_profile_against_the_machine(folder: Path) -> None:
+    """Exit code 1 and the difference where a total is over; 0 and the sums where all fits."""
+    over = penstock("plan", "large", folder=folder)
+    assert over.code == 1
+    assert re.search(r"^heavy +heavy +1-2 +4000 +128 MiB +4000$", over.out, re.MULTILINE)
+    assert re.search(r"^total +8000 +256 MiB +8000$", over.out, re.MULTILINE)
+    assert re.search(r"^cores: 8000 needed, \d+ here: \d+ too much$", over.out, re.MULTILINE)
+    assert "queue mail is served by no worker of this profile" in over.out
+    document = penstock("plan", "large", "--json", folder=folder).document
+    assert document["over"][0]["over"] == 8000 - document["machine"]["cores"]
+    assert (document["fits"], document["unserved"]) == (False, ["mail"])
+    fits = penstock("plan", "datasets", "--json", folder=folder)
+    assert (fits.code, fits.document["origin"]) == (0, "built in")
+
+
+def test_profiles_are_listed(folder: Path) -> None:
+    """Without a profile `up` starts nobody and shows all, as `plan` does."""
+    listed = penstock("up", folder=folder)
+    assert (listed.code, listed.out) == (0, penstock("plan", folder=folder).out)
+    names = [line.split()[0] for line in listed.out.splitlines()]
+    assert names == ["profile", "minimal", "full", "datasets", "heavy", "light", "large"]
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "cause"),
+    [
+        (["nope"], 3, "profile 'nope' is unknown: use one of minimal, full, "),
+        (["full", "nothere:app"], 2, "module 'nothere' of app 'nothere:app' is not found"),
+        (["full", "shop.py"], 2, "app 'shop.py' is not allowed"),
+        (["full", "--restart-above", "1"], 2, "--restart-above '1' is not a size"),
+        (["minimal", "--url", "memory:"], 2, "names jobs in the memory of one process"),
+    ],
+)
+def test_a_wrong_call_starts_nobody(folder: Path, words: list[str], code: int, cause: str) -> None:
+    """What can be seen before a worker is started is refused with the way out."""
+    ended = penstock("up", *words, folder=folder)
+    assert (ended.code, cause in ended.err) == (code, True), ended
+
+
+def test_what_a_fleet_needs_of_its_file_is_named(folder: Path) -> None:
+    """An app for each worker, and queues for `full`: the errors say what to write where."""
+    (folder / "penstock.toml").write_text("[queues.a]\n")
+    no_app = penstock("up", "full", folder=folder)
+    assert 'or write app = "shop.jobs:app" below [profiles]' in no_app.err
+    (folder / "penstock.toml").unlink()
+    none = penstock("up", "full", "shop", "--json", folder=folder)
+    assert (none.code, none.error["kind"]) == (3, "NotFound")
+    assert "write [queues.NAME] for each in penstock.toml" in none.error["message"]
+
+
+def _order(folder: Path, keys: str) -> FleetOrder:
+    """Return the order for a fleet of one kind of worker, for the queue mail, with these keys."""
+    text = f'[profiles.p]\napp = "shop:app"\n[profiles.p.w]\nqueues = ["mail"]\n{keys}\n'
+    (folder / "penstock.toml").write_text(text)
+    tables = load(environ={}, directory=folder).tables
+    needed: list[Role] = roles_of(tables.profiles.by_name["p"], tables.queues)
+    return FleetOrder(profile="p", roles=tuple(needed), host="here")
+
+
+async def _until(look: Callable[[], bool], what: str) -> None:
+    """Return once something is so; the loop goes on meanwhile."""
+    await asyncio.to_thread(eventually, look, within_s=SOON_S, what=what)
+
+
+def _state(folder: Path, job: str) -> str:
+    return str(json.loads(penstock("job", job, "--json", folder=folder).out)["state"])
