@@ -13,7 +13,7 @@ from penstock.errors import BadSetting
 from penstock.executors.stop import Stop
 from penstock.worker.classify import classify
 from penstock.worker.gpu_memory import is_gpu_out_of_memory
-from penstock.worker.supervisor.child_kinds import PLAIN, Kind, Kinds
+from penstock.worker.supervisor.child_kinds import PLAIN, Kind, Kinds, is_plain, may_be_plain
 from penstock.worker.supervisor.device_locks import DeviceLocks
 from penstock.worker.supervisor.gpus import chosen_devices
 
@@ -61,6 +61,19 @@ def test_a_kind_of_child_is_told_by_its_environment() -> None:
     assert set(set_by_user) == {"POLARS_MAX_THREADS"}
     assert "OPENBLAS_NUM_THREADS" not in PLAIN.environment({"OPENBLAS_NUM_THREADS": "2"})
     assert "CUDA_VISIBLE_DEVICES" not in PLAIN.environment({})
+
+
+def test_plain_children_are_for_plain_sets() -> None:
+    """None is made while only jobs wait that need a child made for them."""
+    plain, wide, gpu = (
+        ("q", "takes.c1000:alone.m3"),
+        ("q", "takes.c1001:alone"),
+        ("q", "takes.g1:a"),
+    )
+    assert [is_plain(need) for _, need in (plain, wide, gpu)] == [True, False, False]
+    assert may_be_plain([])
+    assert may_be_plain([wide, plain])
+    assert not may_be_plain([wide, gpu])
 
 
 def test_a_child_suits_jobs_of_its_kind() -> None:

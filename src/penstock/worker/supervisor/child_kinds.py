@@ -7,9 +7,10 @@ another child.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Final, Generic, NamedTuple, TypeVar
 
+from penstock.core.admission import Set
 from penstock.core.demand import NO_DEMAND, demand_of
 
 #: Follow OMP_NUM_THREADS where they are not set themselves: left alone with it. Source: the manuals
@@ -56,6 +57,11 @@ def is_plain(need: str) -> bool:
     """Return whether jobs of a ready set run in any child; others often need one made for them."""
     demand = demand_of(need) or NO_DEMAND
     return not demand.takes_gpu and demand.threads == PLAIN.threads
+
+
+def may_be_plain(sets: Sequence[Set]) -> bool:
+    """Return whether jobs for any child may wait: in one of these sets, or nobody has looked."""
+    return not sets or any(is_plain(need) for _, need in sets)
 
 
 class Kinds(Generic[C]):

@@ -23,7 +23,7 @@ from penstock.worker.pulse import retry_wait_s
 from penstock.worker.queue_room import QueueRoom
 
 from .child_calls import ChildCalls
-from .child_kinds import is_plain
+from .child_kinds import is_plain, may_be_plain
 from .child_pool import ChildPool
 from .claims import LOOK_AGAIN_S, Claims, LoneClaim
 from .crew import Crew
@@ -76,7 +76,7 @@ class Children:
             parts, crew, self._claims, Ends(self._draw, self._begin, self._settled, self._move)
         )
         self._wants = Wants(parts, runners, pool, self._claims)
-        pool.is_plain_wanted = lambda: any(is_plain(one[1]) for one in self._claims.sets)
+        pool.is_plain_wanted = lambda: may_be_plain(self._claims.sets)
         self._is_held_off = False
         self._gate = Gate()
         self.memory = MemoryWatch(self._under_way)
