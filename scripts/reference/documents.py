@@ -8,8 +8,11 @@ import msgspec
 from msgspec import inspect as mi
 
 from penstock.cli import findings, shapes, workers
+from penstock.cli.bundle import Bundle
 from penstock.cli.failure import Failure
+from penstock.cli.replayed import ReplayDocument
 from penstock.core.job import StoredError
+from penstock.core.runtime import Runtime
 from penstock.core.usage import Usage
 from penstock.demo import summary
 from penstock.worker.supervisor.health import ChildHealth, Health, RunnerHealth
@@ -29,10 +32,13 @@ SECTIONS: dict[str, tuple[str, tuple[type[msgspec.Struct], ...]]] = {
             shapes.Attempt,
             StoredError,
             Usage,
+            Runtime,
             shapes.Charged,
             shapes.ParentEdge,
         ),
     ),
+    "dead show --bundle": ("The file holds one `Bundle`.", (Bundle,)),
+    "replay": ("One `ReplayDocument`.", (ReplayDocument,)),
     "queues": ('`{"queues": [QueueRow]}`.', (shapes.QueueRow,)),
     "doctor": (
         (

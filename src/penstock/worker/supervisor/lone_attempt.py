@@ -12,6 +12,7 @@ from penstock.core import outcome as o
 from penstock.core.footprint import Run
 from penstock.core.job import Claimed, StoredError
 from penstock.core.memory import Evidence, evidence_text
+from penstock.core.memory_curve import MemoryCurve
 from penstock.core.outcome import Outcome
 from penstock.core.time_limits import limits_ms
 from penstock.core.usage import Usage
@@ -74,6 +75,8 @@ class LoneAttempt:
         self._usage: Usage | None = None
         self.grant: Grant | None = None
         self.sampled_bytes = 0
+        self._curve = MemoryCurve()
+        self._began_ms = 0
         self.told = Halt.NONE
 
     def begin(self, on_end: OnEnd) -> None:
@@ -116,9 +119,14 @@ class LoneAttempt:
         self.grant = grant
         return None
 
+    def saw(self, held_bytes: int) -> None:
+        """Take in what its processes hold together now."""
+        self.sampled_bytes = max(self.sampled_bytes, held_bytes)
+        self._curve.add(self._parts.link.clock.boot_ms() - self._began_ms, held_bytes)
+
     def exceed(self, held_bytes: int) -> None:
         """End the attempt: it holds more than its limit allows."""
-        self.sampled_bytes = max(self.sampled_bytes, held_bytes)
+        self.saw(held_bytes)
         if self.child is not None:
             self.child.end(Mark.MEMORY)
 
@@ -183,6 +191,7 @@ class LoneAttempt:
         soft_ms, hard_ms = limits_ms(spec, self._parts.tasks.find(spec.task), settings)
         opened, self._opened = self._opened, self.job
         self._ooms_before = kernel_ooms()
+        self._began_ms = self._parts.link.clock.boot_ms()
         child.had_limit = self.grant is not None and self.grant.limit_bytes is not None
         child.begin(
             opened,
@@ -197,6 +206,7 @@ class LoneAttempt:
         child = self.child
         assert child is not None  # noqa: S101 - who calls this
         outcome = self._with_memory(child, outcome)
+        self._keep_for_bundle(outcome)
         # Race: another job may run in it before this one is settled, and a cancel still come.
         self.child = None
         if child.is_usable:
@@ -239,6 +249,13 @@ class LoneAttempt:
         return out_of_memory(
             evidence, self._usage, grant, self._parts.budget.largest_bytes, outcome.error.traceback
         )
+
+    def _keep_for_bundle(self, outcome: Outcome | None) -> None:
+        """Add to the usage what helps to reproduce an attempt that did not succeed."""
+        if self._usage is not None and not isinstance(outcome, o.Succeeded):
+            self._usage = msgspec.structs.replace(
+                self._usage, curve=self._curve.points, runtime=self._parts.runtime
+            )
 
     def _end(self, outcome: Outcome | None, pid: int | None = None) -> None:
         self._parts.budget.give_back(self.job)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from penstock.broker.requests import BrokerFacts
 from penstock.config.settings import Settings
+from penstock.core.runtime import Runtime
 from penstock.executors.process import Spawner
 from penstock.serializers.sealing import Seal
 
@@ -45,6 +46,7 @@ class Parts:
         budget: of memory, for jobs in children.
         profiles: what tasks were measured to need.
         seal: opens secret arguments for children, which have no keys.
+        runtime: in what the worker runs, kept with attempts that fail; None: nobody asked.
     """
 
     plan: WorkerPlan
@@ -63,3 +65,4 @@ class Parts:
     budget: Budget
     profiles: Profiles
     seal: Seal
+    runtime: Runtime | None = None
