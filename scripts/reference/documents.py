@@ -9,6 +9,7 @@ from msgspec import inspect as mi
 
 from penstock.cli import findings, shapes, workers
 from penstock.cli.bundle import Bundle
+from penstock.cli.explanation import Candidate, Explanation
 from penstock.cli.failure import Failure
 from penstock.cli.replayed import ReplayDocument
 from penstock.core.job import StoredError
@@ -37,6 +38,7 @@ SECTIONS: dict[str, tuple[str, tuple[type[msgspec.Struct], ...]]] = {
             shapes.ParentEdge,
         ),
     ),
+    "explain": ("One `Explanation`.", (Explanation, Candidate)),
     "dead show --bundle": ("The file holds one `Bundle`.", (Bundle,)),
     "replay": ("One `ReplayDocument`.", (ReplayDocument,)),
     "queues": ('`{"queues": [QueueRow]}`.', (shapes.QueueRow,)),
