@@ -91,7 +91,8 @@ class ReplayDocument(msgspec.Struct, frozen=True, kw_only=True):
             verdict=_verdict(outcome, usage),
             error=getattr(outcome, "error", None),
             limit_bytes=given if usage is None else usage.limit_bytes,
-            usage=usage,
+            # In what it ran is what this machine is.
+            usage=None if usage is None else msgspec.structs.replace(usage, runtime=None),
             took_ms=took_ms,
             result=None if result is None else msgspec.Raw(result),
             progress=heard.progress,

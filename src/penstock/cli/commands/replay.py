@@ -15,6 +15,7 @@ from penstock.cli.replayed import Heard, ReplayDocument, fields, output_aside
 from penstock.cli.session import Session
 from penstock.cli.target import load_app, whole_target
 from penstock.cli.times import seconds
+from penstock.errors import BadSetting
 
 if TYPE_CHECKING:
     from penstock.cli.recipe import Recipe
@@ -72,16 +73,25 @@ def replay(
         r.secret_values(secret or [], os.environ),
     )
     job = r.job_of(recipe, wanted, now_ms=session.now_ms())
-    place = whole_target(app or recipe.job.task.rpartition(".")[0])
-    found = load_app(place)
-    # Refused here, a task that is not there; what else is wrong, the child says.
-    found.registry[job.spec.task]
-    document = _run(session, job, place, found.manifest(), recipe)
+    place = whole_target(app or _module_of(job.spec.task))
+    with output_aside(active=session.output.as_json):
+        found = load_app(place)
+        # Refused here, a task that is not there; what else is wrong, the child says.
+        found.registry[job.spec.task]
+        document = _run(session, job, place, found.manifest(), recipe)
     if session.output.as_json:
         session.output.document(document)
     else:
         session.output.fields(fields(document))
     return Exit.OK if document.outcome == "succeeded" else Exit.FAILED
+
+
+def _module_of(task: str) -> str:
+    """Return the module of a task that is named as tasks are where nobody names them."""
+    module, _, _ = task.rpartition(".")
+    if not module:
+        raise BadSetting(f"task {task!r:.200} does not tell its module: give --app MODULE:APP")
+    return module
 
 
 def _run(
@@ -102,16 +112,15 @@ def _run(
     keep_descriptors()
     heard = Heard(session.output, deque(maxlen=_LINES_MAX))
     began_ms = session.now_ms()
-    with output_aside(active=session.output.as_json):
-        found = asyncio.run(
-            run(
-                job,
-                plan=WorkerPlan(app=place, flags=flags),
-                environ=dict(os.environ),
-                manifest=manifest,
-                tell=heard.hear,
-            )
+    found = asyncio.run(
+        run(
+            job,
+            plan=WorkerPlan(app=place, flags=flags),
+            environ=dict(os.environ),
+            manifest=manifest,
+            tell=heard.hear,
         )
+    )
     return ReplayDocument.of(job, found, heard, recipe, took_ms=session.now_ms() - began_ms)
 
 
