@@ -121,5 +121,23 @@ def _of_rank(around: Surroundings, *, is_lacking: bool) -> Iterator[Blocker]:
             )
         )
     if target.job not in place(rooms, [*around.ahead, target]):
-        first = counted(len(around.ahead), "job is", "jobs are")
-        yield Blocker("ahead", f"{first} ahead of it, and would take the room first")
+        yield Blocker(
+            "ahead", f"{_rivals(around, rooms)} ahead of it, and would take the room first"
+        )
+
+
+def _rivals(around: Surroundings, rooms: Sequence[Room]) -> str:
+    """Say how many of those ahead could run where the job could."""
+    able = [room for room in rooms if room.holds(around.target)]
+    queue = around.target.queue
+    found = [
+        one
+        for one in around.ahead
+        if one.slots
+        and any(
+            queue in room.queues and one.queue in room.queues and room.holds(one) for room in able
+        )
+    ]
+    elsewhere = sum(one.queue != queue for one in found)
+    others = f", {elsewhere} of other queues," if elsewhere else ""
+    return f"{counted(len(found), 'job', 'jobs')}{others} {'is' if len(found) == 1 else 'are'}"

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from penstock.core.ids import JobId
     from penstock.core.job import JobRecord
 
-#: Jobs that are looked at, of those that wait and of those that run: four calls each.
+#: Jobs that are looked at: of those that wait and are older, of the newer ones, and of those that
+#: run; four calls each.
 _LOOKED_AT_MAX = 2_000
 #: Tasks whose run times are asked for, and jobs of each.
 _TASKS_MAX = 20
@@ -67,7 +68,7 @@ def _scene(broker: Broker, job_id: JobId) -> Scene:
     record = known(broker.get(job_id), job_id)
     leases, counts = broker.leases(), broker.counts()
     dead = dead_workers(leases)
-    queued, has_all_queued = _jobs(broker, State.QUEUED)
+    queued, has_all_queued = _queued(broker, job_id)
     running, has_all_running = _jobs(broker, State.RUNNING)
     # A record that cannot be read has no task, and a foreign one any.
     named = (one.spec.task for one in (record, *running, *queued))
@@ -90,17 +91,36 @@ _FOOTPRINTS_MAX = 100
 _NAME_MAX = 128
 
 
-def _jobs(broker: Broker, state: State) -> tuple[list[JobRecord], bool]:
-    """Return jobs in a state, and whether these are all."""
+def _queued(broker: Broker, job_id: JobId) -> tuple[list[JobRecord], bool]:
+    """Return jobs that wait for a worker, and whether these are all.
+
+    Those that are older than the job first, since most of them go before it.
+    """
+    older, has_older = _jobs(broker, State.QUEUED, before=job_id)
+    newer, has_newer = _jobs(broker, State.QUEUED, down_to=job_id)
+    return [*older, *newer], has_older and has_newer
+
+
+def _jobs(
+    broker: Broker, state: State, *, before: JobId | None = None, down_to: str = ""
+) -> tuple[list[JobRecord], bool]:
+    """Return jobs in a state, newest first, and whether these are all.
+
+    Args:
+        broker: is asked, a page at a time.
+        state: in which they are.
+        before: only older ones.
+        down_to: only this one and newer ones.
+    """
     from penstock.broker.requests import BATCH_MAX, JobFilter
 
     found: list[JobRecord] = []
-    before: JobId | None = None
     while len(found) < _LOOKED_AT_MAX:
         page = broker.list_jobs(JobFilter(states=(state,)), limit=BATCH_MAX, before=before)
-        found += page.jobs
+        kept = [one for one in page.jobs if one.id >= down_to]
+        found += kept
         before = page.next_before
-        if before is None:
+        if before is None or len(kept) < len(page.jobs):
             return found, True
     return found, False
 
