@@ -8,8 +8,12 @@ import msgspec
 from msgspec import inspect as mi
 
 from penstock.cli import findings, fleet, shapes, workers
+from penstock.cli.bundle import Bundle
+from penstock.cli.explanation import Candidate, Explanation
 from penstock.cli.failure import Failure
+from penstock.cli.replayed import ReplayDocument
 from penstock.core.job import StoredError
+from penstock.core.runtime import Runtime
 from penstock.core.usage import Usage
 from penstock.demo import summary
 from penstock.fleet.role import Over, Resources
@@ -30,10 +34,14 @@ SECTIONS: dict[str, tuple[str, tuple[type[msgspec.Struct], ...]]] = {
             shapes.Attempt,
             StoredError,
             Usage,
+            Runtime,
             shapes.Charged,
             shapes.ParentEdge,
         ),
     ),
+    "explain": ("One `Explanation`.", (Explanation, Candidate)),
+    "dead show --bundle": ("The file holds one `Bundle`.", (Bundle,)),
+    "replay": ("One `ReplayDocument`.", (ReplayDocument,)),
     "queues": ('`{"queues": [QueueRow]}`.', (shapes.QueueRow,)),
     "plan": (
         'One `ProfilePlan`; without a profile `{"profiles": [ProfilePlan]}`, as `up`.',

@@ -17,7 +17,8 @@ from penstock.core.settlement import Applied, Settlement
 from penstock.errors import OutcomeUnknown, UsageError
 from penstock.testing.clock import ManualClock
 from penstock.worker.supervisor.crew import Crew
-from penstock.worker.supervisor.lone_attempt import Halt, LoneAttempt
+from penstock.worker.supervisor.halt import Halt
+from penstock.worker.supervisor.lone_attempt import LoneAttempt
 from tests.support import supervised_app as tasks
 from tests.support.children_bench import ChildrenBench
 

@@ -54,18 +54,34 @@ class PortWorker:
         delay_ms: int | None = None,
     ) -> JobId:
         """Enqueue a job with one argument, `n`."""
+        request = self._request(task, queue=queue, after=after, delay_ms=delay_ms)
+        [answer] = self.broker.enqueue([request])
+        assert isinstance(answer, r.Accepted), answer
+        return answer.id
+
+    def enqueue_many(self, count: int) -> None:
+        """Enqueue so many plain jobs, in as few calls as there can be."""
+        requests = [self._request("shop.send") for _ in range(count)]
+        for start in range(0, count, r.BATCH_MAX):
+            self.broker.enqueue(requests[start : start + r.BATCH_MAX])
+
+    def _request(
+        self,
+        task: str,
+        *,
+        queue: str = "",
+        after: tuple[JobId, ...] = (),
+        delay_ms: int | None = None,
+    ) -> r.EnqueueRequest:
         name = queue or self.queues[0]
         job_id = self._ids.draw(time.time_ns() // 1_000_000, self.tags[name], secrets.randbits(48))
-        request = r.EnqueueRequest(
+        return r.EnqueueRequest(
             id=job_id,
             queue=name,
             spec=JobSpec(task=task, payload=msgspec.Raw(b'{"n":7}')),
             delay_ms=delay_ms,
             parents=tuple(Parent(parent) for parent in after),
         )
-        [answer] = self.broker.enqueue([request])
-        assert isinstance(answer, r.Accepted), answer
-        return answer.id
 
     def claim(self) -> Claimed:
         """Claim the best job."""

@@ -50,7 +50,13 @@ def scene(
     )  # fmt: skip
     counts = r.QueueCounts(queue="q", queued=3, paused=paused)
     return explain(
-        Scene(record=job, counts=counts, leases=leases, footprint=footprint or {}, now_ms=NOW)
+        Scene(
+            record=job,
+            counts=counts,
+            leases=leases,
+            footprints={"t": footprint or {}},
+            now_ms=NOW,
+        )
     )
 
 
@@ -165,3 +171,57 @@ def test_doctor_tells_of_jobs_that_nobody_can_hold() -> None:
     assert not list(of_needs(needs, [lease("a", GIB), lease("c", 8 * GIB)], frozenset()))
     assert not list(of_needs(needs, [lease("a", GIB), lease("old", None)], frozenset()))
     assert not list(of_needs(needs, [], frozenset()))
+
+
+def running(number: int, worker: str, memory: int | None, since_ms: int = 0) -> JobRecord:
+    """Return a job of task t that runs in a child."""
+    need = "alone" if memory is None else sized_need(memory)
+    spec = JobSpec(task="t", payload=msgspec.Raw(b"{}"), need=need, memory_bytes=memory)
+    return JobRecord(
+        id=JobId(f"{number:032x}"), queue="q", spec=spec, state=State.RUNNING, enqueued_at=NOW,
+        attempts=(AttemptRecord(1, worker, 7, NOW - since_ms),),
+    )  # fmt: skip
+
+
+def waiting(number: int, **more: Any) -> JobRecord:
+    """Return a job of 1 GiB that waits."""
+    spec = JobSpec(
+        task="t", payload=msgspec.Raw(b"{}"), need=sized_need(GIB), memory_bytes=GIB, **more
+    )
+    return JobRecord(
+        id=JobId(f"{number:032x}"), queue="q", spec=spec, state=State.QUEUED, enqueued_at=NOW
+    )
+
+
+def test_what_is_free_is_the_budget_less_what_runs() -> None:
+    """It is called an estimate where a running job declares nothing."""
+    lent = [lease("a", 2 * GIB), lease("a", 2 * GIB, queue="r"), lease("b", 2 * GIB)]
+    found = explain(
+        Scene(
+            record=waiting(9), counts=r.QueueCounts(queue="q", queued=1), leases=lent,
+            footprints={}, now_ms=NOW,
+            running=[running(1, "a", GIB // 2), running(2, "b", None), running(3, "gone", GIB)],
+        )
+    )  # fmt: skip
+    free = {one.worker: (one.free_bytes, one.estimated) for one in found.workers}
+    assert free == {"a": (2 * GIB - GIB // 2, False), "b": (2 * GIB - 128 * MIB, True)}
+    assert (found.kinds, found.start) == ((), "now, or as soon as a worker looks")
+
+
+def test_full_workers_are_named_with_those_ahead_and_an_earliest_start() -> None:
+    """Two are ahead of it, for a worker with room for one whose job has run for 300 ms."""
+    record = waiting(9)
+    scene = Scene(
+        record=record, counts=r.QueueCounts(queue="q", queued=4), leases=[lease("a", GIB)],
+        footprints={}, now_ms=NOW, running=[running(1, "a", GIB, since_ms=300)],
+        queued=[waiting(2), waiting(3), record, waiting(4, priority=1)],
+    )  # fmt: skip
+    found = explain(scene)
+    assert found.kinds == ("full", "ahead")
+    assert "a has 0 B of 1 GiB free" in found.blockers[0]
+    assert (found.ahead, found.ahead_at_least, found.starts_in_ms) == (2, False, None)
+    timed = explain(msgspec.structs.replace(scene, runs_ms={"t": 1_000}, is_whole=False))
+    assert (timed.starts_in_ms, timed.ahead_at_least) == (2_700, True)
+    paused = msgspec.structs.replace(scene, counts=r.QueueCounts(queue="q", paused=True))
+    assert explain(paused).kinds == ("paused", "full", "ahead")
+    assert "paused" in explain(paused).start

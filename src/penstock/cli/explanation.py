@@ -2,36 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Final
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
 from penstock.broker.requests import LeaseFacts, QueueCounts
-from penstock.cli.sizes import size
-from penstock.cli.times import instant, span
-from penstock.core.capacity import Capacity, wanting
-from penstock.core.demand import NO_DEMAND, Demand, demand_of, in_words, with_gpu_memory
-from penstock.core.footprint import Footprint, size_bucket
+from penstock.cli.blockers import Blocker, blockers_of
+from penstock.cli.needs import Sums, need_of
+from penstock.cli.surroundings import Surroundings, surroundings_of
 from penstock.core.job import JobRecord
 from penstock.core.lifecycle import FINAL, State
-from penstock.core.memory import ASSUMED_BYTES, COLD_BYTES
-from penstock.core.need import is_alone, profile_of, sizes_of
-from penstock.core.wording import counted
+from penstock.core.placement import Load, Room, starts_in_ms
 
 
 class Candidate(msgspec.Struct, frozen=True, kw_only=True):
-    """A live worker that serves the job's queue.
+    """A live worker that serves the job's queue. Null: it does not say.
 
     Attributes:
-        memory_bytes: what it may reserve; null: it does not say.
+        memory_bytes: what it may reserve.
+        free_bytes: of that, what is not set aside for the jobs that it runs.
+        slots: threads and children that it runs at once.
+        free_slots: of these, those that are free.
         holds: whether the job would fit there if nothing else ran; null: nobody knows.
         lacks: what it takes beside memory and this worker has not, in words; null: nothing.
+        estimated: what is free is a guess: of some of its jobs only their task says what they
+            need, or what was learned, or not all could be looked at.
     """
 
     worker: str
     memory_bytes: int | None
+    free_bytes: int | None
+    slots: int | None
+    free_slots: int | None
     holds: bool | None
+    estimated: bool
     lacks: str | None = None
 
 
@@ -41,9 +45,17 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         needs: what it needs, in words.
         reservation_bytes: memory that is set aside for it; null: it shares a process.
-        blockers: what stands in its way, in words; empty: nothing does but its turn.
+        blockers: what stands in its way, in words; empty: nothing does but its turn. All of them
+            must go before it starts.
+        kinds: the kind of each blocker: "final", "running", "parents", "due", "paused",
+            "no_worker", "lacking", "too_large", "full" or "ahead".
         workers: that serve its queue.
         waiting: jobs of its queue that are queued, this one among them.
+        ahead: jobs of its queue that would take the same room and go first.
+        ahead_at_least: there may be more of them: not all could be looked at.
+        starts_in_ms: earliest start, if jobs run for as long as those of their tasks did lately;
+            null: nobody knows.
+        start: the same in words, or why nobody knows.
     """
 
     id: str
@@ -51,8 +63,13 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     needs: str
     reservation_bytes: int | None
     blockers: tuple[str, ...]
+    kinds: tuple[str, ...]
     workers: tuple[Candidate, ...]
     waiting: int
+    ahead: int
+    ahead_at_least: bool
+    starts_in_ms: int | None
+    start: str
 
 
 class Scene(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,133 +78,95 @@ class Scene(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         counts: of its queue; None: no such queue yet.
         leases: those of living workers.
-        footprint: sums of its task; empty: no run was measured.
+        footprints: task -> sums; of a task that is not there no run was measured.
         now_ms: wall time.
+        paused: queues that are paused.
+        queued: jobs that wait for a worker, in any queue.
+        running: jobs that run.
+        is_whole: these are all of them; else as many as were looked at.
+        runs_ms: task -> how long its last jobs ran, the median.
     """
 
     record: JobRecord
     counts: QueueCounts | None
     leases: Sequence[LeaseFacts]
-    footprint: Mapping[str, float]
+    footprints: Mapping[str, Sums]
     now_ms: int
-
-
-#: States in which a job waits for something else than a worker.
-_NOT_YET: Final = frozenset({State.BLOCKED, State.SCHEDULED, State.RETRYING})
+    paused: frozenset[str] = frozenset()
+    queued: Sequence[JobRecord] = ()
+    running: Sequence[JobRecord] = ()
+    is_whole: bool = True
+    runs_ms: Mapping[str, int] = {}
 
 
 def explain(scene: Scene) -> Explanation:
     """Return what stands in the way of a job."""
-    record = scene.record
-    needs, reservation = _needs(scene)
-    beside = in_words(_demand(scene.record) or NO_DEMAND)
-    needs = f"{needs}, and {beside}" if beside else needs
-    workers = tuple(_candidates(scene, reservation))
-    blockers = tuple(_blockers(scene, reservation, workers))
+    around = surroundings_of(scene)
+    blockers = blockers_of(scene, around)
+    kinds = tuple(one.kind for one in blockers)
+    starts, words = _start(scene, around, blockers)
+    need = need_of(
+        scene.record, scene.footprints.get(scene.record.spec.task, {}), around.largest_bytes
+    )
     return Explanation(
-        id=record.id,
-        state=record.state,
-        needs=needs,
-        reservation_bytes=reservation,
-        blockers=blockers,
-        workers=workers,
+        id=scene.record.id,
+        state=scene.record.state,
+        needs=need.words,
+        reservation_bytes=need.reservation_bytes,
+        blockers=tuple(one.text for one in blockers),
+        kinds=kinds,
+        workers=tuple(_candidate(room, around) for room in around.serving),
         waiting=0 if scene.counts is None else scene.counts.queued,
+        ahead=len(around.ahead_in_queue),
+        ahead_at_least=not scene.is_whole,
+        starts_in_ms=starts,
+        start=words,
     )
 
 
-def _needs(scene: Scene) -> tuple[str, int | None]:
-    """Return what the job needs, in words and bytes."""
-    spec, charges = scene.record.spec, scene.record.charges
-    if charges.memory_bytes is not None:
-        runs = counted(charges.ooms, "attempt that ran", "attempts that ran")
-        return f"{size(charges.memory_bytes)}, after {runs} out of memory", charges.memory_bytes
-    if spec.memory_bytes is not None:
-        return f"{size(spec.memory_bytes)}, as its call says", spec.memory_bytes
-    profile, sizes = profile_of(spec.need), sizes_of(spec.need)
-    if profile is not None:
-        footprint, bucket = Footprint(scene.footprint), size_bucket(spec.size)
-        learned = footprint.reservation_bytes(bucket)
-        if learned is None:
-            return f"{size(COLD_BYTES)}: too few runs were measured to tell", COLD_BYTES
-        of_size = "" if bucket is None else " of about its size"
-        runs = counted(footprint.runs(bucket), "run", "runs")
-        return f"{size(learned)}, learned from {runs}{of_size}", learned
-    if sizes is not None:
-        return f"up to {size(sizes.most_bytes)}, as its task says", sizes.most_bytes
-    if is_alone(spec.need) or charges.suspect:
-        return f"a child; {size(ASSUMED_BYTES)}, since nothing is declared", ASSUMED_BYTES
-    return "a slot of a runner that it shares with others", None
+def _candidate(room: Room, around: Surroundings) -> Candidate:
+    return Candidate(
+        worker=room.worker,
+        memory_bytes=room.total_bytes,
+        free_bytes=room.free_bytes,
+        slots=room.slots,
+        free_slots=room.free_slots,
+        holds=_holds(room, around.target),
+        lacks=room.lacks(around.target),
+        estimated=room.worker in around.guessed,
+    )
 
 
-def _candidates(scene: Scene, reservation: int | None) -> Iterator[Candidate]:
-    seen: dict[str, Capacity | None] = {}
-    for lease in scene.leases:
-        if scene.record.queue in lease.queues:
-            seen[lease.owner.worker] = lease.capacity
-    demand = _demand(scene.record)
-    for worker, capacity in sorted(seen.items(), key=lambda one: one[0]):
-        memory = None if capacity is None else capacity.memory_bytes
-        lacks = _lacks(capacity, demand)
-        holds = None if memory is None else _holds(scene, reservation, memory)
-        holds = False if lacks is not None else holds
-        yield Candidate(worker=worker, memory_bytes=memory, holds=holds, lacks=lacks)
+def _holds(room: Room, target: Load) -> bool | None:
+    is_known = room.total_bytes is not None or room.lacks(target) is not None
+    return room.holds(target) if is_known else None
 
 
-def _demand(record: JobRecord) -> Demand | None:
-    """Return what a job takes beside memory; None: only a newer release knows."""
-    return demand_of(with_gpu_memory(record.spec.need, record.charges.gpu_memory_bytes))
+#: Blockers that go away with time, as far as it can be foreseen.
+_PASSING = frozenset({"due", "full", "ahead"})
 
 
-def _lacks(capacity: Capacity | None, demand: Demand | None) -> str | None:
-    if demand is None:
-        return "something that a newer release knows"
-    return wanting(capacity or Capacity(), demand)
-
-
-def _holds(scene: Scene, reservation: int | None, memory_bytes: int) -> bool:
-    """Return whether an empty worker of that budget can hold the job, as its claims would find."""
-    spec, charges = scene.record.spec, scene.record.charges
-    declared, sizes = charges.memory_bytes or spec.memory_bytes, sizes_of(spec.need)
-    if declared is not None:
-        return declared <= memory_bytes
-    if sizes is not None:
-        # The set tells two bounds; what lies between them is found out by a claim.
-        return sizes.over_bytes < memory_bytes
-    # What is learned or assumed is cut to what the largest worker has.
-    budgets = [one.capacity.memory_bytes or 0 for one in scene.leases if one.capacity is not None]
-    return reservation is None or memory_bytes >= min(reservation, max(budgets))
-
-
-def _blockers(scene: Scene, reservation: int | None, workers: Sequence[Candidate]) -> Iterator[str]:
-    record, counts = scene.record, scene.counts
-    if record.state in FINAL:
-        why = "" if record.reason is None else f" ({record.reason})"
-        yield f"it is {record.state}{why}: penstock requeue {record.id} runs it again"
-        return
-    if record.state is State.RUNNING:
-        last = record.attempts[-1] if record.attempts else None
-        where = "" if last is None else f" in pid {last.pid} of {last.worker}"
-        yield f"it runs{where}"
-        return
-    if record.state is State.BLOCKED:
-        left = counted(record.parents_left, "parent is", "parents are")
-        yield f"{left} not final yet"
-    elif record.state in _NOT_YET and record.due_at is not None:
-        yield f"it is due {instant(record.due_at)}, in {span(record.due_at - scene.now_ms)}"
-    if counts is not None and counts.paused:
-        yield f"queue {record.queue} is paused: penstock queues resume {record.queue}"
-    if not workers:
-        start = f"penstock worker ... --queues {record.queue}"
-        yield f"no live worker serves queue {record.queue}: {start}"
-    elif all(one.lacks is not None for one in workers):
-        yield (
-            f"no live worker of its queue has what it takes; {workers[0].worker} lacks "
-            f"{workers[0].lacks}: see the options --cpus, --labels, --resources and --gpus of "
-            "penstock worker"
-        )
-    elif reservation is not None and all(one.holds is False for one in workers):
-        largest = max(one.memory_bytes or 0 for one in workers)
-        yield (
-            f"it needs {size(reservation)}, and the largest worker of its queue may reserve "
-            f"{size(largest)}: penstock worker ... --memory SIZE"
-        )
+def _start(
+    scene: Scene, around: Surroundings, blockers: Sequence[Blocker]
+) -> tuple[int | None, str]:
+    """Return the earliest start in milliseconds, and in words."""
+    record = scene.record
+    if record.state in FINAL or record.state is State.RUNNING:
+        return None, f"it is {record.state}"
+    lasting = [one.kind for one in blockers if one.kind not in _PASSING]
+    if lasting:
+        return None, f"nobody knows: {', '.join(lasting)}"
+    is_due_later = any(one.kind == "due" for one in blockers)
+    due_ms = max(0, (record.due_at or 0) - scene.now_ms) if is_due_later else 0
+    if not {"full", "ahead"} & {one.kind for one in blockers}:
+        return due_ms, "when it is due" if due_ms else "now, or as soon as a worker looks"
+    starts = starts_in_ms(
+        around.target,
+        rooms=around.rooms,
+        running=around.running,
+        waiting=around.ahead,
+        runs_ms=scene.runs_ms,
+    )
+    if starts is None:
+        return None, "nobody knows: of some jobs before it no run was measured"
+    return max(due_ms, starts), "an estimate: if jobs run as long as those of their tasks did"

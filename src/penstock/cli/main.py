@@ -27,6 +27,7 @@ from penstock.cli.commands import (
     profile,
     purge,
     queues,
+    replay,
     requeue,
     up,
     worker,
@@ -78,6 +79,7 @@ def build() -> typer.Typer:
     command(app, "requeue", requeue.requeue)
     of_dead = group(app, "dead", dead.dead)
     command(of_dead, "show", dead.show)
+    command(app, "replay", replay.replay)
     command(app, "purge", purge.purge)
     command(app, "doctor", doctor.doctor)
     command(app, "config", config.config)

@@ -78,6 +78,15 @@ def limit_bytes(reservation_bytes: int) -> int:
     return reservation_bytes + max(_MARGIN_BYTES, round(reservation_bytes * _MARGIN_PART))
 
 
+def reservation_within(most_bytes: int) -> int:
+    """Return the largest reservation whose limit is not above `most_bytes`; 0: there is none."""
+    reservation = min(most_bytes - _MARGIN_BYTES, int(most_bytes / (1 + _MARGIN_PART)) + 1)
+    while reservation > 0 and limit_bytes(reservation) > most_bytes:
+        # Bound: two steps at most, since only rounding lies between.
+        reservation -= 1
+    return max(0, reservation)
+
+
 def enlarged_bytes(reservation_bytes: int, largest_bytes: int | None) -> int | None:
     """Return the reservation after an attempt that ran out of memory; None: no worker has more.
 

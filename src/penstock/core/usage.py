@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import msgspec
 
+from penstock.core.memory_curve import Point
+from penstock.core.runtime import Runtime
+
 
 class Usage(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """What an attempt in a child process was measured to take. None: not known.
@@ -17,6 +20,9 @@ class Usage(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
             "sampled" (looked at now and then, so that a short peak may be missing).
         cpu_ms: processor time, user and system, of the process and its children.
         evidence: what shows that it ran out of memory; capped by who makes it.
+        curve: what it held over time, at most `memory_curve.POINTS_MAX` points; empty where the
+            attempt succeeded, for then nobody will ask.
+        runtime: in what it ran; None where it succeeded, too.
     """
 
     peak_bytes: int | None = None
@@ -26,3 +32,5 @@ class Usage(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     measured: str | None = None
     cpu_ms: int | None = None
     evidence: str | None = None
+    curve: tuple[Point, ...] = ()
+    runtime: Runtime | None = None

@@ -13,6 +13,7 @@ from penstock.broker import stored
 from penstock.broker.stored import NO_SPEC, read_spec, write_spec
 from penstock.core.capacity import Capacity
 from penstock.core.job import JobSpec
+from penstock.core.runtime import Runtime
 from penstock.core.usage import Usage
 
 
@@ -90,7 +91,11 @@ def test_what_was_measured_is_read_as_it_was_written() -> None:
     """Every field comes back."""
     usage = Usage(
         peak_bytes=1, baseline_bytes=2, reserved_bytes=3, limit_bytes=4,
-        measured="cgroup", cpu_ms=5, evidence="x",
+        measured="cgroup", cpu_ms=5, evidence="x", curve=((0, 7), (9, 8)),
+        runtime=Runtime(
+            penstock="1", python="3", platform="x", packages="y", environment={"TZ": "UTC"},
+            others=("A",),
+        ),
     )  # fmt: skip
     assert stored.read_usage(stored.write_usage(usage)) == usage
     capacity = Capacity(

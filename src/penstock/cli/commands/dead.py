@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from itertools import groupby
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,10 +14,15 @@ from penstock.cli.exits import Declined
 from penstock.cli.output import Column
 from penstock.cli.session import Session
 from penstock.cli.shapes import JobDocument, JobRow
+from penstock.cli.sizes import size
 from penstock.cli.times import span
 from penstock.core.job import Reason
 from penstock.core.lifecycle import State
 from penstock.core.wording import counted
+from penstock.errors import BadSetting
+
+if TYPE_CHECKING:
+    from penstock.core.job import JobRecord
 
 _COLUMNS = (
     Column("id", whole=True),
@@ -79,25 +85,62 @@ def dead(
 
 
 def show(
-    session: Session, job_id: Annotated[str, typer.Argument(metavar="ID", help="Id of a dead job.")]
+    session: Session,
+    job_id: Annotated[str, typer.Argument(metavar="ID", help="Id of a dead job.")],
+    *,
+    bundle: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write what is needed to reproduce it to this file."),
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="With --bundle: replace the file that is there.")
+    ] = False,
 ) -> Answer:
     """Show one dead job: its attempts and their errors with tracebacks.
 
     JSON: the document of `penstock job`. Exits with 4 when the job is not dead.
+
+    --bundle writes it to a file that only its owner can read, with what else is known: versions of
+    the worker, the harmless part of its environment, memory over time. Secret arguments are not in
+    it. `penstock replay FILE` runs the job again. JSON then: {"bundle", "bytes", "secrets"}.
     """
     from penstock.client.flow import known
     from penstock.core.ids import check_job_id
 
+    if force and bundle is None:
+        raise BadSetting("--force without --bundle replaces nothing: add --bundle FILE")
     checked = check_job_id(job_id)
     with session.broker() as broker:
         record = known(broker.get(checked), checked)
     if record.state is not State.DEAD:
         raise Declined(f"job {checked} is {record.state}, not dead: see penstock job {checked}")
-    if session.output.as_json:
+    if bundle is not None:
+        _write(session, record, bundle, force=force)
+    elif session.output.as_json:
         session.output.document(JobDocument.of(record))
     else:
         session.output.fields(fields(record))
     return None
+
+
+def _write(session: Session, record: JobRecord, path: Path, *, force: bool) -> None:
+    from penstock.cli import bundle
+    from penstock.worker.installed import installed, runtime_of
+
+    # Nothing of this process's environment: it is not the job's, and holds its caller's secrets.
+    made = bundle.make(record, here=runtime_of({}), installed=installed(), made_at=session.now_ms())
+    written = bundle.write(made, path.absolute(), force=force)
+    if session.output.as_json:
+        told = {"bundle": str(path.absolute()), "bytes": written, "secrets": made.secrets}
+        session.output.document(told)
+        return
+    session.output.fields(
+        [
+            ("bundle", f"{path.absolute()}, {size(written)}, for its owner alone"),
+            *(("not in it", text) for text in made.unknown),
+            ("next", f"penstock replay {path}"),
+        ]
+    )
 
 
 def _print(session: Session, rows: list[JobRow]) -> None:

@@ -10,6 +10,7 @@ from penstock.broker import requests as r
 from penstock.core import settlement as s
 from penstock.core.ids import JobId
 from penstock.core.job import ATTEMPTS_KEPT, Claimed
+from penstock.core.runtime import Runtime
 from penstock.core.usage import Usage
 
 from .scene import Scene, bury, complete, release, retry, snooze
@@ -26,6 +27,15 @@ USAGE = Usage(
     measured="hwm",
     cpu_ms=3_210,
     evidence='oom_kill 1; "gr\u00fc\u00dfe"\nand more',
+    curve=((0, 0), (2**40, 2**62)),
+    runtime=Runtime(
+        penstock="1",
+        python="3",
+        platform="Linux",
+        packages="0" * 16,
+        environment={"LANG": "gr\u00fc\u00dfe"},
+        others=("SHOP",),
+    ),
 )
 """Every field, with values that a careless store would spoil."""
 

@@ -15,7 +15,6 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from penstock.broker.requests import BATCH_MAX, ClaimAnswer
-from penstock.core.admission import Gate, Room, room_for
 from penstock.core.ids import AttemptKey, JobId, LeaseId
 from penstock.core.job import Claimed
 from penstock.errors import OutcomeUnknown, Unavailable
@@ -23,12 +22,14 @@ from penstock.worker.pulse import retry_wait_s
 from penstock.worker.queue_room import QueueRoom
 
 from .child_calls import ChildCalls
-from .child_kinds import is_plain, may_be_plain
+from .child_kinds import may_be_plain
 from .child_pool import ChildPool
 from .claims import LOOK_AGAIN_S, Claims, LoneClaim
 from .crew import Crew
 from .cut_off import CutOff
-from .lone_attempt import Halt, LoneAttempt
+from .door import Door
+from .halt import Halt
+from .lone_attempt import LoneAttempt
 from .memory_watch import MemoryWatch
 from .parts import Parts
 from .rounds import Ends, Rounds
@@ -78,7 +79,7 @@ class Children:
         self._wants = Wants(parts, runners, pool, self._claims)
         pool.is_plain_wanted = lambda: may_be_plain(self._claims.sets)
         self._is_held_off = False
-        self._gate = Gate()
+        self._door = Door(parts, pool, self._claims)
         self.memory = MemoryWatch(self._under_way)
         self.bell = runners.yielded_bell
         self.moved_at_ms = parts.link.clock.boot_ms()
@@ -155,7 +156,7 @@ class Children:
         if self._is_held_off or is_pressed:
             return None
         free = self._parts.slots.free(self._rounds.leaving + ended)
-        room = self._room(min(free - self._claims.promised, BATCH_MAX))
+        room = self._door.room(min(free - self._claims.promised, BATCH_MAX))
         if not room.jobs:
             return None
         claim = self._claims.draw(room.sets, room.jobs)
@@ -163,26 +164,6 @@ class Children:
             self._claims.give_up(claim)
             return None
         return claim
-
-    def _room(self, slots: int) -> Room:
-        """Return which sets may be claimed from, so that whatever comes fits."""
-        budget, clock = self._parts.budget, self._parts.link.clock
-        budget.keep_promised(self._claims.open)
-        waiting = [one for one in self._claims.sets if budget.could_make_room(one[1])]
-        free = budget.free
-        fitting = [one for one in waiting if not budget.short_of(one[1], free)]
-        let_through = self._gate.let_through(
-            waiting, fitting, clock.boot_ms(), competes=budget.competes, may_hold=budget.hold_for
-        )
-        if budget.host is not None and self._gate.holder is None:
-            budget.host.open_gate()
-        if not self._pool.may_make:
-            let_through = [one for one in let_through if is_plain(one[1])]
-        if any(is_plain(one[1]) for one in let_through):
-            # A job is claimed only once there is a child for it: until then any worker may have it.
-            # What needs a child made for it is claimed before: which, its claim tells.
-            slots = min(slots, self._pool.idle - self._claims.promised)
-        return room_for(let_through, amounts_of=budget.amounts_of, free=free, slots=slots)
 
     def _move(self) -> None:
         self.moved_at_ms = self._parts.link.clock.boot_ms()
@@ -195,7 +176,7 @@ class Children:
     def _begin(self, jobs: Sequence[Claimed]) -> None:
         self._parts.budget.keep_promised(self._claims.open)
         if jobs:
-            self._gate.passed()
+            self._door.passed()
         for job in jobs:
             attempt = LoneAttempt(job, self._parts, self._pool, self._calls, self._crew)
             if job.lease != self._parts.leases.own:

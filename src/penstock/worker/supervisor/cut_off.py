@@ -17,8 +17,9 @@ from penstock.core.partition import OnPartition
 from penstock.core.wording import counted
 from penstock.worker.pulse import Bell
 
+from .halt import Halt
 from .leases import Leases
-from .lone_attempt import Halt, LoneAttempt
+from .lone_attempt import LoneAttempt
 from .task_facts import Tasks
 
 _log = logging.getLogger("penstock.worker")

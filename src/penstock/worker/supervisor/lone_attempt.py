@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from enum import IntEnum
 
 import msgspec
 
@@ -11,6 +10,7 @@ from penstock.core import outcome as o
 from penstock.core.footprint import Run
 from penstock.core.job import Claimed, StoredError
 from penstock.core.memory import Evidence, evidence_text
+from penstock.core.memory_curve import MemoryCurve
 from penstock.core.outcome import Outcome
 from penstock.core.pace import pace_sums
 from penstock.core.time_limits import limits_ms
@@ -27,25 +27,10 @@ from .child_process import ChildProcess
 from .crew import Crew
 from .gpu_takings import out_of_gpu_memory
 from .grants import Grant, Misfit
+from .halt import Halt, not_begun
 from .parts import Parts
 from .settling import Verdict
 from .takings import out_of_memory, usage_of
-
-
-class Halt(IntEnum):
-    """What an attempt was told; a later, stronger word wins."""
-
-    NONE = 0
-    CANCEL = 1
-    """Its cancel was requested."""
-    DRAIN = 2
-    """The worker stops; the job may tidy up."""
-    RELEASE = 3
-    """The worker stops at once."""
-    CUT_OFF = 4
-    """The broker is out of reach, and the lease may run out."""
-    LOST = 5
-    """The job belongs to another worker now."""
 
 
 class LoneAttempt:
@@ -74,6 +59,8 @@ class LoneAttempt:
         self._usage: Usage | None = None
         self.grant: Grant | None = None
         self.sampled_bytes = 0
+        self._curve = MemoryCurve()
+        self._began_ms = 0
         self.told = Halt.NONE
 
     def begin(self, on_end: OnEnd) -> None:
@@ -85,7 +72,7 @@ class LoneAttempt:
         if self.job.flaw is not None:
             self._end(o.PayloadUnreadable(StoredError("payload_unreadable", self.job.flaw)))
         elif self.told is not Halt.NONE:
-            self._end(_not_begun(self.told))
+            self._end(not_begun(self.told))
         elif (flaw := self._open() or self._reserve()) is not None:
             self._end(flaw)
         else:
@@ -122,9 +109,14 @@ class LoneAttempt:
         grant = self.grant
         return PLAIN if grant is None else Kind(grant.threads, grant.devices)
 
+    def saw(self, held_bytes: int) -> None:
+        """Take in what its processes hold together now."""
+        self.sampled_bytes = max(self.sampled_bytes, held_bytes)
+        self._curve.add(self._parts.link.clock.boot_ms() - self._began_ms, held_bytes)
+
     def exceed(self, held_bytes: int) -> None:
         """End the attempt: it holds more than its limit allows."""
-        self.sampled_bytes = max(self.sampled_bytes, held_bytes)
+        self.saw(held_bytes)
         if self.child is not None:
             self.child.end(Mark.MEMORY)
 
@@ -176,7 +168,7 @@ class LoneAttempt:
     def _begin_in_made(self, child: ChildProcess) -> None:
         if self.told is not Halt.NONE:
             self._pool.put_back(child)
-            self._end(_not_begun(self.told))
+            self._end(not_begun(self.told))
             return
         try:
             self._begin_in(child)
@@ -206,6 +198,7 @@ class LoneAttempt:
         child = self.child
         assert child is not None  # noqa: S101 - who calls this
         outcome = self._with_memory(child, outcome)
+        self._keep_for_bundle(outcome)
         # Race: another job may run in it before this one is settled, and a cancel still come.
         self.child = None
         # What ran out of a GPU's memory still holds what it got of it.
@@ -265,6 +258,13 @@ class LoneAttempt:
         cpu_ms = None if is_plain else usage.cpu_ms
         return pace_sums(run_ms, cpu_ms, side_by_side=1, at_ms=at_ms)
 
+    def _keep_for_bundle(self, outcome: Outcome | None) -> None:
+        """Add to the usage what helps to reproduce an attempt that did not succeed."""
+        if self._usage is not None and not isinstance(outcome, o.Succeeded):
+            self._usage = msgspec.structs.replace(
+                self._usage, curve=self._curve.points, runtime=self._parts.runtime
+            )
+
     def _end(self, outcome: Outcome | None, pid: int | None = None) -> None:
         self._parts.budget.give_back(self.job)
         if outcome is None or self.told is Halt.LOST:
@@ -279,16 +279,3 @@ OnEnd = Callable[[LoneAttempt, Verdict | None], None]
 
 def _ignore_end(_attempt: LoneAttempt, _verdict: Verdict | None) -> None:
     """Nobody waits for it yet."""
-
-
-def _not_begun(why: Halt) -> Outcome | None:
-    match why:
-        case Halt.LOST:
-            return None
-        case Halt.CANCEL:
-            return o.CancelledByRequest(StoredError("cancelled", "its cancel was requested"))
-        case Halt.CUT_OFF:
-            text = "its claim was answered when the lease was about to run out: it did not begin"
-            return o.Interrupted(StoredError("interrupted", text))
-        case _:
-            return o.Interrupted(StoredError("interrupted", "the worker stopped before it began"))

@@ -63,7 +63,7 @@ class MemoryWatch:
         assert child is not None  # noqa: S101 - who calls this
         assert grant is not None  # noqa: S101 - the same
         held = group_bytes(descendants(child.pid))
-        attempt.sampled_bytes = max(attempt.sampled_bytes, held)
+        attempt.saw(held)
         if grant.limit_bytes is None:
             return _LOOK_MOST_S
         if held > grant.limit_bytes:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from penstock.broker.requests import BrokerFacts
 from penstock.config.settings import Settings
+from penstock.core.runtime import Runtime
 from penstock.executors.process import Spawner
 from penstock.serializers.sealing import Seal
 
@@ -47,6 +48,7 @@ class Parts:
         pressure: whether memory is short all over the machine.
         profiles: what tasks were measured to need.
         seal: opens secret arguments for children, which have no keys.
+        runtime: in what the worker runs, kept with attempts that fail; None: nobody asked.
     """
 
     plan: WorkerPlan
@@ -66,3 +68,4 @@ class Parts:
     pressure: Pressure
     profiles: Profiles
     seal: Seal
+    runtime: Runtime | None = None

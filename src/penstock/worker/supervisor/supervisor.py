@@ -22,6 +22,7 @@ from penstock.broker.requests import BrokerFacts
 from penstock.errors import PenstockError
 from penstock.executors.process import Spawner
 from penstock.serializers.sealing import Seal
+from penstock.worker.installed import runtime_of
 from penstock.worker.pulse import attach, first_of
 
 from .burst import Burst
@@ -157,7 +158,7 @@ class Supervisor:
         cancel_listener = await link.insist(broker.listen, what="listening for cancels")
         job_listener = await link.insist(broker.listen, what="listening for jobs")
         link.reminder.watch((cancel_listener, job_listener), facts.durability)
-        parts = self._parts(start, link, facts, cancel_listener.token)
+        parts = self.parts(start, link, facts, cancel_listener.token)
         runners = Runners(parts, crew)
         pool = ChildPool(parts, crew, runners.yielded_bell)
         children = Children(parts, runners, pool, crew, wake_token=job_listener.token)
@@ -179,9 +180,8 @@ class Supervisor:
             ),
         )
 
-    def _parts(
-        self, start: Start, link: BrokerLink, facts: BrokerFacts, cancel_token: str
-    ) -> Parts:
+    def parts(self, start: Start, link: BrokerLink, facts: BrokerFacts, cancel_token: str) -> Parts:
+        """Return the parts that the duties share; nothing runs yet."""
         settings, tasks = start.settings, Tasks()
         tasks.learn(start.manifest)
         identity = Identity.of_this_process(self._clock.boot_id, settings.worker_name or None)
@@ -226,6 +226,7 @@ class Supervisor:
             pressure=Pressure(settings.memory_pause),
             profiles=profiles,
             seal=Seal(settings.secret_keys),
+            runtime=runtime_of(self._environ),
         )
 
     def _start_duties(self, made: _Duties, crew: Crew) -> None:

@@ -1,0 +1,165 @@
+"""What stands in the way of a job: each blocker by its kind, and in words with the way out. Pure.
+
+All that are named must go before the job starts, and none of them is named in vain: as long as one
+is there it does not start. Blockers of space are found by a model of what claims bring
+(`core/placement.py`): "full" if no worker that could hold the job has room for it now; "ahead" if
+others would take the room first, the one that is there or the one that it lacks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from penstock.cli.sizes import size
+from penstock.cli.surroundings import Surroundings
+from penstock.cli.times import instant, span
+from penstock.core.capacity import Capacity
+from penstock.core.demand import NO_DEMAND
+from penstock.core.lifecycle import FINAL, State
+from penstock.core.placement import Load, Room, place
+from penstock.core.wording import counted
+
+if TYPE_CHECKING:
+    from penstock.cli.explanation import Scene
+
+
+class Blocker(NamedTuple):
+    """One thing that stands in the way: its kind, and words for people."""
+
+    kind: str
+    text: str
+
+
+#: Name of a room that is not there, in which the job alone would fit.
+_LACKING = "\uffff"
+
+
+def blockers_of(scene: Scene, around: Surroundings) -> tuple[Blocker, ...]:
+    """Return what stands in the way of the job of a scene."""
+    if scene.record.state in FINAL or scene.record.state is State.RUNNING:
+        return (_ended_or_running(scene),)
+    space = list(_of_space(scene, around))
+    return (*_of_state(scene), *space, *_of_rank(around, is_lacking=bool(space)))
+
+
+def _ended_or_running(scene: Scene) -> Blocker:
+    record = scene.record
+    if record.state in FINAL:
+        why = "" if record.reason is None else f" ({record.reason})"
+        again = f"penstock requeue {record.id} runs it again"
+        return Blocker("final", f"it is {record.state}{why}: {again}")
+    last = record.attempts[-1] if record.attempts else None
+    where = "" if last is None else f" in pid {last.pid} of {last.worker}"
+    return Blocker("running", f"it runs{where}")
+
+
+def _of_state(scene: Scene) -> Iterator[Blocker]:
+    """Yield what keeps the job from being offered to anybody."""
+    record = scene.record
+    if record.state is State.BLOCKED:
+        left = counted(record.parents_left, "parent is", "parents are")
+        yield Blocker("parents", f"{left} not final yet")
+    elif record.state in {State.SCHEDULED, State.RETRYING} and record.due_at is not None:
+        left_ms = record.due_at - scene.now_ms
+        if left_ms > 0:
+            yield Blocker("due", f"it is due {instant(record.due_at)}, in {span(left_ms)}")
+    if scene.counts is not None and scene.counts.paused:
+        resume = f"penstock queues resume {record.queue}"
+        yield Blocker("paused", f"queue {record.queue} is paused: {resume}")
+
+
+def _of_space(scene: Scene, around: Surroundings) -> Iterator[Blocker]:
+    """Yield what is lacking for this job alone: a worker, a larger one, or room."""
+    queue, target, serving = scene.record.queue, around.target, around.serving
+    able = [room for room in serving if room.holds(target)]
+    if not serving:
+        start = f"penstock worker ... --queues {queue}"
+        yield Blocker("no_worker", f"no live worker serves queue {queue}: {start}")
+    elif all(room.lacks(target) is not None for room in serving):
+        yield Blocker(
+            "lacking",
+            f"no live worker of its queue has what it takes; {serving[0].worker} lacks "
+            f"{serving[0].lacks(target)}: see the options --cpus, --labels, --resources and --gpus "
+            "of penstock worker",
+        )
+    elif not able:
+        largest = max(room.total_bytes or 0 for room in serving)
+        yield Blocker(
+            "too_large",
+            f"it needs {size(target.bytes)}, and the largest worker of its queue may reserve "
+            f"{size(largest)}: penstock worker ... --memory SIZE",
+        )
+    elif not any(room.fits(target) for room in able):
+        yield Blocker("full", f"no worker that could hold it has room: {_rooms(target, able)}")
+
+
+def _rooms(target: Load, able: Sequence[Room]) -> str:
+    """Say what is free where the job could run; of many workers, of the first three."""
+    told = []
+    for room in able[:_NAMED_MAX]:
+        parts = []
+        if room.free_slots is not None:
+            parts.append(f"{max(0, room.free_slots)} of {room.slots} slots")
+        if target.bytes and room.free_bytes is not None and room.total_bytes is not None:
+            free = size(max(0, room.free_bytes))
+            parts.append(f"{free} of {size(room.total_bytes)}")
+        told.append(f"{room.worker} has {' and '.join(parts)} free")
+    more = len(able) - len(told)
+    return "; ".join(told) + (f"; {more} more" if more else "")
+
+
+#: Workers that a blocker names.
+_NAMED_MAX = 3
+
+
+def _of_rank(around: Surroundings, *, is_lacking: bool) -> Iterator[Blocker]:
+    """Yield whether others go first, given what room there is, or the room that is lacking."""
+    target = around.target
+    rooms = list(around.rooms)
+    if is_lacking:
+        needed = max(target.bytes, target.least_bytes)
+        rooms.append(
+            Room(
+                worker=_LACKING,
+                queues=frozenset({target.queue}),
+                capacity=_all_of(target),
+                total_bytes=needed,
+                free_bytes=needed,
+                slots=target.slots,
+                free_slots=target.slots,
+            )
+        )
+    if target.job not in place(rooms, [*around.ahead, target]):
+        yield Blocker(
+            "ahead", f"{_rivals(around, rooms)} ahead of it, and would take the room first"
+        )
+
+
+def _all_of(target: Load) -> Capacity:
+    """Return what a worker would have that has just what the job takes."""
+    demand = target.beside or NO_DEMAND
+    gpus = max(demand.gpus, 1 if demand.takes_gpu else 0)
+    return Capacity(
+        cpus_milli=demand.cpus_milli,
+        labels=demand.labels,
+        gpu_memory_bytes=(max(1, demand.gpu_memory_bytes),) * gpus,
+        resources=dict(demand.resources),
+    )
+
+
+def _rivals(around: Surroundings, rooms: Sequence[Room]) -> str:
+    """Say how many of those ahead could run where the job could."""
+    able = [room for room in rooms if room.holds(around.target)]
+    queue = around.target.queue
+    found = [
+        one
+        for one in around.ahead
+        if one.slots
+        and any(
+            queue in room.queues and one.queue in room.queues and room.holds(one) for room in able
+        )
+    ]
+    elsewhere = sum(one.queue != queue for one in found)
+    others = f", {elsewhere} of other queues," if elsewhere else ""
+    return f"{counted(len(found), 'job', 'jobs')}{others} {'is' if len(found) == 1 else 'are'}"

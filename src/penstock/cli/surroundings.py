@@ -1,0 +1,128 @@
+"""What is around a job: workers with what they have free, jobs that run, jobs ahead. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from penstock.broker.requests import LeaseFacts
+from penstock.cli.needs import Need, load_of, need_of
+from penstock.core.capacity import Capacity
+from penstock.core.job import JobRecord
+from penstock.core.placement import Load, Room, Running
+
+if TYPE_CHECKING:
+    from penstock.cli.explanation import Scene
+
+
+class Surroundings(NamedTuple):
+    """What is around a job.
+
+    Attributes:
+        target: what the job itself takes.
+        largest_bytes: budget of the largest worker; None: none says.
+        rooms: of all living workers, by name, less what their jobs take.
+        guessed: workers of which what is free is a guess.
+        running: jobs that run on them.
+        ahead: waiting jobs of any queue that go before it, in their order.
+    """
+
+    target: Load
+    largest_bytes: int | None
+    rooms: tuple[Room, ...]
+    guessed: frozenset[str]
+    running: tuple[Running, ...]
+    ahead: tuple[Load, ...]
+
+    @property
+    def serving(self) -> tuple[Room, ...]:
+        """The workers that serve its queue."""
+        return tuple(room for room in self.rooms if self.target.queue in room.queues)
+
+    @property
+    def ahead_in_queue(self) -> tuple[Load, ...]:
+        """The jobs of its own queue that go before it and would take the same room."""
+        return tuple(
+            one
+            for one in self.ahead
+            if one.queue == self.target.queue and bool(one.slots) is bool(self.target.slots)
+        )
+
+
+def surroundings_of(scene: Scene) -> Surroundings:
+    """Return what is around the job of a scene."""
+    budgets = [one.capacity.memory_bytes for one in scene.leases if one.capacity is not None]
+    largest = max((one for one in budgets if one is not None), default=None)
+    known = _Needs(scene, largest)
+    target = known.load(scene.record)
+    running = tuple(_running(scene, known))
+    rooms = {room.worker: room for room in _empty(scene.leases)}
+    for one in running:
+        if one.worker in rooms:
+            rooms[one.worker] = rooms[one.worker].with_job(one.load)
+    guessed = {
+        job.attempts[-1].worker
+        for job in scene.running
+        if job.attempts and not known.need(job).is_known
+    }
+    waiting = [
+        known.load(one)
+        for one in scene.queued
+        if one.id != scene.record.id
+        and (one.queue == scene.record.queue or one.queue not in scene.paused)
+    ]
+    ahead = sorted((one for one in waiting if one.rank < target.rank), key=lambda one: one.rank)
+    return Surroundings(
+        target=target,
+        largest_bytes=largest,
+        rooms=tuple(rooms[name] for name in sorted(rooms)),
+        guessed=frozenset(guessed if scene.is_whole else rooms),
+        running=running,
+        ahead=tuple(ahead),
+    )
+
+
+class _Needs:
+    """Needs of the jobs of a scene."""
+
+    def __init__(self, scene: Scene, largest_bytes: int | None) -> None:
+        self._scene = scene
+        self._largest_bytes = largest_bytes
+
+    def need(self, record: JobRecord) -> Need:
+        learned = self._scene.footprints.get(record.spec.task, {})
+        return need_of(record, learned, self._largest_bytes)
+
+    def load(self, record: JobRecord) -> Load:
+        return load_of(record, self.need(record), self._scene.now_ms)
+
+
+def _running(scene: Scene, known: _Needs) -> Iterator[Running]:
+    for record in scene.running:
+        if record.attempts:
+            last = record.attempts[-1]
+            yield Running(
+                worker=last.worker,
+                load=known.load(record),
+                since_ms=max(0, scene.now_ms - last.started_at),
+            )
+
+
+def _empty(leases: Sequence[LeaseFacts]) -> Iterator[Room]:
+    """Yield the room of each worker as it is when nothing runs; one has several leases."""
+    queues: dict[str, set[str]] = {}
+    capacities: dict[str, Capacity] = {}
+    for lease in leases:
+        queues.setdefault(lease.owner.worker, set()).update(lease.queues)
+        capacities[lease.owner.worker] = lease.capacity or Capacity()
+    for worker, served in queues.items():
+        has = capacities[worker]
+        yield Room(
+            worker=worker,
+            queues=frozenset(served),
+            capacity=has,
+            total_bytes=has.memory_bytes,
+            free_bytes=has.memory_bytes,
+            slots=has.slots,
+            free_slots=has.slots,
+        )

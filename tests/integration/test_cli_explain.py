@@ -1,0 +1,70 @@
+"""`penstock explain` beside a real worker: it is full, that is named, and then the job starts."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from penstock.broker.requests import BATCH_MAX
+from penstock.cli.commands import explain
+from penstock.cli.output import Output
+from penstock.cli.session import Session
+from penstock.core.lifecycle import State
+from tests.support import memory_app as tasks
+from tests.support.command_line import penstock
+from tests.support.port_worker import PortWorker
+from tests.support.supervised import Supervised
+
+MIB = 2**20
+
+
+def test_a_full_worker_is_named_until_it_has_room(tmp_path: Path) -> None:
+    """With what it has free; the job that holds it ends, and what was explained runs."""
+    with Supervised(tmp_path, memory="512MiB") as site:
+        site.start_ready(app="tests.support.memory_app:app")
+        go = tmp_path / "go"
+        call = tasks.wait_for.using(memory="400MiB")
+        (first,) = site.enqueue(call.call(str(go), "first"))
+        site.wait_attempt(first, lambda _: True, "the first job to begin")
+        (second,) = site.enqueue(call.call(str(go), "second"))
+        words = ("explain", second.id, "--url", site.url)
+        found = penstock(*words, "--json", folder=tmp_path).document
+        assert (found["kinds"], found["ahead"], found["starts_in_ms"]) == (["full"], 0, None)
+        (worker,) = found["workers"]
+        assert (worker["memory_bytes"], worker["free_bytes"]) == (512 * MIB, 112 * MIB)
+        assert (worker["slots"], worker["free_slots"], worker["estimated"]) == (4, 3, False)
+        told = penstock(*words, folder=tmp_path)
+        assert "could hold it, free: 112 MiB of 512 MiB, 3 of 4 slots" in told.out, told
+        assert "start  " in told.out
+        go.touch()
+        (record,) = site.wait_final(second)
+        assert record.state is State.COMPLETED
+        assert penstock(*words, "--json", folder=tmp_path).document["kinds"] == ["final"]
+
+
+def test_those_ahead_are_counted_over_all_pages(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of more jobs than are looked at there are at least so many."""
+    store = PortWorker(tmp_path / "jobs.db")
+    store.enqueue_many(BATCH_MAX + 20)
+    target = store.enqueue()
+    store.enqueue()
+    store.close()
+
+    def explained() -> Any:
+        told = io.StringIO()
+        session = Session(url=store.url, output=Output(as_json=True, stdout=told))
+        explain.explain_job(session, target)
+        return json.loads(told.getvalue())
+
+    found = explained()
+    assert (found["waiting"], found["ahead"]) == (BATCH_MAX + 22, BATCH_MAX + 20)
+    assert not found["ahead_at_least"]
+    monkeypatch.setattr(explain, "_LOOKED_AT_MAX", BATCH_MAX)
+    found = explained()
+    assert (found["ahead"], found["ahead_at_least"]) == (BATCH_MAX, True)

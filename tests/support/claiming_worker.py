@@ -1,0 +1,114 @@
+"""A worker reduced to its claims: the supervisor's own decisions over a broker in memory.
+
+What it may take is decided as in `worker/supervisor/children.py`, by the same parts: `Offers`,
+`Budget`, `Gate` and `room_for`. What it has taken runs until it is told to end.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable
+from typing import Final, cast
+
+from penstock.broker import requests as r
+from penstock.brokers.memory import MemoryBroker
+from penstock.core.admission import Gate, room_for
+from penstock.core.capacity import Capacity
+from penstock.core.ids import Fence, LeaseId
+from penstock.core.job import SHARED, Claimed
+from penstock.core.settlement import Complete, Release
+from penstock.worker.supervisor.budget import Budget
+from penstock.worker.supervisor.grants import Misfit
+from penstock.worker.supervisor.link import BrokerLink
+from penstock.worker.supervisor.offers import Offers
+from penstock.worker.supervisor.profiles import Profiles
+from penstock.worker.supervisor.task_facts import Tasks
+
+#: Milliseconds; longer than any situation.
+_TTL_MS: Final = 10**12
+#: Milliseconds of patience: here no worker holds itself free, which no broker tells.
+_FOR_EVER_MS: Final = 10**12
+#: Coroutines of a runner, its default.
+_COROUTINES: Final = 100
+
+
+class ClaimingWorker:
+    """One worker with its lease."""
+
+    def __init__(
+        self, broker: MemoryBroker, name: str, queues: tuple[str, ...],
+        *, memory: int, slots: int, chance: random.Random,
+    ) -> None:  # fmt: skip
+        """Open the lease; nothing is claimed."""
+        self._broker = broker
+        self._queues = queues
+        self._chance = chance
+        self._slots = slots
+        self._lease = LeaseId(self._hex())
+        tasks = Tasks()
+        # Nothing here asks the broker for what is learned.
+        self._budget = Budget(memory, tasks, Profiles(cast("BrokerLink", None), tasks))
+        self._offers = Offers(queues)
+        self._gate = Gate(_FOR_EVER_MS)
+        self.running: list[Claimed] = []
+        owner = r.Owner(name, "here", "boot", 0, 1, 0)
+        capacity = Capacity(memory_bytes=memory, slots=slots)
+        broker.open_lease(
+            r.OpenLease(
+                id=self._lease, queues=queues, owner=owner, ttl_ms=_TTL_MS, capacity=capacity
+            )
+        )
+
+    def take_all(self) -> bool:
+        """Claim until nothing more comes; return whether anything came."""
+        came = False
+        while self._take(r.Offer(queue, (SHARED,)) for queue in self._queues):
+            came = True
+        while self._take_lone():
+            came = True
+        return came
+
+    def _take_lone(self) -> bool:
+        budget = self._budget
+        budget.look(self._broker.leases())
+        self._offers.learn(self._broker.needs(self._queues))
+        waiting = [one for one in self._offers.sets if budget.could_hold(one[1])]
+        free = budget.free
+        fitting = [one for one in waiting if not budget.short_of(one[1], free)]
+        let_through = self._gate.let_through(waiting, fitting, 0, competes=budget.competes)
+        children = sum(job.spec.need != SHARED for job in self.running)
+        room = room_for(
+            let_through, amounts_of=budget.amounts_of, free=free, slots=self._slots - children
+        )
+        return bool(room.jobs) and self._take(self._offers.of(room.sets), room.jobs)
+
+    def _take(self, offers: Iterable[r.Offer], limit: int = _COROUTINES) -> bool:
+        request = r.ClaimRequest(
+            lease=self._lease,
+            offers=tuple(offers),
+            limit=limit,
+            fence=Fence(self._hex()),
+        )
+        jobs = self._broker.claim(request).jobs
+        for job in jobs:
+            grant = None if job.spec.need == SHARED else self._budget.grant(job)
+            if isinstance(grant, Misfit):
+                release = Release(
+                    id=job.id, fence=job.fence, outcome="does_not_fit", charges=job.charges,
+                    need=grant.need,
+                )  # fmt: skip
+                self._broker.settle([release])
+            else:
+                self.running.append(job)
+        return bool(jobs)
+
+    def complete(self, job: Claimed) -> None:
+        """End one of its jobs."""
+        self._broker.settle(
+            [Complete(id=job.id, fence=job.fence, outcome="succeeded", result=None)]
+        )
+        self._budget.give_back(job)
+        self.running.remove(job)
+
+    def _hex(self) -> str:
+        return f"{self._chance.getrandbits(128):032x}"

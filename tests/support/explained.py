@@ -1,0 +1,144 @@
+"""Whether `explain` names what stands in a job's way: shown by taking it away.
+
+In each situation, with K the blockers that are named:
+
+1. all of K taken away: the job starts;
+2. all of K but one taken away: it does not, for each of K;
+3. all that is not in K taken away, alone and together: it does not;
+4. every other job and all of K but space taken away: it starts unless K has "no_worker" or
+   "too_large", which no end of a job takes away.
+
+python -m tests.support.explained --count 1000 --out FOLDER
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import msgspec
+
+from tests.support.origin import origin
+from tests.support.situations import KINDS, SPACE, Situation
+
+
+class Checked(msgspec.Struct, frozen=True):
+    """One situation: what was named, and what did not hold."""
+
+    seed: int
+    kinds: tuple[str, ...]
+    flaws: tuple[str, ...]
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    """What came out of a run.
+
+    Attributes:
+        flawed: seeds of the situations that were wrongly explained.
+        named: blockers, those of one situation together, and how often they were named.
+    """
+
+    origin: object
+    situations: int
+    flawed: list[int]
+    seconds: float
+    named: dict[str, int]
+
+    def text(self) -> str:
+        """Return it for people."""
+        lines = [
+            "# explain, by intervention",
+            "",
+            f"{self.situations} situations in {self.seconds} s (data: report.json).",
+            f"Wrongly explained: {len(self.flawed)}.",
+            "",
+            "| named | situations |",
+            "|---|---:|",
+            *(f"| {kinds} | {count} |" for kinds, count in self.named.items()),
+        ]
+        return "\n".join(lines) + "\n"
+
+
+def check(seed: int) -> Checked | None:
+    """Check the situation of a seed; None: its job does not wait for anything."""
+    here = Situation(seed)
+    if here.is_started:
+        return None
+    found = here.explain()
+    named, needed = frozenset(found.kinds), found.reservation_bytes or 0
+    return Checked(seed, found.kinds, tuple(flaws(seed, named, needed)))
+
+
+def flaws(seed: int, named: frozenset[str], needed: int) -> Iterator[str]:
+    """Yield what does not hold in the situation of a seed.
+
+    Args:
+        seed: of the situation.
+        named: the blockers that are said to be all.
+        needed: bytes that the job needs.
+    """
+
+    def starts(kinds: frozenset[str]) -> bool:
+        there = Situation(seed)
+        there.take_away(kinds, needed)
+        return there.is_started
+
+    if not starts(named):
+        yield f"all of {sorted(named)} are gone, and it does not start"
+    for one in sorted(named):
+        if starts(named - {one}):
+            yield f"{one} of {sorted(named)} is still there, and it starts"
+    # The three of space are taken away by the same worker more.
+    others = frozenset(KINDS) - named - (SPACE if named & SPACE else frozenset())
+    for kinds in (others, *(frozenset({one}) for one in sorted(others))):
+        if starts(kinds):
+            yield f"{sorted(kinds)} of none of {sorted(named)} are gone, and it starts"
+    lacks_worker = bool(named & {"no_worker", "too_large"})
+    if starts((named - SPACE) | {"jobs"}) is lacks_worker:
+        yield f"of {sorted(named)} and all other jobs, only space is there, and that is not so"
+
+
+def checked(begin: int, count: int) -> Iterator[Checked]:
+    """Yield `count` situations in which a job waits, from a seed on."""
+    seed = begin
+    while count:
+        one = check(seed)
+        if one is not None:
+            yield one
+            count -= 1
+        seed += 1
+
+
+def main(argv: Sequence[str]) -> int:
+    """Check many; return 1 if something does not hold."""
+    parser = argparse.ArgumentParser(prog="python -m tests.support.explained", description=__doc__)
+    parser.add_argument("--begin", type=int, default=0, help="first seed")
+    parser.add_argument("--count", type=int, default=1_000, help="how many situations")
+    parser.add_argument("--out", type=Path, help="folder of report.json")
+    asked = parser.parse_args(argv)
+    began = time.monotonic()
+    found = list(checked(asked.begin, asked.count))
+    flawed = [one for one in found if one.flaws]
+    for one in flawed:
+        sys.stdout.write(f"seed {one.seed}: {'; '.join(one.flaws)}\n")
+    report = Report(
+        origin=origin(),
+        situations=len(found),
+        flawed=[one.seed for one in flawed],
+        seconds=round(time.monotonic() - began, 1),
+        named=dict(Counter(" + ".join(one.kinds) or "none" for one in found).most_common()),
+    )
+    sys.stdout.write(report.text())
+    if asked.out is not None:
+        text = msgspec.json.format(msgspec.json.encode(report), indent=1)
+        (asked.out / "report.json").write_bytes(text + b"\n")
+        (asked.out / "report.md").write_text(report.text())
+    return 1 if flawed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

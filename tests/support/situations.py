@@ -1,0 +1,188 @@
+"""Situations in which a job waits, drawn from a seed, and what can be taken out of its way."""
+
+from __future__ import annotations
+
+import random
+from typing import Final
+
+import msgspec
+
+from penstock.broker import requests as r
+from penstock.brokers.memory import MemoryBroker
+from penstock.cli.explanation import Explanation, Scene, explain
+from penstock.core.ids import JobId, JobIdSource
+from penstock.core.job import ALONE, SHARED, JobRecord, JobSpec, Parent
+from penstock.core.lifecycle import State
+from penstock.core.need import learned_need, sized_need
+from penstock.testing.clock import ManualClock
+from tests.support.claiming_worker import ClaimingWorker
+
+MIB: Final = 2**20
+#: What can be taken out of a job's way here; "final" and "running" are told elsewhere.
+KINDS: Final = ("parents", "due", "paused", "no_worker", "too_large", "full", "ahead")
+#: Of these, what a worker more, just large enough for the job, takes away.
+SPACE: Final = frozenset({"no_worker", "too_large", "full"})
+_DELAY_MS: Final = 60_000
+#: Declared sizes, some of them in the middle of a class.
+_SIZES: Final = tuple(size * MIB for size in (16, 100, 128, 250, 400, 512, 1_000, 1_500, 3_000))
+
+
+class Situation:
+    """One world: workers, jobs that run, jobs that wait, and the one that is asked about.
+
+    The same seed gives the same world, so that each intervention has one of its own.
+    """
+
+    def __init__(self, seed: int) -> None:
+        """Draw the world and let the workers take what they can."""
+        self._chance = random.Random(seed)
+        self.clock = ManualClock()
+        self.broker = MemoryBroker(self.clock)
+        self._tags = self.broker.register(["q", "r", "parents"])
+        self._ids = JobIdSource()
+        self.workers = [
+            self._worker(f"w{at}") for at in range(self._chance.choice((0, 1, 1, 2, 3)))
+        ]
+        self._parents: list[JobId] = []
+        for _ in range(self._chance.randrange(8)):
+            self._enqueue(self._chance.choice("qqr"))
+        self.settle_down()
+        if self._chance.random() < 0.4:
+            self.broker.pause("q")
+            if self._chance.random() < 0.5:
+                self.broker.pause("r")
+            self._free_some()
+        for _ in range(self._chance.choice((0, 0, 1, 3))):
+            self._enqueue(self._chance.choice("qqr"))
+        self.settle_down()
+        self.target = self._enqueue(
+            "q", kind=self._chance.choice(("plain", "plain", "due", "parents"))
+        )
+        for _ in range(self._chance.choice((0, 0, 2))):
+            self._enqueue("q")
+        self.settle_down()
+
+    def _worker(self, name: str) -> ClaimingWorker:
+        queues = self._chance.choice((("q",), ("q", "r"), ("q", "r"), ("r",)))
+        memory = self._chance.choice((256, 512, 1_024, 2_048, 4_096)) * MIB
+        slots = self._chance.choice((1, 2, 4))
+        return ClaimingWorker(
+            self.broker, name, queues, memory=memory, slots=slots, chance=self._chance
+        )
+
+    def _free_some(self) -> None:
+        """Let jobs end while the queue is paused, so that there is room and nobody takes it."""
+        for worker in self.workers:
+            for job in list(worker.running):
+                if self._chance.random() < 0.5:
+                    worker.complete(job)
+
+    def _enqueue(self, queue: str, *, kind: str = "plain") -> JobId:
+        self.clock.advance(1)
+        spec = self._spec()
+        parents: tuple[Parent, ...] = ()
+        if kind == "parents":
+            self._parents.append(self._enqueue("parents"))
+            parents = (Parent(self._parents[-1]),)
+        job = self._ids.draw(self.clock.wall_ms(), self._tags[queue], self._chance.getrandbits(48))
+        request = r.EnqueueRequest(
+            id=job, queue=queue, spec=spec, parents=parents,
+            delay_ms=_DELAY_MS if kind == "due" else None,
+        )  # fmt: skip
+        [answer] = self.broker.enqueue([request])
+        assert isinstance(answer, r.Accepted), answer
+        return job
+
+    def _spec(self) -> JobSpec:
+        """Draw what a job needs: declared, learned, a child without a word, or a coroutine."""
+        memory = None
+        match self._chance.randrange(10):
+            case 0:
+                need = SHARED
+            case 1:
+                need = ALONE
+            case 2:
+                need = learned_need("learned", None)
+            case _:
+                memory = self._chance.choice(_SIZES)
+                need = sized_need(memory)
+        priority = self._chance.choice((3, 5, 5, 5, 9))
+        return JobSpec(
+            task="t", payload=msgspec.Raw(b"{}"), need=need, memory_bytes=memory, priority=priority
+        )
+
+    def settle_down(self) -> None:
+        """Let the workers take what they can, in their order, until nobody can take more."""
+        for queue in ("q", "r"):
+            self.broker.promote([queue], limit=r.BATCH_MAX)
+        while True:
+            came = [worker.take_all() for worker in self.workers]
+            if not any(came):
+                return
+
+    def record(self, job: JobId) -> JobRecord:
+        """Return what the broker knows of a job."""
+        record = self.broker.get(job)
+        assert record is not None, job
+        return record
+
+    @property
+    def is_started(self) -> bool:
+        """Whether the job that is asked about has started."""
+        return self.record(self.target).state is State.RUNNING
+
+    def explain(self) -> Explanation:
+        """Explain it, from what any client sees."""
+        counts = self.broker.counts()
+        return explain(
+            Scene(
+                record=self.record(self.target),
+                counts=next(one for one in counts if one.queue == "q"),
+                leases=self.broker.leases(),
+                footprints={},
+                now_ms=self.clock.wall_ms(),
+                paused=frozenset(one.queue for one in counts if one.paused),
+                queued=self._in(State.QUEUED),
+                running=self._in(State.RUNNING),
+            )
+        )
+
+    def _in(self, state: State) -> tuple[JobRecord, ...]:
+        where = r.JobFilter(states=(state,))
+        return self.broker.list_jobs(where, limit=r.BATCH_MAX, before=None).jobs
+
+    def take_away(self, kinds: frozenset[str], reservation_bytes: int) -> None:
+        """Take all of these out of the job's way at once, and let the workers take what they can.
+
+        "jobs" takes away every other job, those that run among them.
+        """
+        if "parents" in kinds:
+            self._finish_parents()
+        if "due" in kinds:
+            self.clock.advance(_DELAY_MS)
+        if "jobs" in kinds:
+            for worker in self.workers:
+                for job in list(worker.running):
+                    worker.complete(job)
+        if kinds & {"ahead", "jobs"}:
+            others = [one.id for one in self._in(State.QUEUED) if one.id != self.target]
+            if others:
+                self.broker.cancel(others)
+        if kinds & SPACE:
+            # A coroutine needs no slot of a child.
+            room = ClaimingWorker(
+                self.broker, "z", ("q",), memory=max(1, reservation_bytes),
+                slots=1 if reservation_bytes else 0, chance=self._chance,
+            )  # fmt: skip
+            self.workers.append(room)
+        if "paused" in kinds:
+            self.broker.resume("q")
+        self.settle_down()
+
+    def _finish_parents(self) -> None:
+        worker = ClaimingWorker(
+            self.broker, "p", ("parents",), memory=64 * 2**30, slots=99, chance=self._chance
+        )
+        worker.take_all()
+        for job in list(worker.running):
+            worker.complete(job)
