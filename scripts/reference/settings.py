@@ -10,6 +10,7 @@ from penstock.config.settings import SETTINGS, Setting
 COMPONENTS = {
     "app": "Where jobs are kept, and what may be kept.",
     "worker": "How much a worker runs at once, and how it stops.",
+    "child": "What becomes of the processes in which jobs run alone, and of their memory.",
     "lease": "How a lost worker is noticed, and how soon. They belong together.",
     "retention": "How long finished jobs are kept. Whichever bound is met first decides.",
     "log": "How a worker talks.",

@@ -70,6 +70,19 @@ def hog_in_program(mib: int, seconds: float) -> int:
     return program.wait()
 
 
+@app.task(memory="128MiB", oom_retries=0)
+def gulp_in_program(mib: int, path: str) -> None:
+    """Once a file is there, let a program take so much in one piece; fail if it fails."""
+    trace("gulp", "begins")
+    while not Path(path).exists():
+        time.sleep(0.02)
+    program = subprocess.run(
+        [sys.executable, "-c", f"bytearray(b'x') * ({mib} << 20)"], check=False
+    )
+    trace("gulp", "returned", program.returncode)
+    program.check_returncode()
+
+
 @app.task(memory="128MiB")
 def refuse() -> None:
     """Ask for more than there is."""

@@ -14,11 +14,12 @@ import msgspec
 
 from penstock.broker.requests import PAYLOAD_BYTES_MAX, Durability
 from penstock.config.quota import budget_bytes, cpus
+from penstock.config.words import durability, queues, text
 from penstock.core.names import check_name
 from penstock.core.secret import SecretKeys
 from penstock.core.units import duration_ms, size_bytes
 from penstock.errors import BadSetting
-from penstock.tasks.asked import QUEUE_DEFAULT, check_durability
+from penstock.tasks.asked import QUEUE_DEFAULT
 
 #: Bytes that payloads and results may be raised to: what one frame to a child can carry.
 _BYTES_CEILING: Final = 16 * 2**20
@@ -50,6 +51,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     coroutines: int
     memory: int
     child_jobs_max: int
+    child_age_max_ms: int
+    cgroups: str
     poll_ms: int
     drain_grace_ms: int
     kill_grace_ms: int
@@ -79,7 +82,7 @@ class Setting(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         name: as in files.
-        component: what it belongs to: app, worker, lease, retention or log.
+        component: what it belongs to: app, worker, child, lease, retention or log.
         kind: what a value looks like, for people.
         default: as one would write it; "" where it is worked out.
         unit: of the value that `Settings` holds; "" where it has none.
@@ -124,24 +127,6 @@ def as_text(value: object) -> str:
     if isinstance(value, list | tuple):
         return ",".join(str(part) for part in value)
     return str(value)
-
-
-def _text(value: object) -> str:
-    if isinstance(value, str):
-        return value
-    raise BadSetting(f"{value!r:.80} is not text")
-
-
-def _queues(value: object) -> tuple[str, ...]:
-    parts = value.split(",") if isinstance(value, str) else value
-    if not isinstance(parts, list | tuple) or not parts:
-        raise BadSetting(f"{value!r:.80} names no queues: give a list, or names with commas")
-    names = [part.strip() if isinstance(part, str) else part for part in parts]
-    return tuple(dict.fromkeys(check_name("queue", name) for name in names))
-
-
-def _durability(value: object) -> Durability | None:
-    return None if value == "" else check_durability(value)
 
 
 def _whole(least: int, most: int) -> Callable[[Any], int]:
@@ -230,9 +215,9 @@ _COUNT: Final = _whole(0, 10**12)
 
 #: Every setting by name, in the order in which pages and `penstock config` show them.
 SETTINGS: Final[Mapping[str, Setting]] = _table(
-    ("url", "app", "URL", "", "", _text,
+    ("url", "app", "URL", "", "", text,
      "broker; none: penstock.db beside the nearest penstock.toml or pyproject.toml"),
-    ("durability", "app", "none | local | replicated | fsync", "", "", _durability,
+    ("durability", "app", "none | local | replicated | fsync", "", "", durability,
      "what an accepted job survives unless its call says otherwise; unset: the broker's best"),
     ("payload_bytes_max", "app", "size", str(PAYLOAD_BYTES_MAX), "bytes", _bytes,
      "arguments of one job; what is larger belongs in a file or object store"),
@@ -240,7 +225,7 @@ SETTINGS: Final[Mapping[str, Setting]] = _table(
      "result of one job; as payload_bytes_max"),
     ("secret_keys", "app", "ID:KEY,...", "", "", _secret_keys,
      "keys of Secret arguments: the first encrypts, all decrypt; made by `penstock new-key`"),
-    ("queues", "worker", "names", QUEUE_DEFAULT, "", _queues,
+    ("queues", "worker", "names", QUEUE_DEFAULT, "", queues,
      "queues that a worker serves"),
     ("processes", "worker", "number", "1", "", _whole(1, 256),
      "runners: processes that run light jobs side by side; one uses one CPU for Python code"),
@@ -250,8 +235,6 @@ SETTINGS: Final[Mapping[str, Setting]] = _table(
      "`async def` jobs at once in each runner; they wait more than they compute"),
     ("memory", "worker", "size", "", "bytes", _memory,
      "what jobs in children may reserve together; none: 85 % of the container's or machine's"),
-    ("child_jobs_max", "worker", "number", "10000", "", _whole(1, 10**9),
-     "jobs after which a child is replaced; every 100 also one grown by 64 MiB or 128 files"),
     ("poll", "worker", "duration", "2s", "ms", _duration(10),
      "slow poll under the wake-ups: how late a job may start when a wake-up got lost"),
     ("drain_grace", "worker", "duration", "25s", "ms", _duration(0),
@@ -264,6 +247,12 @@ SETTINGS: Final[Mapping[str, Setting]] = _table(
      "soft limit of attempts whose call and task name none; none: as timeout"),
     ("worker_name", "worker", "name", "", "", _worker_name,
      "name of the worker; none: made of host and process id"),
+    ("child_jobs_max", "child", "number", "10000", "", _whole(1, 10**9),
+     "jobs after which a child is replaced; every 100 also one grown by 64 MiB or 128 files"),
+    ("child_age_max", "child", "duration", "1h", "ms", _duration(0),
+     "age at which a child is replaced, after its job: what it piled up unseen goes with it"),
+    ("cgroups", "child", "auto | off", "auto", "", _choice("auto", "off"),
+     "control groups that count and limit the memory of children, where the kernel lets us"),
     ("lease_ttl", "lease", "duration", "12s", "ms", _duration(300),
      "how long a lost host keeps its jobs; four extensions may fail before that"),
     ("lease_extend", "lease", "duration", "3s", "ms", _duration(50),
@@ -295,6 +284,6 @@ SETTINGS: Final[Mapping[str, Setting]] = _table(
     ("log_level", "log", "debug | info | warning | error", "info", "",
      _choice("debug", "info", "warning", "error"),
      "least level that is logged; a completed job is debug, all a human must see is above"),
-    ("log_file", "log", "path", "", "", _text,
+    ("log_file", "log", "path", "", "", text,
      "file that the worker's log goes to beside standard error; none: no file"),
 )  # fmt: skip

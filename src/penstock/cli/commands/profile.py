@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -16,6 +16,9 @@ from penstock.cli.sizes import size
 if TYPE_CHECKING:
     from penstock.core.footprint import Footprint
 
+#: Bytes a run below which a task leaks nothing worth a word: an allocator's leftovers vary by more.
+_LEAK_BYTES_LEAST: Final = 4_096
+
 Name = Annotated[str, typer.Argument(metavar="TASK", help="Registered name of the task.")]
 
 
@@ -25,10 +28,11 @@ def profile(session: Session, task: Name) -> Answer:
     One line for all runs, and one for each bucket of sizes where the task or the calls tell a size:
     how many runs, the peak that half and 95 of 100 did not pass, the largest one, and the
     reservation that `memory="auto"` makes of them; none below three runs. Peaks are rounded up by
-    5 % at most; old runs fade, with a half-life of 30 days.
+    5 % at most; old runs fade, with a half-life of 30 days. The leak is what each run leaves in its
+    warm child, as the mean: what one run leaves and the next uses again counts as nothing.
 
-    JSON: {"task", "profiles": [{"size_from", "size_to", "runs", "p50_bytes", "p95_bytes",
-    "max_bytes", "reservation_bytes"}]}.
+    JSON: {"task", "leak_bytes_per_run", "profiles": [{"size_from", "size_to", "runs", "p50_bytes",
+    "p95_bytes", "max_bytes", "reservation_bytes"}]}; the leak is null below three warm runs.
     """
     from penstock.core.footprint import Footprint
 
@@ -39,13 +43,17 @@ def profile(session: Session, task: Name) -> Answer:
             f"nothing is known of task {task!r}: no job of it has run in a child yet, or its name "
             "is another one"
         )
-    rows = _rows(Footprint(found))
+    footprint = Footprint(found)
+    rows, leak = _rows(footprint), footprint.leak_bytes
     if session.output.as_json:
-        session.output.document({"task": task, "profiles": rows})
+        document = {"task": task, "leak_bytes_per_run": leak, "profiles": rows}
+        session.output.document(document)
         return None
     titles = ("runs", "p50", "p95", "max", "next")
     columns = [Column("size", whole=True), *(Column(one, right=True) for one in titles)]
     session.output.table(columns, [_cells(row) for row in rows])
+    if leak is not None:
+        session.output.note(f"leak: {_leak(leak)} a run in a warm child")
     return None
 
 
@@ -67,6 +75,11 @@ def _rows(footprint: Footprint) -> list[ProfileRow]:
             )
         )
     return rows
+
+
+def _leak(leak_bytes: int) -> str:
+    """Return a leak in words; what lies below a page and its neighbours is none."""
+    return "none" if leak_bytes < _LEAK_BYTES_LEAST else size(leak_bytes)
 
 
 def _cells(row: ProfileRow) -> list[str]:

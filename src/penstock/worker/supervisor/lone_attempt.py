@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable
 from enum import IntEnum
@@ -11,12 +12,12 @@ import msgspec
 from penstock.core import outcome as o
 from penstock.core.footprint import Run
 from penstock.core.job import Claimed, StoredError
-from penstock.core.memory import Evidence, evidence_text
+from penstock.core.memory import Evidence, evidence_text, hard_limit_bytes
 from penstock.core.outcome import Outcome
 from penstock.core.time_limits import limits_ms
 from penstock.core.usage import Usage
 from penstock.errors import SecretKeyMissing
-from penstock.executors.memory import kernel_ooms
+from penstock.executors.memory import kernel_ooms, resident_bytes
 from penstock.worker.error_text import stored_error
 
 from .budget import Grant, Misfit
@@ -183,7 +184,7 @@ class LoneAttempt:
         soft_ms, hard_ms = limits_ms(spec, self._parts.tasks.find(spec.task), settings)
         opened, self._opened = self._opened, self.job
         self._ooms_before = kernel_ooms()
-        child.had_limit = self.grant is not None and self.grant.limit_bytes is not None
+        self._limit_memory(child)
         child.begin(
             opened,
             self._calls,
@@ -192,6 +193,17 @@ class LoneAttempt:
             hard_ms=hard_ms,
             grace_ms=settings.kill_grace_ms,
         )
+
+    def _limit_memory(self, child: ChildProcess) -> None:
+        """Begin to measure, under a limit that the kernel keeps where it can."""
+        grant, group = self.grant, child.group
+        limit = None if grant is None else grant.limit_bytes
+        child.wear.reserved_bytes = None if grant is None or limit is None else grant.reserved_bytes
+        if group is not None and not group.begin(
+            hard_limit_bytes(limit), resident_bytes(child.pid)
+        ):
+            # The cache of the job before goes first, and the loop must not wait for it.
+            self._crew.send(f"limit of job {self.job.id}", asyncio.to_thread(group.enforce))
 
     def _over(self, outcome: Outcome | None) -> None:
         child = self.child
@@ -215,12 +227,14 @@ class LoneAttempt:
     def _with_memory(self, child: ChildProcess, outcome: Outcome | None) -> Outcome | None:
         """Tell running out of memory from a crash, and say what was taken and given."""
         grant, exited = self.grant, child.process.exited
-        self._usage = usage = usage_of(self.sampled_bytes, grant, child.measured)
-        if isinstance(outcome, o.Succeeded) and usage.peak_bytes is not None:
-            spec, clock = self.job.spec, self._parts.link.clock
-            run = Run(usage.peak_bytes, spec.size, clock.wall_ms())
-            self._parts.profiles.ran(spec.task, run)
-        if grant is None or not isinstance(outcome, o.OutOfMemory | o.Crashed):
+        taken = None if child.group is None else child.group.end()
+        kills = None if taken is None else taken.kills
+        self._usage = usage = usage_of(self.sampled_bytes, grant, child.measured, taken)
+        self._learn(child, usage, went_well=isinstance(outcome, o.Succeeded))
+        if grant is None or not isinstance(outcome, o.OutOfMemory | o.Crashed | o.Failed):
+            return outcome
+        if isinstance(outcome, o.Failed) and not kills:
+            # Otherwise a program of the job was killed for the memory of both, and told nobody why.
             return outcome
         is_marked = child.mark is Mark.MEMORY
         evidence = evidence_text(
@@ -231,6 +245,7 @@ class LoneAttempt:
                 kernel_ooms=kernel_ooms() - self._ooms_before,
                 peak_bytes=usage.peak_bytes or 0,
                 limit_bytes=grant.limit_bytes,
+                group_kills=kills,
             )
         )
         if evidence is None:
@@ -239,6 +254,17 @@ class LoneAttempt:
         return out_of_memory(
             evidence, self._usage, grant, self._parts.budget.largest_bytes, outcome.error.traceback
         )
+
+    def _learn(self, child: ChildProcess, usage: Usage, *, went_well: bool) -> None:
+        """Take in what the run took, and what the run before it has left in the child."""
+        spec, profiles = self.job.spec, self._parts.profiles
+        at_ms = self._parts.link.clock.wall_ms()
+        if went_well and usage.peak_bytes is not None:
+            profiles.ran(spec.task, Run(usage.peak_bytes, spec.size, at_ms))
+        if usage.baseline_bytes is not None:
+            grown = child.wear.begins(spec.task, usage.baseline_bytes)
+            if grown is not None:
+                profiles.grew(grown.task, grown.growth_bytes, at_ms)
 
     def _end(self, outcome: Outcome | None, pid: int | None = None) -> None:
         self._parts.budget.give_back(self.job)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from penstock.broker.requests import BrokerFacts
 from penstock.config.settings import Settings
@@ -11,6 +11,7 @@ from penstock.executors.process import Spawner
 from penstock.serializers.sealing import Seal
 
 from .budget import Budget
+from .groups import Groups
 from .identity import Identity
 from .leases import Leases
 from .link import BrokerLink
@@ -45,6 +46,7 @@ class Parts:
         budget: of memory, for jobs in children.
         profiles: what tasks were measured to need.
         seal: opens secret arguments for children, which have no keys.
+        groups: makes control groups for children, where there can be any.
     """
 
     plan: WorkerPlan
@@ -63,3 +65,4 @@ class Parts:
     budget: Budget
     profiles: Profiles
     seal: Seal
+    groups: Groups = field(default_factory=Groups)

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from penstock.broker.clock import SystemClock
 from penstock.broker.protocol import AsyncBroker
 from penstock.broker.threaded import loop_face
 from penstock.config.settings import Settings
@@ -21,6 +22,7 @@ from penstock.worker.error_text import import_failure
 from penstock.worker.pulse import first_of, retry_wait_s
 
 from .environment import runner_environment
+from .groups import Groups
 from .plan import WorkerPlan
 from .runner_process import End, RunnerProcess
 from .stopping import Stopping
@@ -68,12 +70,14 @@ class Start:
         manifest: of the app.
         runners: that were started to read it; they wait to be introduced.
         broker: open.
+        groups: for children.
     """
 
     settings: Settings
     manifest: AppManifest
     runners: list[RunnerProcess]
     broker: AsyncBroker
+    groups: Groups
 
 
 async def start_up(
@@ -87,6 +91,8 @@ async def start_up(
         StopAsked: a signal came first. The runners are gone.
     """
     settings = _settings(plan, environ)
+    # Before the runners, which are to be in the worker's own group if it moves into one.
+    groups = Groups.open(SystemClock().boot_id) if settings.cgroups == "auto" else Groups()
     env = runner_environment(environ, settings)
     nobody = _Nobody()
     runners: list[RunnerProcess] = []
@@ -99,7 +105,7 @@ async def start_up(
     except BaseException:
         await end_runners(runners)
         raise
-    return Start(settings, manifest, runners, broker)
+    return Start(settings, manifest, runners, broker, groups)
 
 
 async def _first_manifest(

@@ -224,6 +224,7 @@ class Supervisor:
             budget=budget,
             profiles=profiles,
             seal=Seal(settings.secret_keys),
+            groups=start.groups,
         )
 
     def _start_duties(self, made: _Duties, crew: Crew) -> None:
