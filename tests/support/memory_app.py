@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import subprocess
 import sys
@@ -81,6 +82,21 @@ def gulp_in_program(mib: int, path: str) -> None:
     )
     trace("gulp", "returned", program.returncode)
     program.check_returncode()
+
+
+#: What leaky jobs of this process leave behind.
+LEAKED: list[mmap.mmap] = []
+
+
+@app.task(memory="128MiB")
+def leaky(mib: int) -> int:
+    """Leave so much in this process; return how many such jobs have run here."""
+    # Not from the heap, which has holes of its own.
+    block = mmap.mmap(-1, mib * MIB, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    for _ in range(mib):
+        block.write(b"x" * MIB)
+    LEAKED.append(block)
+    return len(LEAKED)
 
 
 @app.task(memory="128MiB")

@@ -27,6 +27,8 @@ def test_growth_is_the_job_before() -> None:
     assert wear.begins("a", 90) is None, "the first run of b"
     assert wear.begins("b", 85) == Grown("a", -5)
     assert wear.begins("b", 86) == Grown("b", 1)
+    assert wear.ends(99) == Grown("b", 13)
+    assert wear.ends(99) is None, "it is told once"
 
 
 def test_a_child_goes_once_it_has_grown_into_its_reservation() -> None:

@@ -85,13 +85,19 @@ class ChildPool:
             return True
         wear = child.wear
         age_s = asyncio.get_running_loop().time() - wear.made_at_s
-        if age_s * 1000 >= self._parts.settings.child_age_max_ms:
+        # One that has run nothing is kept, however young children are to go.
+        if child.jobs and age_s * 1000 >= self._parts.settings.child_age_max_ms:
             return True
         # What a job has declared may be large, and what is left of it is nobody's reservation.
         if child.jobs % LOOK_JOBS and wear.reserved_bytes is None:
             return False
         now = read_holdings(child.pid)
-        return has_piled_up(wear.at_start, now) or wear.has_leaked(now)
+        is_used_up = has_piled_up(wear.at_start, now) or wear.has_leaked(now)
+        if is_used_up and now is not None:
+            grown = wear.ends(now.resident_bytes)
+            if grown is not None:
+                self._parts.profiles.grew(*grown, self._parts.link.clock.wall_ms())
+        return is_used_up
 
     def retire(self, child: ChildProcess) -> None:
         """End an idle child in the background."""

@@ -59,7 +59,7 @@ class Groups:
         stem = _stem(identity.owner(os.getpid()))
         try:
             place = find_place()
-            _sweep(place, identity)
+            sweep(place, identity)
             make_way(place, f"{stem}.{_WORKER}")
         except NoGroups as why:
             _log.info("memory limits are watched, and not enforced by the kernel: %s", why)
@@ -97,7 +97,7 @@ def _stem(owner: Owner) -> str:
     return ".".join([_PREFIX, *map(str, whose)])
 
 
-def _sweep(place: Place, identity: Identity) -> None:
+def sweep(place: Place, identity: Identity) -> None:
     """Remove the groups of dead workers, and kill what is left of their jobs."""
     for folder in place.folder.glob(f"{_PREFIX}.*"):
         owner = _owner_of(folder, identity)

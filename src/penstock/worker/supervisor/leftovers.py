@@ -62,12 +62,18 @@ class Wear:
 
         What a task leaves the first time is no leak: modules that it imports, caches that it fills.
         """
-        last, self._last = self._last, (task, baseline_bytes)
+        grown = self.ends(baseline_bytes)
+        self._last = (task, baseline_bytes)
+        return grown
+
+    def ends(self, held_bytes: int) -> Grown | None:
+        """Take in what the child holds when no job follows; return what the last one left in it."""
+        last, self._last = self._last, None
         if last is None:
             return None
         is_first = last[0] not in self._known
         self._known.add(last[0])
-        return None if is_first else Grown(last[0], baseline_bytes - last[1])
+        return None if is_first else Grown(last[0], held_bytes - last[1])
 
     def has_leaked(self, now: Holdings | None) -> bool:
         """Return whether the child has grown into what its jobs are given, since its first one.
