@@ -148,6 +148,16 @@ def test_a_program_that_the_kernel_kills_is_evidence(tmp_path: Path) -> None:
         assert hard_bytes - NEAR < (usage.peak_bytes or 0) <= hard_bytes + MIB, usage
 
 
+def test_a_daemon_ends_with_its_job(tmp_path: Path) -> None:
+    """It has another session, parent and environment, and is in the group of its job's child."""
+    with Supervised(tmp_path, memory="1GiB") as site:
+        site.start_ready(app=APP)
+        (record,) = site.wait_final(*site.enqueue(tasks.leave_daemon.call()))
+        assert record.reason is Reason.POISON, record
+        daemons = [int(line[1]) for line in site.wait_lines("daemon", count=3)]
+        assert not [pid for pid in daemons if processes.is_alive(pid)], daemons
+
+
 def test_groups_go_with_their_worker(tmp_path: Path) -> None:
     """A worker that ends leaves none; what a killed one leaves, the next one removes."""
     place = find_place().folder

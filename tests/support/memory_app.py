@@ -84,6 +84,20 @@ def gulp_in_program(mib: int, path: str) -> None:
     program.check_returncode()
 
 
+@app.task(isolation="process")
+def leave_daemon() -> None:
+    """Start a daemon that carries nothing of this job's, and die."""
+    if os.fork() == 0:
+        os.setsid()
+        if os.fork() == 0:
+            trace("daemon", os.getpid())
+            os.execve("/bin/sleep", ["sleep", "600"], {})  # noqa: S606 - as daemons do
+        os._exit(0)
+    os.wait()
+    time.sleep(0.1)
+    os._exit(3)
+
+
 #: What leaky jobs of this process leave behind.
 LEAKED: list[mmap.mmap] = []
 

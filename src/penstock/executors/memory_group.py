@@ -23,6 +23,8 @@ from .procfs import ProcStat, read_stat
 #: Bytes of a file of the kernel that are read; the longest, memory.stat, has some 3,000.
 _READ_BYTES: Final = 16_384
 _STAT: Final = "memory.stat"
+#: Limits are rounded down to a multiple of it.
+_STEP_BYTES: Final = 2**20
 #: Written into a limit: none.
 _NO_LIMIT_V1: Final = b"-1"
 _NO_LIMIT_V2: Final = b"max"
@@ -105,6 +107,7 @@ class MemoryGroup:
         # A limit that is being set in a thread, and one that is set in the loop, one by one.
         self._setting = threading.Lock()
         self._hard_bytes: int | None = None
+        self._standing = b""
         self._kills_before = self._mark_before = self._baseline = 0
         self._held_most = self._spare_most = self._outside = 0
 
@@ -131,14 +134,17 @@ class MemoryGroup:
             Whether the limit stands. If not the kernel has to give up cache first, which takes
             time: `enforce`, in a thread. Cost: some 30 us.
         """
-        self._outside = 0
-        self._outside = max(0, resident_bytes - self.look())
-        self._hard_bytes = None if hard_bytes is None else max(0, hard_bytes - self._outside)
+        self._outside = self._held_most = self._spare_most = 0
+        held = self.look()
+        self._outside = max(0, resident_bytes - held)
+        self._baseline = self._held_most = held + self._outside
+        self._hard_bytes = None
+        if hard_bytes is not None:
+            # In whole steps: jobs of one task have one limit then, which need not be set again.
+            self._hard_bytes = max(0, hard_bytes - self._outside) // _STEP_BYTES * _STEP_BYTES
         self._reset_mark()
         self._mark_before = self._read_number(self._names.mark)
         self._kills_before = self._read_kills()
-        self._held_most = self._spare_most = 0
-        self._baseline = self.look()
         hard, usage = self._hard_bytes, self._read_number(self._names.usage)
         is_slow = hard is not None and usage > hard
         if is_slow or not self._setting.acquire(blocking=False):
@@ -228,21 +234,28 @@ class MemoryGroup:
         """Set the limit; what is held already may be more, which the watch sees."""
         none = _NO_LIMIT_V1 if self._is_v1 else _NO_LIMIT_V2
         wanted = none if self._hard_bytes is None else b"%d" % self._hard_bytes
+        if wanted == self._standing:
+            return
         with_swap = "memory.memsw.limit_in_bytes"
         if self._is_v1:
             # It must not lie below the other at any moment.
             self._write_if_there(with_swap, none)
-        self._write_if_there(self._names.limit, wanted)
+        stands = self._write_if_there(self._names.limit, wanted)
         if self._is_v1:
             self._write_if_there(with_swap, wanted)
+        self._standing = wanted if stands else b""
 
-    def _write_if_there(self, name: str, value: bytes) -> None:
-        with contextlib.suppress(OSError):
+    def _write_if_there(self, name: str, value: bytes) -> bool:
+        """Write into a file of the group; False: there is none, or the kernel refused."""
+        try:
             fd = os.open(self.folder / name, os.O_WRONLY | os.O_CLOEXEC)
             try:
                 os.write(fd, value)
             finally:
                 os.close(fd)
+        except OSError:
+            return False
+        return True
 
 
 def members(folder: Path) -> list[ProcStat]:
