@@ -158,6 +158,19 @@ def test_a_daemon_ends_with_its_job(tmp_path: Path) -> None:
         assert not [pid for pid in daemons if processes.is_alive(pid)], daemons
 
 
+def test_what_a_killed_worker_left_running_is_ended_by_the_next(tmp_path: Path) -> None:
+    """The supervisor is killed, its children die with it; a program of a job goes on till then."""
+    with Supervised(tmp_path, memory="1GiB") as site:
+        first = site.start_ready(app=APP)
+        site.enqueue(tasks.hog_in_program.call(16, 600.0))
+        program = int(site.wait_lines("program")[0][1])
+        first.signal(signal.SIGKILL)
+        first.wait_exit(SOON_S)
+        assert processes.is_alive(program)
+        site.start_ready(app=APP)
+        assert not processes.is_alive(program)
+
+
 def test_groups_go_with_their_worker(tmp_path: Path) -> None:
     """A worker that ends leaves none; what a killed one leaves, the next one removes."""
     place = find_place().folder
