@@ -19,9 +19,10 @@ CAUSED = frozenset({"lost", "crashed", "interrupted"})
 #: Outcomes of an attempt whose user code ran.
 RAN = frozenset({"succeeded", "failed", "retry_asked", "snooze_asked", "discarded", "timed_out"})
 #: Outcomes after which the same budget goes on to another attempt, or may.
-REPEATED = (
-    frozenset({"failed", "retry_asked", "snooze_asked", "timed_out", "task_unknown"}) | CAUSED
-)
+REPEATED = CAUSED | {
+    "failed", "retry_asked", "snooze_asked", "timed_out", "task_unknown", "out_of_memory",
+    "does_not_fit",
+}  # fmt: skip
 
 
 def completed_jobs_ran(ledger: Ledger, dump: Dump) -> Iterator[Violation]:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
-from penstock.executors.cgroups import find_place
+from penstock.executors.cgroups import V1, Place, find_place, make_way
 from penstock.executors.memory import resident_bytes
 from penstock.executors.memory_group import MemoryGroup
 from tests.support.eventually import eventually
@@ -50,10 +52,50 @@ class Grouped:
         return self.group.begin(hard_bytes, resident_bytes(self.process.pid))
 
 
+def divided_place() -> Place:
+    """Return the group of this process, ready to be divided; the process may move below it."""
+    place = find_place()
+    make_way(place, f"penstock-test.{os.getpid()}.session")
+    return place
+
+
+class Home(NamedTuple):
+    """A group in which a worker can make groups.
+
+    Attributes:
+        folder: of the group.
+        under: command that runs another one in it.
+    """
+
+    folder: Path
+    under: tuple[str, ...]
+
+
 @contextmanager
-def grouped() -> Iterator[Grouped]:
+def home_in(place: Place) -> Iterator[Home]:
+    """Return a home for one worker after the other; with version 2 each must be alone in it."""
+    if place.version == V1:
+        yield Home(place.folder, ())
+        return
+    folder = place.folder / f"penstock-test.{os.getpid()}.{next(NUMBERS)}"
+    folder.mkdir()
+    enter = f'echo "-memory" > {folder}/cgroup.subtree_control; echo $$ > {folder}/cgroup.procs'
+    yield Home(folder, ("sh", "-c", f'{enter} && exec "$@"', "sh"))
+    eventually(lambda: is_removed(folder), within_s=10, what=f"{folder} to be removed")
+
+
+def is_removed(folder: Path) -> bool:
+    """Remove a group and those below it, if nothing is in them any more."""
+    for group in (*folder.glob("*/"), folder):
+        with contextlib.suppress(OSError):
+            group.rmdir()
+    return not folder.exists()
+
+
+@contextmanager
+def grouped(place: Place) -> Iterator[Grouped]:
     """Start a process in a group; both are gone in the end."""
-    group = MemoryGroup(find_place(), f"penstock-test.{os.getpid()}.{next(NUMBERS)}")
+    group = MemoryGroup(place, f"penstock-test.{os.getpid()}.{next(NUMBERS)}")
     command = [sys.executable, "-c", PROGRAM]
     settings: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     with subprocess.Popen(command, **settings) as process:

@@ -74,7 +74,7 @@ def hog_in_program(mib: int, seconds: float) -> int:
 @app.task(memory="128MiB", oom_retries=0)
 def gulp_in_program(mib: int, path: str) -> None:
     """Once a file is there, let a program take so much in one piece; fail if it fails."""
-    trace("gulp", "begins")
+    trace("gulp", "begins", os.getpid())
     while not Path(path).exists():
         time.sleep(0.02)
     program = subprocess.run(
