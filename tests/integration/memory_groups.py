@@ -98,7 +98,7 @@ def test_cache_of_the_job_before_is_given_up_in_a_thread(place: Place, tmp_path:
         assert not one.begin(48 * MIB)
         one.group.enforce()
         one.do("held = bytearray(b'x') * (64 * MIB)")
-        assert one.group.end().kills == 1
+        assert one.group.end().kills
 
 
 @pytest.mark.parametrize("code", [
@@ -113,7 +113,8 @@ def test_what_passes_the_limit_is_stopped_there(place: Place, code: str) -> None
         one.begin(96 * MIB)
         one.do(code)
         taken = one.group.end()
-        assert taken.kills == 1, taken
+        # Whoever was killed, with version 2 the rest of the group, and the victim once more.
+        assert taken.kills, taken
         assert taken.peak_bytes <= 96 * MIB + MIB, taken
 
 

@@ -1,4 +1,4 @@
-"""What a memory group makes of the files of version 2, which few machines that test have.
+"""What a memory group makes of the files of version 2, whatever the machine has.
 
 What the kernel does is shown where it is: tests/integration/memory_groups.py, with either version.
 """
