@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test netns proof test-all lint types docs lock clean
+.PHONY: help demo test netns cgroups proof test-all lint types docs lock clean
 
 BIN := .venv/bin
 # For one part of the tests: make test PYTEST_ARGS="tests/unit -k retry"
@@ -35,6 +35,10 @@ netns: ## faults over network namespaces, which `make test` leaves out: needs ro
 	@scripts/bootstrap dev
 	@scripts/servers
 	@scripts/netns $(PYTEST_ARGS)
+
+cgroups: ## control groups of the kernel, which `make test` leaves out: needs a group to divide
+	@scripts/bootstrap dev
+	@scripts/cgroups $(PYTEST_ARGS)
 
 proof: ## long faults, large counts, benchmarks (AREA=engine|speed|faults|..., default all)
 	@scripts/bootstrap dev

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 from collections.abc import Iterator
@@ -28,6 +29,22 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep the PENSTOCK_* variables of whoever runs the tests away from them."""
     for variable in [name for name in os.environ if name.startswith("PENSTOCK_")]:
         monkeypatch.delenv(variable)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_groups_left() -> Iterator[None]:
+    """Remove the memory groups that workers have left which a test had killed.
+
+    Another worker would, in the same place; the last ones find none.
+    """
+    yield
+    from penstock.broker.clock import SystemClock
+    from penstock.executors.cgroups import NoGroups, own_group
+    from penstock.worker.supervisor.groups import sweep
+    from penstock.worker.supervisor.identity import Identity
+
+    with contextlib.suppress(NoGroups):
+        sweep(own_group(), Identity.of_this_process(SystemClock().boot_id))
 
 
 @pytest.fixture(scope="module")

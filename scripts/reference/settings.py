@@ -12,6 +12,7 @@ COMPONENTS = {
     "capacity": "How much a worker runs at once.",
     "worker": "What a worker serves, and how it stops.",
     "offer": "What a worker has for jobs that run in children.",
+    "child": "What becomes of the processes in which jobs run alone, and of their memory.",
     "lease": "How a lost worker is noticed, and how soon. They belong together.",
     "retention": "How long finished jobs are kept. Whichever bound is met first decides.",
     "log": "How a worker talks.",

@@ -10,7 +10,7 @@ import os
 
 from penstock import App
 from penstock.telemetry.events import AttemptFinished, Event, LeaseLost
-from tests.chaos import clock_tasks, tasks
+from tests.chaos import clock_tasks, hog_tasks, tasks
 from tests.support import history as h
 from tests.support.attempt_log import history_of
 
@@ -47,4 +47,5 @@ def reply_of(event: Event) -> h.FinishReplied | None:
 app = App()
 app.include(tasks)
 app.include(clock_tasks)
+app.include(hog_tasks)
 app.add_event_sink(write_reply)

@@ -163,6 +163,20 @@ def test_doctor_finds_what_is_wrong(store: PortWorker, tmp_path: Path) -> None:
     assert "1 job waits and no worker serves it" in ended.out
 
 
+def test_doctor_says_who_keeps_memory_limits(store: PortWorker, tmp_path: Path) -> None:
+    """The kernel or the watch, and a watch that was asked for is a warning with its reason."""
+    asked = {"PENSTOCK_CGROUPS": "off", "PENSTOCK_URL": store.url}
+    findings = penstock("doctor", "--json", folder=tmp_path, env=asked).document["findings"]
+    [memory] = [one for one in findings if one["what"] == "memory"]
+    assert memory["state"] == "warning"
+    assert "watched only: cgroups is off" in memory["text"]
+    findings = penstock("doctor", "--json", "--url", store.url, folder=tmp_path).document[
+        "findings"
+    ]
+    [memory] = [one for one in findings if one["what"] == "memory"]
+    assert memory["text"].startswith(("the kernel enforces", "limits are watched only: "))
+
+
 def test_doctor_of_a_missing_file_is_a_problem(tmp_path: Path) -> None:
     """A database that does not exist is a problem with exit code 1, and is not made by looking."""
     file = tmp_path / "none.db"

@@ -65,6 +65,14 @@ def test_a_warm_child_is_used_again_and_replaced_by_count(tmp_path: Path) -> Non
         assert pids[0] != pids[3], pids
 
 
+def test_a_child_is_replaced_by_age(tmp_path: Path) -> None:
+    """One that is as old as it may be runs no further job."""
+    with Supervised(tmp_path, child_age_max="0s") as site:
+        site.start_ready()
+        records = [site.wait_final(*site.enqueue(tasks.lone.call(0.0)))[0] for _ in range(2)]
+        assert len({one.attempts[0].pid for one in records}) == 2, records
+
+
 def test_threads_and_children_share_the_slots(tmp_path: Path) -> None:
     """No more jobs run at once than there are slots, but for one thread kept for light work."""
     slots = 3
@@ -121,6 +129,15 @@ def test_a_child_forgoes_privileges(tmp_path: Path) -> None:
     with Supervised(tmp_path) as site:
         site.start_ready()
         assert (site.result(tasks.lone_may_gain), site.result(tasks.may_gain)) == ("1", "0")
+
+
+def test_the_kernel_ends_children_first(tmp_path: Path) -> None:
+    """Where memory runs out, a child and its programs go before the supervisor and the runners."""
+    with Supervised(tmp_path) as site:
+        worker = site.start_ready()
+        assert site.result(tasks.lone_score) == "800"
+        own = Path(f"/proc/{worker.pid}/oom_score_adj").read_text().strip()
+        assert int(own) < 800, own
 
 
 def test_a_child_enqueues_notes_and_logs_through_its_supervisor(tmp_path: Path) -> None:

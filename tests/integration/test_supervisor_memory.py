@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from penstock.core.footprint import Footprint
 from penstock.core.job import JobRecord, Reason
 from penstock.core.lifecycle import State
 from penstock.core.memory import limit_bytes
@@ -158,8 +159,27 @@ def test_what_an_attempt_took_stands_in_its_record(tmp_path: Path) -> None:
         assert usage.baseline_bytes is not None
         assert 96 * MIB < usage.peak_bytes < 160 * MIB, usage
         assert usage.baseline_bytes < usage.peak_bytes - 64 * MIB, usage
-        assert usage.measured in ("hwm", "sampled"), usage
+        assert usage.measured in ("cgroup", "hwm", "sampled"), usage
         assert (usage.cpu_ms or 0) > 0, usage
+
+
+def test_a_leak_is_told_and_its_child_replaced(tmp_path: Path) -> None:
+    """Each job leaves 8 MiB: after three the child has no room for its jobs, and another comes."""
+    with Supervised(tmp_path, memory="1GiB", concurrency="1") as site:
+        site.start_ready(app=APP)
+        places = []
+        for _ in range(9):
+            (record,) = site.wait_final(*site.enqueue(tasks.leaky.call(8)))
+            places.append(int(bytes(record.result or b"0")))
+        assert max(places) <= 4, f"a child was kept for so long: {places}"
+        assert places.count(1) < len(places), f"a child was never used again: {places}"
+        name = tasks.leaky.name
+        leak = eventually(
+            lambda: Footprint(site.broker.footprints([name]).get(name, {})).leak_bytes,
+            within_s=SOON_S,
+            what="the leak to be told",
+        )
+        assert abs(leak - 8 * MIB) < MIB, leak
 
 
 def test_reservations_are_learned_by_size_and_shared(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ RAN = frozenset({"succeeded", "failed", "retry_asked", "snooze_asked", "discarde
 MOVED = "does_not_fit"
 #: Outcomes after which the same budget goes on to another attempt, or may.
 REPEATED = CAUSED | {
-    "failed", "retry_asked", "snooze_asked", "timed_out", "task_unknown", MOVED
+    "failed", "retry_asked", "snooze_asked", "timed_out", "task_unknown", "out_of_memory", MOVED
 }  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import subprocess
 import sys
@@ -68,6 +69,48 @@ def hog_in_program(mib: int, seconds: float) -> int:
     program = subprocess.Popen([sys.executable, "-c", PROGRAM, str(mib), str(seconds)])
     trace("program", program.pid)
     return program.wait()
+
+
+@app.task(memory="128MiB", oom_retries=0)
+def gulp_in_program(mib: int, path: str) -> None:
+    """Once a file is there, let a program take so much in one piece; fail if it fails."""
+    trace("gulp", "begins", os.getpid())
+    while not Path(path).exists():
+        time.sleep(0.02)
+    program = subprocess.run(
+        [sys.executable, "-c", f"bytearray(b'x') * ({mib} << 20)"], check=False
+    )
+    trace("gulp", "returned", program.returncode)
+    program.check_returncode()
+
+
+@app.task(isolation="process")
+def leave_daemon() -> None:
+    """Start a daemon that carries nothing of this job's, and die."""
+    if os.fork() == 0:
+        os.setsid()
+        if os.fork() == 0:
+            trace("daemon", os.getpid())
+            os.execve("/bin/sleep", ["sleep", "600"], {})  # noqa: S606 - as daemons do
+        os._exit(0)
+    os.wait()
+    time.sleep(0.1)
+    os._exit(3)
+
+
+#: What leaky jobs of this process leave behind.
+LEAKED: list[mmap.mmap] = []
+
+
+@app.task(memory="128MiB")
+def leaky(mib: int) -> int:
+    """Leave so much in this process; return how many such jobs have run here."""
+    # Not from the heap, which has holes of its own.
+    block = mmap.mmap(-1, mib * MIB, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    for _ in range(mib):
+        block.write(b"x" * MIB)
+    LEAKED.append(block)
+    return len(LEAKED)
 
 
 @app.task(memory="128MiB")

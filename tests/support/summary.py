@@ -260,6 +260,9 @@ its history (`.history.jsonl.gz`), which the checker `tests/support/checker.py` 
   that it has answered while a sync is under way, and a crash takes them: class local.
 - F08 stopped workers: the first run of each job came back after its lease and wrote too late; no
   write of it landed.
+- F18: each attempt of a hog is a fault; f18-*.md tells how far above its limit each came, as its
+  processes counted it themselves. A start again is one with half as much memory again. F19: a bomb
+  is 64 processes, or a daemon of two forks and a session of its own.
 - F01 kills every {kill_every_s:g} s, and not every 0.4 s, at which two cores are so busy with
   starting workers that the figures would tell of that.
 {left_out}

@@ -204,6 +204,14 @@ def lone_may_gain() -> str:
     return _privileges()
 
 
+@app.task(isolation="process")
+def lone_score() -> str:
+    """Return how likely a victim of the kernel a program is that a child starts."""
+    return subprocess.run(
+        ["cat", "/proc/self/oom_score_adj"], capture_output=True, text=True, check=True
+    ).stdout.strip()
+
+
 @app.on_runner_start
 def start_hook() -> None:
     """Fail for as long as the test wants it to."""

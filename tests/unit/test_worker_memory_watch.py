@@ -12,12 +12,12 @@ from penstock.worker.supervisor.memory_watch import MemoryWatch
 GIB = 2**30
 
 
-def attempt(grant: Grant | None, *, has_child: bool = True) -> Any:
-    """Return an attempt whose child is this process."""
+def attempt(grant: Grant | None, *, has_child: bool = True, group: Any = None) -> Any:
+    """Return an attempt whose child is this process, and may have a control group."""
     exceeded: list[int] = []
     seen: list[int] = []
     return SimpleNamespace(
-        child=SimpleNamespace(pid=os.getpid()) if has_child else None,
+        child=SimpleNamespace(pid=os.getpid(), group=group) if has_child else None,
         grant=grant,
         seen=seen,
         saw=seen.append,
@@ -45,6 +45,15 @@ def test_what_passes_its_limit_is_ended() -> None:
     assert near_s is not None
     assert far_s is not None
     assert near_s < far_s
+
+
+def test_a_group_tells_what_is_held_and_what_the_kernel_killed() -> None:
+    """Where there is one it is asked, and not /proc; what a kill of the kernel left goes too."""
+    calm = attempt(Grant(GIB, GIB), group=SimpleNamespace(look=lambda: 7, kills=0))
+    killed = attempt(Grant(GIB, GIB), group=SimpleNamespace(look=lambda: 7, kills=1))
+    assert MemoryWatch(lambda: [calm, killed]).look() is not None
+    assert (calm.seen, calm.exceeded) == ([7], [])
+    assert killed.exceeded == [7]
 
 
 def test_what_has_no_limit_is_measured_only() -> None:

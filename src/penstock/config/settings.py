@@ -59,6 +59,8 @@ class Settings(Offered, frozen=True, kw_only=True):
     light_runtime_max_ms: int
     light_memory_max: int
     child_jobs_max: int
+    child_age_max_ms: int
+    cgroups: str
     poll_ms: int
     drain_grace_ms: int
     kill_grace_ms: int
@@ -93,7 +95,7 @@ class Setting(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         name: as in files.
-        component: what it belongs to: app, capacity, worker, offer, lease, retention or log.
+        component: what it belongs to: app, capacity, worker, child, offer, lease, retention or log.
         kind: what a value looks like, for people.
         default: as one would write it; "" where it is worked out.
         unit: of the value that `Settings` holds; "" where it has none.
@@ -187,8 +189,6 @@ SETTINGS: Final[Mapping[str, Setting]] = _table(
      "and the memory that they do not pass, where they ever ran in a child"),
     ("queues", "worker", "names", QUEUE_DEFAULT, "", read_queues,
      "queues that a worker serves"),
-    ("child_jobs_max", "worker", "number", "10000", "", whole_number(1, 10**9),
-     "jobs after which a child is replaced; every 100 also one grown by 64 MiB or 128 files"),
     ("poll", "worker", "duration", "2s", "ms", duration_from(10),
      "slow poll under the wake-ups: how late a job may start when a wake-up got lost"),
     ("drain_grace", "worker", "duration", "25s", "ms", duration_from(0),
@@ -201,6 +201,12 @@ SETTINGS: Final[Mapping[str, Setting]] = _table(
      "soft limit of attempts whose call and task name none; none: as timeout"),
     ("worker_name", "worker", "name", "", "", read_worker_name,
      "name of the worker; none: made of host and process id"),
+    ("child_jobs_max", "child", "number", "10000", "", whole_number(1, 10**9),
+     "jobs after which a child is replaced; every 100 also one grown by 64 MiB or 128 files"),
+    ("child_age_max", "child", "duration", "1h", "ms", duration_from(0),
+     "age at which a child is replaced, after its job: what it piled up unseen goes with it"),
+    ("cgroups", "child", "auto | off", "auto", "", one_of("auto", "off"),
+     "control groups that count and limit the memory of children, where the kernel lets us"),
     *OFFERED,
     ("lease_ttl", "lease", "duration", "12s", "ms", duration_from(300),
      "how long a lost host keeps its jobs; four extensions may fail before that"),

@@ -32,6 +32,8 @@ _MARGIN: Final = 1.08
 SAMPLES_MIN: Final = 3
 #: On top of the largest of few runs.
 _MARGIN_FEW: Final = 1.25
+#: Sums of what runs left in their children: how many, their weight, MiB more and less.
+_GROWTH: Final = ("gn", "gw", "gu", "gd")
 #: Digits of a bin or bucket; beyond it is no name of ours.
 _DIGITS_MAX: Final = 5
 #: Runs up to which they are few.
@@ -82,6 +84,16 @@ def tally_of(run: Run) -> dict[str, float]:
     return sums
 
 
+def tally_of_growth(growth_bytes: int, at_ms: int) -> dict[str, float]:
+    """Return what a run adds that left its child larger by so much; negative: smaller.
+
+    What grew and what shrank are two sums, since the broker adds no negative amounts.
+    """
+    weight = weight_at(at_ms)
+    amount = weight * abs(growth_bytes) / _MIB
+    return {"gn": 1.0, "gw": weight, "gu" if growth_bytes > 0 else "gd": amount}
+
+
 class Footprint:
     """The histograms of one task, as read from the broker and added to here."""
 
@@ -89,6 +101,7 @@ class Footprint:
         """Read the sums; names that another release may have made are left out."""
         self._counts: dict[int | None, float] = {}
         self._bins: dict[int | None, dict[int, float]] = {}
+        self._growth: dict[str, float] = {}
         self.add(sums)
 
     def add(self, sums: Mapping[str, float]) -> None:
@@ -99,7 +112,9 @@ class Footprint:
             place = _number(tail, "p")
             if (head and bucket is None) or not math.isfinite(amount):
                 continue
-            if tail == "n":
+            if name in _GROWTH:
+                self._growth[name] = self._growth.get(name, 0.0) + amount
+            elif tail == "n":
                 self._counts[bucket] = self._counts.get(bucket, 0.0) + amount
             elif place is not None:
                 bins = self._bins.setdefault(bucket, {})
@@ -113,6 +128,17 @@ class Footprint:
     def runs(self, bucket: int | None = None) -> int:
         """Return how many runs it holds, of one bucket or of all."""
         return round(self._counts.get(bucket, 0.0))
+
+    @property
+    def leak_bytes(self) -> int | None:
+        """What a run leaves in its child, as the mean of warm runs; None: too few to tell.
+
+        Near 0 in a task that leaks nothing: what one run leaves, the next one uses again.
+        """
+        runs, weight, up, down = (self._growth.get(name, 0.0) for name in _GROWTH)
+        if runs < SAMPLES_MIN or weight <= 0.0:
+            return None
+        return round((up - down) / weight * _MIB)
 
     def quantile_bytes(self, share: float, bucket: int | None = None) -> int | None:
         """Return the peak that this share of the runs did not pass; None: there were none."""

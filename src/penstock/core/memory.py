@@ -20,6 +20,11 @@ OOM_GROWTH: Final = 1.5
 #: number, and an allocator takes more than it hands out.
 _MARGIN_PART: Final = 0.1
 _MARGIN_BYTES: Final = 32 * _MIB
+#: What the kernel enforces lies above the limit by a twentieth, at least by this: the watch, which
+#: ends the whole family at once and knows why, comes first for what grows slowly enough; and there
+#: is room for the page cache of a job that is near its limit.
+_HARD_PART: Final = 0.05
+_HARD_BYTES: Final = 16 * _MIB
 #: Share of its limit from which on a killed process counts as killed for its memory.
 _NEAR_PART: Final = 0.9
 _SIGKILL: Final = 9
@@ -32,6 +37,8 @@ class Evidence(NamedTuple):
         mark: the worker killed it for its memory.
         raised: user code raised MemoryError.
         killed_by: number of the signal that ended its process; None: none did.
+        group_kills: processes of it that the kernel killed for memory, as its own group counted;
+            None: it had no group.
         kernel_ooms: kills of the kernel for want of memory on this host meanwhile.
         peak_bytes: the most that it was seen to take.
         limit_bytes: what it was not to pass; None: no limit.
@@ -43,18 +50,23 @@ class Evidence(NamedTuple):
     kernel_ooms: int
     peak_bytes: int
     limit_bytes: int | None
+    group_kills: int | None = None
 
 
 def evidence_text(seen: Evidence) -> str | None:
     """Return why an attempt counts as out of memory; None: it does not.
 
-    In the order of reliability.md §4.7: what we did ourselves is known for certain.
+    In the order of reliability.md §4.7, what is certain first. The kernel's kills in its own group
+    stand before our mark: we end what those have left over.
     """
+    if seen.group_kills:
+        return "the kernel killed in its memory group, for want of memory"
     if seen.mark:
         return "the worker killed it at its memory limit"
     if seen.raised:
         return "it raised MemoryError"
-    if seen.killed_by != _SIGKILL:
+    if seen.killed_by != _SIGKILL or seen.group_kills is not None:
+        # A group counts all that the kernel kills in it: what it did not count, somebody else did.
         return None
     if seen.limit_bytes is not None and seen.peak_bytes >= _NEAR_PART * seen.limit_bytes:
         return "it was killed near its memory limit"
@@ -85,6 +97,13 @@ def reservation_within(most_bytes: int) -> int:
         # Bound: two steps at most, since only rounding lies between.
         reservation -= 1
     return max(0, reservation)
+
+
+def hard_limit_bytes(limit_bytes: int | None) -> int | None:
+    """Return the bytes at which the kernel stops a job of that limit; None: there is no limit."""
+    if limit_bytes is None:
+        return None
+    return limit_bytes + max(_HARD_BYTES, round(limit_bytes * _HARD_PART))
 
 
 def enlarged_bytes(reservation_bytes: int, largest_bytes: int | None) -> int | None:

@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 
+from .memory_group import MemoryGroup
 from .process import Process
 from .procfs import ProcStat, all_stats, family, signal_all
 
@@ -16,28 +17,38 @@ _ROUNDS_MAX = 50
 _ROUND_S = 0.01
 
 
-def living_family(process: Process, mark: str) -> list[ProcStat]:
-    """Return what `process` started and is still alive. Cost: one look at the process table."""
+def living_family(process: Process, mark: str, group: MemoryGroup | None = None) -> list[ProcStat]:
+    """Return what `process` started and is still alive. Cost: one look at the process table.
+
+    Args:
+        process: whose family it is.
+        mark: `NAME=value` that its environment, and so that of its descendants, carries.
+        group: its control group; what shook off every other trace is in there still.
+    """
     stats = all_stats()
     found = family(stats, root=process.pid, mark=mark, adopter=os.getpid())
-    return [stats[pid] for pid in sorted(found)]
+    members = () if group is None else group.members()
+    living = {pid: stats[pid] for pid in found} | {one.pid: one for one in members}
+    living.pop(process.pid, None)
+    return [living[pid] for pid in sorted(living)]
 
 
-async def kill_family(process: Process, mark: str) -> int:
+async def kill_family(process: Process, mark: str, group: MemoryGroup | None = None) -> int:
     """Kill `process`, its group, and all that descends from it; return how many were left over.
 
     Not done: what runs as another user and cannot be signalled, and what the kernel holds.
 
     Args:
         process: not buried yet.
-        mark: `NAME=value` that its environment, and so that of its descendants, carries.
+        mark: as for `living_family`.
+        group: as for `living_family`.
 
     Cost: a look at the process table, two if anything was found.
     """
     left: list[ProcStat] = []
     for _ in range(_ROUNDS_MAX):
         # Descent is read before the first kill: afterwards the members have other parents.
-        left = living_family(process, mark)
+        left = living_family(process, mark, group)
         process.kill()
         if not left and process.exited.done():
             break

@@ -22,10 +22,14 @@ _FAMILY_MAX: Final = 512
 
 
 class Resident(NamedTuple):
-    """Resident memory of a process: now, and at most since its mark was set back."""
+    """Resident memory of a process: now, and at most since its mark was set back.
+
+    Of what is resident now, `file_bytes` are pages of mapped files.
+    """
 
     now_bytes: int
     peak_bytes: int
+    file_bytes: int
 
 
 def reset_own_peak() -> bool:
@@ -54,11 +58,11 @@ def read_resident(pid: int | str = "self") -> Resident | None:
     except OSError:
         return None
     for line in text.splitlines():
-        if line.startswith((b"VmHWM:", b"VmRSS:")):
+        if line.startswith((b"VmHWM:", b"VmRSS:", b"RssFile:")):
             name, value = line.split()[:2]
             found[name] = int(value) * _KIB
     # A zombie has no such lines.
-    return Resident(found.get(b"VmRSS:", 0), found.get(b"VmHWM:", 0))
+    return Resident(*(found.get(name, 0) for name in (b"VmRSS:", b"VmHWM:", b"RssFile:")))
 
 
 def resident_bytes(pid: int) -> int:

@@ -16,6 +16,7 @@ from penstock.core.footprint import (
     bucket_bounds,
     size_bucket,
     tally_of,
+    tally_of_growth,
 )
 
 MIB = 2**20
@@ -70,6 +71,22 @@ def test_sums_of_several_workers_add_up() -> None:
     assert whole.quantile_bytes(0.9) == parts.quantile_bytes(0.9)
     foreign = {"n": 3.0, "p10": 1.0, "q7": 9.0, "s1x:p3": 4.0, "p99999999": 1.0, "": 2.0}
     assert Footprint(foreign).runs() == 3
+
+
+def test_a_leak_is_the_mean_of_what_runs_leave() -> None:
+    """What one run leaves and the next uses again is none; old runs fade; few tell nothing."""
+    made = Footprint({})
+    for growth in (2, -2, 2, -2):
+        assert made.leak_bytes is None or abs(made.leak_bytes) <= MIB
+        made.add(tally_of_growth(growth * MIB, NOW))
+    assert made.leak_bytes == 0
+    for _ in range(96):
+        made.add(tally_of_growth(MIB, NOW))
+    assert made.leak_bytes == round(0.96 * MIB)
+    made.add(tally_of_growth(500 * MIB, NOW - 40 * HALF_LIFE_MS))
+    assert made.leak_bytes == round(0.96 * MIB)
+    assert made.runs() == 0, "it says nothing of peaks"
+    assert min(tally_of_growth(-MIB, NOW).values()) > 0, "brokers add no negative amounts"
 
 
 @given(size=st.floats(0, 1e15, allow_nan=False))

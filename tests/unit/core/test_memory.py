@@ -13,6 +13,7 @@ from penstock.core.memory import (
     declared_bytes,
     enlarged_bytes,
     evidence_text,
+    hard_limit_bytes,
     limit_bytes,
 )
 
@@ -27,6 +28,13 @@ def test_limits_lie_above_reservations() -> None:
     """By a tenth, and by 32 MiB at least."""
     assert limit_bytes(64 * MIB) == 96 * MIB
     assert limit_bytes(10 * GIB) == 11 * GIB
+
+
+def test_the_kernel_stops_a_job_above_its_limit() -> None:
+    """By a twentieth, and by 16 MiB at least; not where there is no limit."""
+    assert hard_limit_bytes(96 * MIB) == 112 * MIB
+    assert hard_limit_bytes(10 * GIB) == round(10.5 * GIB)
+    assert hard_limit_bytes(None) is None
 
 
 def test_what_was_given_since_wins() -> None:
@@ -61,8 +69,15 @@ def test_reservations_grow_up_to_the_largest_worker(reserved: int, largest: int 
         (CALM._replace(killed_by=9, peak_bytes=int(0.91 * GIB)), True),
         (CALM._replace(killed_by=9, peak_bytes=GIB, limit_bytes=None), False),
         (CALM._replace(killed_by=9, kernel_ooms=1, limit_bytes=None), True),
+        (CALM._replace(group_kills=1), True),
+        (CALM._replace(group_kills=0), False),
+        (CALM._replace(group_kills=0, mark=True), True),
+        (CALM._replace(group_kills=0, killed_by=9, kernel_ooms=1, peak_bytes=GIB), False),
     ],
 )
 def test_only_evidence_makes_it_out_of_memory(seen: Evidence, *, counts: bool) -> None:
-    """Our own mark, MemoryError, a kill near the limit or beside one of the kernel's; no other."""
+    """Our own mark, MemoryError, a kill near the limit or beside one of the kernel's; no other.
+
+    A group counts the kernel's kills in it, so that nothing is left to be guessed.
+    """
     assert (evidence_text(seen) is not None) == counts

@@ -10,6 +10,7 @@ import typer
 from penstock.cli import findings as f
 from penstock.cli.command import Answer
 from penstock.cli.exits import Exit
+from penstock.cli.memory_findings import of_memory
 from penstock.cli.output import Column, Output
 from penstock.cli.session import Session
 from penstock.cli.times import span
@@ -35,6 +36,7 @@ def doctor(
     found = list(f.of_installation())
     config = session.config()
     found += f.of_settings(config)
+    found += of_memory(config)
     broker_document: dict[str, Any] | None = None
     workers: list[f.WorkerRow] = []
     try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from penstock.core.footprint import Footprint
     from penstock.core.pace import Pace
 
+#: Bytes a run below which a task leaks nothing worth a word: an allocator's leftovers vary by more.
+_LEAK_BYTES_LEAST: Final = 4_096
+
 Name = Annotated[str, typer.Argument(metavar="TASK", help="Registered name of the task.")]
 
 
@@ -26,13 +29,14 @@ def profile(session: Session, task: Name) -> Answer:
     One line for all runs, and one for each bucket of sizes where the task or the calls tell a size:
     how many runs, the peak that half and 95 of 100 did not pass, the largest one, and the
     reservation that `memory="auto"` makes of them; none below three runs. Peaks are rounded up by
-    5 % at most; old runs fade, with a half-life of 30 days.
+    5 % at most; old runs fade, with a half-life of 30 days. The leak is what each run leaves in its
+    warm child, as the mean: what one run leaves and the next uses again counts as nothing.
 
     Memory is known of runs in children, time of those and of plain functions in threads.
 
-    JSON: {"task", "profiles": [{"size_from", "size_to", "runs", "p50_bytes", "p95_bytes",
-    "max_bytes", "reservation_bytes"}], "pace": {"runs", "p50_ms", "p95_ms", "max_ms", "cpu_part",
-    "kind"}}; pace is null where no time is known.
+    JSON: {"task", "leak_bytes_per_run", "profiles": [{"size_from", "size_to", "runs", "p50_bytes",
+    "p95_bytes", "max_bytes", "reservation_bytes"}], "pace": {"runs", "p50_ms", "p95_ms", "max_ms",
+    "cpu_part", "kind"}}; the leak is null below three warm runs, pace where no time is known.
     """
     from penstock.core.footprint import Footprint
     from penstock.core.pace import Pace
@@ -45,10 +49,11 @@ def profile(session: Session, task: Name) -> Answer:
             "its name is another one"
         )
     footprint = Footprint(found)
-    rows = _rows(footprint) if footprint.runs() else []
+    rows, leak = _rows(footprint) if footprint.runs() else [], footprint.leak_bytes
     pace = _pace(Pace(found), session.config().settings.light_runtime_max_ms)
     if session.output.as_json:
-        session.output.document({"task": task, "profiles": rows, "pace": pace})
+        document = {"task": task, "leak_bytes_per_run": leak, "profiles": rows, "pace": pace}
+        session.output.document(document)
         return None
     if pace is not None:
         session.output.fields(_time(pace))
@@ -57,6 +62,8 @@ def profile(session: Session, task: Name) -> Answer:
     titles = ("runs", "p50", "p95", "max", "next")
     columns = [Column("size", whole=True), *(Column(one, right=True) for one in titles)]
     session.output.table(columns, [_cells(row) for row in rows])
+    if leak is not None:
+        session.output.note(f"leak: {_leak(leak)} a run in a warm child")
     return None
 
 
@@ -102,6 +109,11 @@ def _time(pace: PaceRow) -> list[tuple[str, str]]:
         ("computing", f"{pace.cpu_part:.0%} of it"),
         ("kind", pace.kind),
     ]
+
+
+def _leak(leak_bytes: int) -> str:
+    """Return a leak in words; what lies below a page and its neighbours is none."""
+    return "none" if leak_bytes < _LEAK_BYTES_LEAST else size(leak_bytes)
 
 
 def _cells(row: ProfileRow) -> list[str]:

@@ -28,6 +28,7 @@ def main() -> int:
     """Run a child until its supervisor lets it end; return the exit status."""
     boot.tie_to_parent()
     boot.forgo_privileges()
+    boot.be_killed_first()
     os.umask(_UMASK)
     channel = boot.set_up(os.environ)
     pipe: Pipe[wire.ToChild] = Pipe(

@@ -16,7 +16,7 @@ class Gauge:
 
     def __init__(self) -> None:
         """Begin with nothing measured."""
-        self._baseline_bytes = 0
+        self._baseline_bytes = self._file_bytes = 0
         self._is_reset = False
         self._cpu_s = 0.0
 
@@ -24,7 +24,9 @@ class Gauge:
         """Set the mark back: user code is about to start. Cost: some 200 us."""
         self._is_reset = reset_own_peak()
         now = read_resident()
-        self._baseline_bytes = 0 if now is None else now.now_bytes
+        self._baseline_bytes, self._file_bytes = (
+            (0, 0) if now is None else (now.now_bytes, now.file_bytes)
+        )
         self._cpu_s = _cpu_s()
 
     def read(self) -> Measured:
@@ -34,6 +36,7 @@ class Gauge:
             baseline_bytes=self._baseline_bytes,
             peak_bytes=None if now is None else now.peak_bytes,
             cpu_ms=round((_cpu_s() - self._cpu_s) * _MS),
+            file_bytes=0 if now is None else max(0, now.file_bytes - self._file_bytes),
         )
 
 

@@ -102,9 +102,21 @@ class ChildPool:
     def _is_used_up(self, child: ChildProcess) -> bool:
         if child.jobs >= self._parts.settings.child_jobs_max:
             return True
+        wear = child.wear
+        age_s = asyncio.get_running_loop().time() - wear.made_at_s
+        # One that has run nothing is kept, however young children are to go.
+        if child.jobs and age_s * 1000 >= self._parts.settings.child_age_max_ms:
+            return True
         # What a job has declared may be large, and what is left of it is nobody's reservation.
-        is_due = child.jobs % LOOK_JOBS == 0 or child.had_limit
-        return is_due and has_piled_up(child.at_start, read_holdings(child.pid))
+        if child.jobs % LOOK_JOBS and wear.reserved_bytes is None:
+            return False
+        now = read_holdings(child.pid)
+        is_used_up = has_piled_up(wear.at_start, now) or wear.has_leaked(now)
+        if is_used_up and now is not None:
+            grown = wear.ends(now.resident_bytes)
+            if grown is not None:
+                self._parts.profiles.grew(*grown, self._parts.link.clock.wall_ms())
+        return is_used_up
 
     def retire(self, child: ChildProcess) -> None:
         """End an idle child in the background."""
@@ -201,6 +213,7 @@ class ChildPool:
             queue_tags=self.tags,
         )
         try:
+            child.group = await self._parts.groups.make(child.pid)
             await child.prepare(order)
         except BaseException:
             await self.bury(child)
@@ -230,3 +243,5 @@ class ChildPool:
         folder = self._folders.pop(child, None)
         if folder is not None:
             await folder.remove()
+        if child.group is not None:
+            await self._parts.groups.drop(child.group)

@@ -13,8 +13,9 @@ from penstock.core import outcome as o
 from penstock.core.job import Claimed, StoredError
 from penstock.core.outcome import Outcome
 from penstock.executors.kill import kill_family, living_family
+from penstock.executors.memory_group import MemoryGroup
 from penstock.executors.process import Process, Spawner
-from penstock.executors.procfs import Holdings, read_holdings, signal_all
+from penstock.executors.procfs import read_holdings, signal_all
 from penstock.worker.asks import Ask
 from penstock.worker.measured import Measured
 from penstock.worker.pulse import first_of
@@ -35,6 +36,7 @@ from penstock.worker.wire import (
 from .channel import Channel, kill_if_deaf, open_lines
 from .child_calls import ChildCalls
 from .child_end import ChildFailed, Mark, judge
+from .leftovers import Wear
 
 _log = logging.getLogger("penstock.worker")
 
@@ -58,8 +60,8 @@ class ChildProcess:
         jobs: jobs that it has begun.
         job: what it runs now.
         mark: why its present attempt is being ended, if it is.
-        at_start: what it held before its first job.
-        had_limit: its last job had a memory limit.
+        group: counts and limits its memory; None: it is only watched.
+        wear: what jobs have left in it.
         measured: what the child saw of itself in the attempt that ended last; None: it ended
             without a word.
     """
@@ -86,9 +88,9 @@ class ChildProcess:
         self.jobs = 0
         self.job: Claimed | None = None
         self.mark: Mark | None = None
-        self.at_start: Holdings | None = None
+        self.group: MemoryGroup | None = None
+        self.wear = Wear(loop.time())
         self.measured: Measured | None = None
-        self.had_limit = False
 
     @classmethod
     async def spawn(
@@ -137,10 +139,9 @@ class ChildProcess:
             await asyncio.wait([self._listening], timeout=_LAST_WORDS_S)
         if self._ready.done():
             self._ready.result()
-            self.at_start = read_holdings(self.pid)
+            self.wear.at_start = read_holdings(self.pid)
             return
-        text = f"child {self.pid} {self.process.exited.result()} before it was ready"
-        raise ChildFailed(StoredError("crashed", text, self._last_stack()))
+        raise ChildFailed(self._crash(" before it was ready"))
 
     def begin(
         self, job: Claimed, calls: ChildCalls, on_over: OnOver,
@@ -203,7 +204,7 @@ class ChildProcess:
         self._on_over = None
         if self._ending is not None:
             self._ending.cancel()
-        left = await kill_family(self.process, self._family_mark)
+        left = await kill_family(self.process, self._family_mark, self.group)
         if left:
             _log.error("child %d left %d processes that cannot be killed", self.pid, left)
         self._listening.cancel()
@@ -225,12 +226,12 @@ class ChildProcess:
         asyncio.get_running_loop().call_later(grace_ms / 1000, end)
 
     async def _end(self, grace_ms: int) -> None:
-        programs = living_family(self.process, self._family_mark) if grace_ms else []
+        programs = living_family(self.process, self._family_mark, self.group) if grace_ms else []
         if programs:
             signal_all(programs, signal.SIGTERM)
             # If the attempt ends meanwhile the child is destroyed, and this task with it.
             await asyncio.wait([self.process.exited], timeout=grace_ms / 1000)
-        await kill_family(self.process, self._family_mark)
+        await kill_family(self.process, self._family_mark, self.group)
 
     async def _listen(self) -> None:
         async for message in self._channel.messages():
@@ -290,8 +291,8 @@ class ChildProcess:
         self.job = self._calls = None
         on_over(judge(said, self.mark, hard_ms=self._hard_ms, crash=self._crash))
 
-    def _crash(self) -> StoredError:
-        text = f"child {self.pid} {self.process.exited.result()}"
+    def _crash(self, when: str = "") -> StoredError:
+        text = f"child {self.pid} {self.process.exited.result()}{when}"
         return StoredError("crashed", text, self._last_stack())
 
     def _last_stack(self) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 
 import msgspec
@@ -9,14 +10,14 @@ import msgspec
 from penstock.core import outcome as o
 from penstock.core.footprint import Run
 from penstock.core.job import Claimed, StoredError
-from penstock.core.memory import Evidence, evidence_text
+from penstock.core.memory import hard_limit_bytes
 from penstock.core.memory_curve import MemoryCurve
 from penstock.core.outcome import Outcome
 from penstock.core.pace import pace_sums
 from penstock.core.time_limits import limits_ms
 from penstock.core.usage import Usage
 from penstock.errors import SecretKeyMissing
-from penstock.executors.memory import kernel_ooms
+from penstock.executors.memory import kernel_ooms, resident_bytes
 from penstock.worker.error_text import stored_error
 
 from .child_calls import ChildCalls
@@ -25,12 +26,12 @@ from .child_kinds import PLAIN, Kind
 from .child_pool import ChildPool
 from .child_process import ChildProcess
 from .crew import Crew
-from .gpu_takings import out_of_gpu_memory
 from .grants import Grant, Misfit
 from .halt import Halt, not_begun
+from .memory_verdict import judged
 from .parts import Parts
 from .settling import Verdict
-from .takings import out_of_memory, usage_of
+from .takings import usage_of
 
 
 class LoneAttempt:
@@ -184,7 +185,7 @@ class LoneAttempt:
         opened, self._opened = self._opened, self.job
         self._ooms_before = kernel_ooms()
         self._began_ms = self._parts.link.clock.boot_ms()
-        child.had_limit = self.grant is not None and self.grant.limit_bytes is not None
+        self._limit_memory(child)
         child.begin(
             opened,
             self._calls,
@@ -193,6 +194,17 @@ class LoneAttempt:
             hard_ms=hard_ms,
             grace_ms=settings.kill_grace_ms,
         )
+
+    def _limit_memory(self, child: ChildProcess) -> None:
+        """Begin to measure, under a limit that the kernel keeps where it can."""
+        grant, group = self.grant, child.group
+        limit = None if grant is None else grant.limit_bytes
+        child.wear.reserved_bytes = None if grant is None or limit is None else grant.reserved_bytes
+        if group is not None and not group.begin(
+            hard_limit_bytes(limit), resident_bytes(child.pid)
+        ):
+            # The cache of the job before goes first, and the loop must not wait for it.
+            self._crew.send(f"limit of job {self.job.id}", asyncio.to_thread(group.enforce))
 
     def _over(self, outcome: Outcome | None) -> None:
         child = self.child
@@ -218,36 +230,19 @@ class LoneAttempt:
 
     def _with_memory(self, child: ChildProcess, outcome: Outcome | None) -> Outcome | None:
         """Tell running out of memory from a crash, and say what was taken and given."""
-        grant, exited = self.grant, child.process.exited
-        self._usage = usage = usage_of(self.sampled_bytes, grant, child.measured)
-        if isinstance(outcome, o.Succeeded) and usage.peak_bytes is not None:
-            spec, clock = self.job.spec, self._parts.link.clock
-            run = Run(usage.peak_bytes, spec.size, clock.wall_ms())
-            self._parts.profiles.ran(spec.task, run)
-            self._parts.profiles.paced(spec.task, self._pace(usage, run.at_ms))
-        if grant is None or not isinstance(outcome, o.OutOfMemory | o.Crashed):
-            return outcome
-        if isinstance(outcome, o.OutOfMemory) and outcome.of_gpu:
-            raised = f"it raised {outcome.error.kind}"
-            self._usage = msgspec.structs.replace(usage, evidence=raised)
-            return out_of_gpu_memory(outcome, grant, self._parts.budget.largest_gpu_bytes)
-        is_marked = child.mark is Mark.MEMORY
-        evidence = evidence_text(
-            Evidence(
-                mark=is_marked,
-                raised=isinstance(outcome, o.OutOfMemory) and not is_marked,
-                killed_by=exited.result().killed_by if exited.done() else None,
-                kernel_ooms=kernel_ooms() - self._ooms_before,
-                peak_bytes=usage.peak_bytes or 0,
-                limit_bytes=grant.limit_bytes,
-            )
+        taken = None if child.group is None else child.group.end()
+        usage = usage_of(self.sampled_bytes, self.grant, child.measured, taken)
+        self._learn(child, usage, went_well=isinstance(outcome, o.Succeeded))
+        outcome, self._usage = judged(
+            outcome,
+            usage,
+            child=child,
+            grant=self.grant,
+            budget=self._parts.budget,
+            kills=None if taken is None else taken.kills,
+            kernel_ooms=kernel_ooms() - self._ooms_before,
         )
-        if evidence is None:
-            return outcome
-        self._usage = msgspec.structs.replace(usage, evidence=evidence)
-        return out_of_memory(
-            evidence, self._usage, grant, self._parts.budget.largest_bytes, outcome.error.traceback
-        )
+        return outcome
 
     def _pace(self, usage: Usage, at_ms: int) -> dict[str, float]:
         task = self._parts.tasks.find(self.job.spec.task)
@@ -264,6 +259,18 @@ class LoneAttempt:
             self._usage = msgspec.structs.replace(
                 self._usage, curve=self._curve.points, runtime=self._parts.runtime
             )
+
+    def _learn(self, child: ChildProcess, usage: Usage, *, went_well: bool) -> None:
+        """Take in what the run took, and what the run before it has left in the child."""
+        spec, profiles = self.job.spec, self._parts.profiles
+        at_ms = self._parts.link.clock.wall_ms()
+        if went_well and usage.peak_bytes is not None:
+            profiles.ran(spec.task, Run(usage.peak_bytes, spec.size, at_ms))
+            profiles.paced(spec.task, self._pace(usage, at_ms))
+        if usage.baseline_bytes is not None:
+            grown = child.wear.begins(spec.task, usage.baseline_bytes)
+            if grown is not None:
+                profiles.grew(grown.task, grown.growth_bytes, at_ms)
 
     def _end(self, outcome: Outcome | None, pid: int | None = None) -> None:
         self._parts.budget.give_back(self.job)

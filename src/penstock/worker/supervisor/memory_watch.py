@@ -62,11 +62,13 @@ class MemoryWatch:
         child, grant = attempt.child, attempt.grant
         assert child is not None  # noqa: S101 - who calls this
         assert grant is not None  # noqa: S101 - the same
-        held = group_bytes(descendants(child.pid))
+        group = child.group
+        held = group_bytes(descendants(child.pid)) if group is None else group.look()
         attempt.saw(held)
         if grant.limit_bytes is None:
             return _LOOK_MOST_S
-        if held > grant.limit_bytes:
+        # The kernel may have killed one of several processes only; the rest goes with it.
+        if held > grant.limit_bytes or (group is not None and group.kills):
             attempt.exceed(held)
             return _LOOK_MOST_S
         left_s = (grant.limit_bytes - held) / _TOUCH_BYTES_S

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from penstock.broker.requests import BrokerFacts
 from penstock.config.settings import Settings
@@ -12,6 +12,7 @@ from penstock.executors.process import Spawner
 from penstock.serializers.sealing import Seal
 
 from .budget import Budget
+from .groups import Groups
 from .identity import Identity
 from .leases import Leases
 from .link import BrokerLink
@@ -49,6 +50,7 @@ class Parts:
         profiles: what tasks were measured to need.
         seal: opens secret arguments for children, which have no keys.
         runtime: in what the worker runs, kept with attempts that fail; None: nobody asked.
+        groups: makes control groups for children, where there can be any.
     """
 
     plan: WorkerPlan
@@ -69,3 +71,4 @@ class Parts:
     profiles: Profiles
     seal: Seal
     runtime: Runtime | None = None
+    groups: Groups = field(default_factory=Groups)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
 from penstock.broker.requests import BATCH_MAX, Tally
-from penstock.core.footprint import Footprint, Run, tally_of
+from penstock.core.footprint import Footprint, Run, tally_of, tally_of_growth
 from penstock.core.need import Profile
 from penstock.core.pace import LIGHT_PART, Kind, Pace
 from penstock.errors import OutcomeUnknown, PenstockError, Unavailable
@@ -84,6 +84,14 @@ class Profiles:
         facts = self._tasks.find(task)
         if facts is not None:
             sums = tally_of(run)
+            self._footprints.setdefault(facts.name, Footprint({})).add(sums)
+            self._keep(facts.name, sums)
+
+    def grew(self, task: str, growth_bytes: int, at_ms: int) -> None:
+        """Take in what a run has left in its child; negative: it held less after it than before."""
+        facts = self._tasks.find(task)
+        if facts is not None:
+            sums = tally_of_growth(growth_bytes, at_ms)
             self._footprints.setdefault(facts.name, Footprint({})).add(sums)
             self._keep(facts.name, sums)
 

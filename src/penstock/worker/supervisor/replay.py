@@ -18,13 +18,16 @@ from penstock.core.job import Claimed
 from penstock.core.manifest import AppManifest
 from penstock.core.outcome import Interrupted, Outcome
 from penstock.core.usage import Usage
+from penstock.executors.process import Spawner
 from penstock.worker.asks import Answer, Ask
 from penstock.worker.pulse import Bell
 from penstock.worker.wire import Noted
 
+from .assembly import Frame, assemble
 from .child_calls import ChildCalls
 from .child_pool import ChildPool
 from .crew import Crew
+from .groups import Groups
 from .link import BrokerLink
 from .lone_attempt import LoneAttempt
 from .memory_watch import MemoryWatch
@@ -33,7 +36,7 @@ from .parts import Parts
 from .plan import WorkerPlan
 from .settling import Verdict
 from .startup import Start
-from .supervisor import Supervisor
+from .stopping import Stopping
 
 
 class Replayed(NamedTuple):
@@ -75,8 +78,9 @@ async def replay(
     broker = ThreadedBroker(connect("memory://", clock=clock))
     try:
         link = BrokerLink(broker, clock)
-        start = Start(plan.settings(environ, manifest), manifest, [], broker)
-        parts = Supervisor(plan, environ).parts(start, link, await broker.describe(), "")
+        frame = Frame(plan, environ, Spawner(), Stopping())
+        start = Start(plan.settings(environ, manifest), manifest, [], broker, Groups())
+        parts = assemble(frame, start, link, await broker.describe(), cancel_token="")
         calls = _Calls(link, parts, tell)
         verdict = await _run(job, parts, calls)
     finally:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from penstock.broker.clock import SystemClock
 from penstock.broker.protocol import AsyncBroker
 from penstock.broker.threaded import loop_face
 from penstock.config.settings import Settings
@@ -23,6 +24,7 @@ from penstock.worker.pulse import first_of, retry_wait_s
 
 from .environment import runner_environment
 from .gpus import find_gpus
+from .groups import Groups
 from .plan import WorkerPlan
 from .runner_process import End, RunnerProcess
 from .stopping import Stopping
@@ -71,12 +73,14 @@ class Start:
         runners: that were started to read it; they wait to be introduced.
         broker: open.
         devices: GPUs whose parts jobs may have.
+        groups: for children.
     """
 
     settings: Settings
     manifest: AppManifest
     runners: list[RunnerProcess]
     broker: AsyncBroker
+    groups: Groups
     devices: tuple[Device, ...] = ()
 
 
@@ -91,6 +95,8 @@ async def start_up(
         StopAsked: a signal came first. The runners are gone.
     """
     settings = _settings(plan, environ)
+    # Before the runners, which are to be in the worker's own group if it moves into one.
+    groups = Groups.open(SystemClock().boot_id) if settings.cgroups == "auto" else Groups()
     env = runner_environment(environ, settings)
     nobody = _Nobody()
     runners: list[RunnerProcess] = []
@@ -104,7 +110,7 @@ async def start_up(
     except BaseException:
         await end_runners(runners)
         raise
-    return Start(settings, manifest, runners, broker, devices)
+    return Start(settings, manifest, runners, broker, groups, devices)
 
 
 async def _first_manifest(

@@ -18,15 +18,12 @@ from pathlib import Path
 from typing import Final
 
 from penstock.broker.clock import SystemClock
-from penstock.broker.requests import BrokerFacts
 from penstock.errors import PenstockError
 from penstock.executors.process import Spawner
-from penstock.serializers.sealing import Seal
-from penstock.worker.installed import runtime_of
 from penstock.worker.pulse import attach, first_of
 
+from .assembly import Frame, assemble
 from .burst import Burst
-from .cancels import Cancels
 from .child_pool import ChildPool
 from .children import Children
 from .crew import Crew, Run
@@ -34,23 +31,15 @@ from .drain import Drain
 from .eviction import Evictions
 from .health import health_dir
 from .health_server import HealthServer
-from .identity import Identity
-from .leases import Leases
 from .limits import Limits
 from .link import BrokerLink
 from .maintenance import Maintenance
 from .notify import Notifier
-from .offer import budget_of, capacity_of
 from .orphans import Orphans, become_subreaper
 from .parts import Parts
 from .plan import WorkerPlan, retention
-from .pressure import Pressure
-from .profiles import Profiles
-from .reclaim import Reclaim
 from .reload import Reload
 from .runners import Runners
-from .settling import Settler
-from .slots import Slots
 from .stall import Stalls
 from .startup import (
     EXIT_DRAINED,
@@ -62,7 +51,6 @@ from .startup import (
     start_up,
 )
 from .stopping import Stopping
-from .task_facts import Tasks
 
 _log = logging.getLogger("penstock.worker")
 
@@ -158,7 +146,8 @@ class Supervisor:
         cancel_listener = await link.insist(broker.listen, what="listening for cancels")
         job_listener = await link.insist(broker.listen, what="listening for jobs")
         link.reminder.watch((cancel_listener, job_listener), facts.durability)
-        parts = self.parts(start, link, facts, cancel_listener.token)
+        frame = Frame(self._plan, self._environ, self._spawner, self._stopping)
+        parts = assemble(frame, start, link, facts, cancel_token=cancel_listener.token)
         runners = Runners(parts, crew)
         pool = ChildPool(parts, crew, runners.yielded_bell)
         children = Children(parts, runners, pool, crew, wake_token=job_listener.token)
@@ -178,55 +167,6 @@ class Supervisor:
                 attach(cancel_listener, parts.leases.bell),
                 attach(job_listener, children.bell),
             ),
-        )
-
-    def parts(self, start: Start, link: BrokerLink, facts: BrokerFacts, cancel_token: str) -> Parts:
-        """Return the parts that the duties share; nothing runs yet."""
-        settings, tasks = start.settings, Tasks()
-        tasks.learn(start.manifest)
-        identity = Identity.of_this_process(self._clock.boot_id, settings.worker_name or None)
-        settler = Settler(link, tasks)
-        leases = Leases(
-            link,
-            queues=settings.queues,
-            ttl_ms=settings.lease_ttl_ms,
-            extend_ms=settings.lease_extend_ms,
-            cancels=Cancels(settings.kill_grace_ms),
-            wake_token=cancel_token,
-            capacity=capacity_of(settings, start.devices),
-        )
-        profiles = Profiles(link, tasks)
-        budget = budget_of(start, self._environ, self._plan, identity, tasks, profiles)
-        reclaim = Reclaim(
-            link,
-            settler,
-            tasks=tasks,
-            identity=identity,
-            queues=settings.queues,
-            leases=leases,
-            lease_ttl_ms=settings.lease_ttl_ms,
-            interval_ms=settings.reclaim_interval_ms,
-        )
-        reclaim.seen = budget.look
-        return Parts(
-            plan=self._plan,
-            settings=settings,
-            environ=self._environ,
-            identity=identity,
-            spawner=self._spawner,
-            stopping=self._stopping,
-            link=link,
-            broker=facts,
-            tasks=tasks,
-            settler=settler,
-            leases=leases,
-            reclaim=reclaim,
-            slots=Slots(settings.concurrency),
-            budget=budget,
-            pressure=Pressure(settings.memory_pause),
-            profiles=profiles,
-            seal=Seal(settings.secret_keys),
-            runtime=runtime_of(self._environ),
         )
 
     def _start_duties(self, made: _Duties, crew: Crew) -> None:

@@ -6,19 +6,25 @@ from penstock.core import outcome as o
 from penstock.core.job import StoredError
 from penstock.core.memory import mib
 from penstock.core.usage import Usage
+from penstock.executors.memory_group import Taken
 from penstock.worker.measured import Measured
 
 from .grants import Grant
 
 
-def usage_of(sampled_bytes: int, grant: Grant | None, measured: Measured | None) -> Usage:
+def usage_of(
+    sampled_bytes: int, grant: Grant | None, measured: Measured | None, taken: Taken | None = None
+) -> Usage:
     """Return what an attempt took and was given.
 
     Args:
         sampled_bytes: the most that its processes were seen to hold together.
         grant: what it was given; None: it did not begin.
         measured: what the child saw of itself; None: it ended without a word.
+        taken: what its control group saw; None: it has none.
     """
+    if taken is not None:
+        return _of_group(taken, grant, measured)
     own = None if measured is None else measured.peak_bytes
     # The child's mark misses nothing, but programs of the job have marks of their own.
     is_own = own is not None and own >= sampled_bytes
@@ -29,6 +35,22 @@ def usage_of(sampled_bytes: int, grant: Grant | None, measured: Measured | None)
         reserved_bytes=None if grant is None else grant.reserved_bytes,
         limit_bytes=None if grant is None else grant.limit_bytes,
         measured=("hwm" if is_own else "sampled") if peak else None,
+        cpu_ms=None if measured is None else measured.cpu_ms,
+    )
+
+
+def _of_group(taken: Taken, grant: Grant | None, measured: Measured | None) -> Usage:
+    peak = taken.peak_bytes
+    if measured is not None and measured.peak_bytes is not None:
+        # The child's mark misses nothing of what it did itself, where much cache hides it from the
+        # group's; pages of files that the job mapped can be given up.
+        peak = max(peak, measured.peak_bytes - measured.file_bytes)
+    return Usage(
+        peak_bytes=peak or None,
+        baseline_bytes=taken.baseline_bytes or None,
+        reserved_bytes=None if grant is None else grant.reserved_bytes,
+        limit_bytes=None if grant is None else grant.limit_bytes,
+        measured="cgroup" if peak else None,
         cpu_ms=None if measured is None else measured.cpu_ms,
     )
 

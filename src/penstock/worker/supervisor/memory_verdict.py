@@ -1,0 +1,65 @@
+"""Running out of memory told from a crash, by what is known of an attempt that ended badly."""
+
+from __future__ import annotations
+
+import msgspec
+
+from penstock.core import outcome as o
+from penstock.core.memory import Evidence, evidence_text
+from penstock.core.outcome import Outcome
+from penstock.core.usage import Usage
+
+from .budget import Budget
+from .child_end import Mark
+from .child_process import ChildProcess
+from .gpu_takings import out_of_gpu_memory
+from .grants import Grant
+from .takings import out_of_memory
+
+
+def judged(
+    outcome: Outcome | None,
+    usage: Usage,
+    *,
+    child: ChildProcess,
+    grant: Grant | None,
+    budget: Budget,
+    kills: int | None,
+    kernel_ooms: int,
+) -> tuple[Outcome | None, Usage]:
+    """Return how the attempt ended, and what it took, with the evidence where it is out of memory.
+
+    Args:
+        outcome: as the child or its end told it.
+        usage: what it took.
+        child: where it ran.
+        grant: what it was given; None: it did not begin.
+        budget: knows the largest worker.
+        kills: of its group by the kernel; None: it had no group.
+        kernel_ooms: kills for want of memory on this host meanwhile.
+    """
+    if grant is None or not isinstance(outcome, o.OutOfMemory | o.Crashed | o.Failed):
+        return outcome, usage
+    if isinstance(outcome, o.Failed) and not kills:
+        # Otherwise a program of the job was killed for the memory of both, and told nobody why.
+        return outcome, usage
+    if isinstance(outcome, o.OutOfMemory) and outcome.of_gpu:
+        told = msgspec.structs.replace(usage, evidence=f"it raised {outcome.error.kind}")
+        return out_of_gpu_memory(outcome, grant, budget.largest_gpu_bytes), told
+    exited, is_marked = child.process.exited, child.mark is Mark.MEMORY
+    evidence = evidence_text(
+        Evidence(
+            mark=is_marked,
+            raised=isinstance(outcome, o.OutOfMemory) and not is_marked,
+            killed_by=exited.result().killed_by if exited.done() else None,
+            kernel_ooms=kernel_ooms,
+            peak_bytes=usage.peak_bytes or 0,
+            limit_bytes=grant.limit_bytes,
+            group_kills=kills,
+        )
+    )
+    if evidence is None:
+        return outcome, usage
+    told = msgspec.structs.replace(usage, evidence=evidence)
+    traceback = outcome.error.traceback
+    return out_of_memory(evidence, told, grant, budget.largest_bytes, traceback), told
