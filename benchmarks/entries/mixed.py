@@ -76,7 +76,7 @@ def taskito() -> list[Contestant]:
     command = ("taskito", "worker", "--app", "mixed_taskito:queue", "--pool", "prefork")
     return [
         Contestant(
-            "taskito", f"w{count}", "mixed_taskito", (*command, "--workers", str(count)),
+            "taskito", f"w{count}", "mixed_taskito", command,
             _NO_COUNT, "taskito", 0, MIXED | HEAD if count == 2 else MIXED,
         )
         for count in (2, 4)

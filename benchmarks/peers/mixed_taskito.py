@@ -1,4 +1,4 @@
-"""Mixed work on taskito, in its pool of processes, on SQLite."""
+"""Mixed work on taskito, in its pool of processes (`w2`: two of them), on SQLite."""
 
 from __future__ import annotations
 
@@ -7,7 +7,12 @@ import os
 from mixed_work import heavy_body, light_body, noop_body
 from taskito import Queue
 
-queue = Queue(db_path=os.environ["BENCH_URL"], scheduler_poll_interval_ms=5, push_dispatch=True)
+queue = Queue(
+    db_path=os.environ["BENCH_URL"],
+    workers=int(os.environ["BENCH_VARIANT"].removeprefix("w")),
+    scheduler_poll_interval_ms=5,
+    push_dispatch=True,
+)
 
 
 @queue.task()

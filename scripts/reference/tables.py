@@ -57,6 +57,11 @@ without `memory` that of as many of their jobs, where the file says so. One for 
 what the machine has. A profile that comes along (`minimal`, `full`, `datasets`, `heavy`, `light`)
 is changed by values alone, and replaced by a profile with workers.
 
+## `[lanes]`
+
+`light = {{ reserve = 2, max_runtime = "500ms", max_memory = "128MiB" }}` is another way to write the
+[settings](settings.md#capacity) `light`, `light_runtime_max` and `light_memory_max`.
+
 ## Who wins
 
 From the weakest to the strongest: settings, `[queues.NAME]`, `[routes]`, the decorator of the task,

@@ -18,6 +18,7 @@ from typing import Any, Final
 import msgspec
 
 from penstock.broker.urls import masked
+from penstock.config.lanes import without_lanes
 from penstock.config.settings import SETTINGS, Setting, Settings, as_text
 from penstock.config.tables import Tables, known_tables, parted, read_tables
 from penstock.connect import FILE_DEFAULT, sqlite_path, sqlite_url
@@ -104,7 +105,7 @@ def load(
     start = Path.cwd() if directory is None else directory
     variables = os.environ if environ is None else environ
     project, file, found = _find_file(start)
-    table, tables = parted(found)
+    table, tables = parted(without_lanes(found, str(file)))
     by_env = {setting.env: name for name, setting in SETTINGS.items()}
     from_env = {by_env[key]: value for key, value in variables.items() if key in by_env}
     sources: list[tuple[str | None, Mapping[str, Any], Path]] = [

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
+from penstock.config.lanes import LANES
 from penstock.config.profiles import Profiles, read_profiles
 from penstock.config.queues import QueueTable, Route, read_queues, read_routes
 from penstock.config.settings import SETTINGS
@@ -80,4 +81,4 @@ def read_tables(where: str, source: Mapping[str, Any]) -> Tables:
 
 def known_tables() -> str:
     """Return the tables that a file may have, for messages."""
-    return ", ".join(f"[{name}]" for name in _READERS)
+    return ", ".join(f"[{name}]" for name in (*_READERS, LANES))
