@@ -109,7 +109,7 @@ def without_child(bench: ChildrenBench) -> None:
     """Let the first look for an idle child fail."""
     pick = bench.pool.pick
 
-    def fail_once() -> NoReturn:
+    def fail_once(*_: object) -> NoReturn:
         bench.pool.pick = pick  # type: ignore[method-assign]
         fail()
 
@@ -120,11 +120,11 @@ def without_new_child(bench: ChildrenBench) -> None:
     """Let the first idle child be gone once there is a job for it, and none be made."""
     pick, make = bench.pool.pick, bench.pool.make
 
-    def fail_once() -> NoReturn:
+    def fail_once(*_: object) -> NoReturn:
         bench.pool.make = make  # type: ignore[method-assign]
         fail()
 
-    def pick_none() -> None:
+    def pick_none(*_: object) -> None:
         bench.pool.pick = pick  # type: ignore[method-assign]
         bench.pool.make = fail_once  # type: ignore[method-assign]
 
