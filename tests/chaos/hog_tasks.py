@@ -39,7 +39,7 @@ PACES = {
 }
 Pattern = Literal["steps", "leak", "program", "shared", "gulp"]
 Innocent = Literal["sigkill", "segfault", "exit_now"]
-Bomb = Literal["tree", "daemon"]
+Bomb = Literal["tree", "daemon", "endless"]
 #: Runs `take` in a program of the job's own.
 PROGRAM = "import sys; from tests.chaos.hog_tasks import take; take(sys.argv[1], sys.argv[2])"
 #: Processes that a bomb comes to; it bounds itself, so that a broken worker ends no machine.
@@ -153,7 +153,9 @@ def bomb(how: Bomb) -> Report:
         log.fault(f"bomb_{how}")
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         note_pid(os.getpid())
-        if how == "tree":
+        if how == "endless":
+            _grow_for_ever()
+        elif how == "tree":
             _grow(BOMB_PROCESSES - 1)
         elif os.fork() == 0:
             # Twice, so that its parent is gone, and in a session of its own.
@@ -164,6 +166,20 @@ def bomb(how: Bomb) -> Report:
             os._exit(0)
         time.sleep(FOR_EVER_S)
         return log.result()
+
+
+def _grow_for_ever() -> None:
+    """Fork, and let every new process fork, at once again where one was killed.
+
+    Only for workers whose processes somebody else has bounded.
+    """
+    while True:
+        try:
+            is_new = os.fork() == 0
+        except OSError:
+            continue
+        if is_new:
+            note_pid(os.getpid())
 
 
 def _grow(count: int) -> None:

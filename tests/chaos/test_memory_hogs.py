@@ -28,7 +28,7 @@ MIB = 2**20
 #: How far a hog may come above its limit: the promise of the fault plan.
 OVER_BYTES, OVER_PART = 64 * MIB, 0.15
 #: Every how many hogs one is tried again with more, up to its third attempt.
-TRIED_AGAIN_EVERY = 5
+TRIED_AGAIN_EVERY = 4
 #: Bytes by which the supervisor may grow over a whole run: it holds nothing of what jobs do.
 PARENT_GROWTH = 24 * MIB
 
