@@ -59,8 +59,8 @@ is changed by values alone, and replaced by a profile with workers.
 
 ## `[lanes]`
 
-`light = {{ reserve = 2, max_runtime = "500ms", max_memory = "128MiB" }}` is another way to write the
-[settings](settings.md#capacity) `light`, `light_runtime_max` and `light_memory_max`.
+`light = {{ reserve = 2, max_runtime = "500ms", max_memory = "128MiB" }}` is another way to write
+the [settings](settings.md#capacity) `light`, `light_runtime_max` and `light_memory_max`.
 
 ## Who wins
 
