@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -86,9 +88,50 @@ def test_a_host_may_have_more_workers_than_records(host: Host) -> None:
     assert workers[256].take(POOL, pool_bytes=POOL)
     for one in workers:
         one.close()
+    assert not host.file.exists()
     again = host.worker(7)
     assert again.others_bytes() == 0
     again.close()
+
+
+def test_the_last_worker_removes_the_file(host: Host) -> None:
+    """Also one whose neighbour was killed; whoever comes just then makes a new one."""
+    one, killed = host.worker(1), host.worker(2)
+    one.close()
+    assert host.file.exists()
+    host.dead.add(2)
+    last = host.worker(3)
+    last.close()
+    assert not host.file.exists()
+    killed.close()
+    first, second = host.worker(4), host.worker(5)
+    assert first.take(POOL, pool_bytes=POOL)
+    assert not second.take(1, pool_bytes=POOL)
+    first.close()
+    second.close()
+
+
+def test_workers_that_come_and_go_at_once_keep_one_file(tmp_path: Path) -> None:
+    """None of them is left alone on a file that was removed: what all reserve adds up."""
+    host, rounds = Host(tmp_path), 40
+    over: list[int] = []
+    held, lock = [0], threading.Lock()
+
+    def come_and_go(pid: int) -> None:
+        for number in range(rounds):
+            with host.worker(1 + pid * rounds + number) as ledger:
+                if not ledger.take(POOL, pool_bytes=POOL):
+                    continue
+                with lock:
+                    held[0] += 1
+                    over.append(held[0])
+                with lock:
+                    held[0] -= 1
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(come_and_go, range(4)))
+    assert max(over) == 1
+    assert not host.file.exists()
 
 
 def test_without_a_file_nothing_is_shared(tmp_path: Path) -> None:

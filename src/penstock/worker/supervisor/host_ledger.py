@@ -70,6 +70,7 @@ class HostLedger:
         self._is_alive = is_alive
         self._own = owner
         self._place = -1
+        self._file = Path()
         self._fd = -1
         self._map: mmap.mmap | None = None
         if file is not None:
@@ -80,8 +81,16 @@ class HostLedger:
                 self.close()
 
     def _open(self, file: Path) -> None:
+        self._file = file
+        while not self._joins(file):
+            # Race: the last worker has removed the file between its opening here and the lock.
+            os.close(self._fd)
+
+    def _joins(self, file: Path) -> bool:
         self._fd = open_files(file.parent, [file.name])[file.name]
         with self._locked():
+            if not self._is_in_place():
+                return False
             size = _RECORD.size * _RECORDS_MAX
             if os.fstat(self._fd).st_size < size:
                 os.ftruncate(self._fd, size)
@@ -91,6 +100,15 @@ class HostLedger:
                 raise OSError(f"{file} has room for {_RECORDS_MAX} workers, and all are taken")
             self._place = free[0]
             self._write(self._own)
+        return True
+
+    def _is_in_place(self) -> bool:
+        """Whether the file that is open is the one that others will open."""
+        try:
+            found = self._file.lstat()
+        except FileNotFoundError:
+            return False
+        return os.path.samestat(found, os.fstat(self._fd))
 
     def __enter__(self) -> Self:
         """Return itself."""
@@ -159,11 +177,14 @@ class HostLedger:
                 self._drop_dead()
 
     def close(self) -> None:
-        """Give the record back, and let go of the file."""
+        """Give the record back, and let go of the file; the last worker removes it."""
         if self._map is not None:
-            if self._place >= 0:
-                with self._locked():
+            with self._locked():
+                if self._place >= 0:
                     self._write(Record(0, 0))
+                self._drop_dead()
+                if not any(self._other_records()) and self._is_in_place():
+                    self._file.unlink()
             self._map.close()
             self._map = None
         if self._fd >= 0:
