@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from penstock.core.demand import Demand, need_with
 from tests.support.command_line import Ended, penstock
 
 JOBS = """
+import os
 import time
 from penstock import App, Secret, current_job
 
@@ -31,6 +33,10 @@ def fails(n: int) -> None:
 
 @app.task
 def note() -> None: ...
+
+@app.task(cpus=0.5, requires={"eu"}, resources={"license": 2})
+def licensed() -> str:
+    return os.environ["OMP_NUM_THREADS"]
 """
 
 
@@ -71,12 +77,14 @@ def test_what_ran_out_of_memory_does_so_here(folder: Path) -> None:
     assert held["worker"]["packages"] == held["here"]["packages"]
     assert (held["installed_on"], held["secrets"]) == ("worker", ["token"])
     assert held["worker"]["environment"]["LANG"] == "C.UTF-8"
-    assert max(most for _, most in held["curve"]) > 96 * 2**20
+    # The kernel may be quicker than the watch; what it saw before is there.
+    assert max(most for _, most in held["curve"]) > 2**24
     (folder / "token").write_text("hunter2\n")
     secret = ("--secret", f"token=@{folder / 'token'}")
     died = penstock("replay", file, *secret, "--json", folder=folder)
     assert (died.code, died.document["outcome"]) == (1, "out_of_memory"), died
-    assert "killed it at its memory limit" in died.document["verdict"]
+    # By the worker at its limit, or by the kernel a little above it.
+    assert died.document["verdict"].startswith("out_of_memory: the ")
     assert died.document["usage"]["curve"]
     assert died.document["usage"]["peak_bytes"] > died.document["limit_bytes"] == 96 * 2**20
     assert "printed by the job" in died.err
@@ -110,3 +118,16 @@ def test_what_cannot_be_run_is_refused(folder: Path) -> None:
         ended = penstock(*call_words, folder=folder)
         assert ended.code == code, ended
         assert words in ended.err, ended
+
+
+def test_what_needs_more_than_memory_finds_it_here(folder: Path) -> None:
+    """Labels and counted things belong to the machine that it died on: they are taken as given."""
+    need = need_with(Demand(cpus_milli=1_500, labels=("eu",), resources=(("license", 2),)), "alone")
+    job = {"id": "1" * 32, "queue": "q", "task": "jobs.licensed", "need": need, "arguments": {}}
+    (folder / "licensed.json").write_text(json.dumps({"bundle": 1, "job": job}))
+    ended = penstock("replay", "licensed.json", "--json", folder=folder)
+    assert (ended.code, ended.document["result"]) == (0, "2"), ended
+    job["need"] = "takes.x1:alone"
+    (folder / "newer.json").write_text(json.dumps({"bundle": 1, "job": job}))
+    refused = penstock("replay", "newer.json", folder=folder)
+    assert (refused.code, "newer Penstock" in refused.err) == (2, True), refused

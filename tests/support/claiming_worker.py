@@ -14,6 +14,7 @@ from penstock.broker import requests as r
 from penstock.brokers.memory import MemoryBroker
 from penstock.core.admission import Gate, room_for
 from penstock.core.capacity import Capacity
+from penstock.core.devices import Device
 from penstock.core.ids import Fence, LeaseId
 from penstock.core.job import SHARED, Claimed
 from penstock.core.settlement import Complete, Release
@@ -37,22 +38,28 @@ class ClaimingWorker:
 
     def __init__(
         self, broker: MemoryBroker, name: str, queues: tuple[str, ...],
-        *, memory: int, slots: int, chance: random.Random,
+        *, capacity: Capacity, chance: random.Random,
     ) -> None:  # fmt: skip
         """Open the lease; nothing is claimed."""
         self._broker = broker
         self._queues = queues
         self._chance = chance
-        self._slots = slots
+        self._slots = capacity.slots or 0
         self._lease = LeaseId(self._hex())
         tasks = Tasks()
         # Nothing here asks the broker for what is learned.
-        self._budget = Budget(memory, tasks, Profiles(cast("BrokerLink", None), tasks))
+        sizes = enumerate(capacity.gpu_memory_bytes)
+        self._budget = Budget(
+            capacity.memory_bytes or 0,
+            tasks,
+            Profiles(cast("BrokerLink", None), tasks),
+            capacity=capacity,
+            devices=[Device(f"{name}-{number}", size) for number, size in sizes],
+        )
         self._offers = Offers(queues)
         self._gate = Gate(_FOR_EVER_MS)
         self.running: list[Claimed] = []
         owner = r.Owner(name, "here", "boot", 0, 1, 0)
-        capacity = Capacity(memory_bytes=memory, slots=slots)
         broker.open_lease(
             r.OpenLease(
                 id=self._lease, queues=queues, owner=owner, ttl_ms=_TTL_MS, capacity=capacity
@@ -72,7 +79,7 @@ class ClaimingWorker:
         budget = self._budget
         budget.look(self._broker.leases())
         self._offers.learn(self._broker.needs(self._queues))
-        waiting = [one for one in self._offers.sets if budget.could_hold(one[1])]
+        waiting = [one for one in self._offers.sets if budget.could_make_room(one[1])]
         free = budget.free
         fitting = [one for one in waiting if not budget.short_of(one[1], free)]
         let_through = self._gate.let_through(waiting, fitting, 0, competes=budget.competes)

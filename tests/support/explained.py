@@ -5,8 +5,8 @@ In each situation, with K the blockers that are named:
 1. all of K taken away: the job starts;
 2. all of K but one taken away: it does not, for each of K;
 3. all that is not in K taken away, alone and together: it does not;
-4. every other job and all of K but space taken away: it starts unless K has "no_worker" or
-   "too_large", which no end of a job takes away.
+4. every other job and all of K but space taken away: it starts unless K has "no_worker", "lacking"
+   or "too_large", which no end of a job takes away.
 
 python -m tests.support.explained --count 1000 --out FOLDER
 """
@@ -92,12 +92,12 @@ def flaws(seed: int, named: frozenset[str], needed: int) -> Iterator[str]:
     for one in sorted(named):
         if starts(named - {one}):
             yield f"{one} of {sorted(named)} is still there, and it starts"
-    # The three of space are taken away by the same worker more.
+    # Those of space are taken away by the same worker more.
     others = frozenset(KINDS) - named - (SPACE if named & SPACE else frozenset())
     for kinds in (others, *(frozenset({one}) for one in sorted(others))):
         if starts(kinds):
             yield f"{sorted(kinds)} of none of {sorted(named)} are gone, and it starts"
-    lacks_worker = bool(named & {"no_worker", "too_large"})
+    lacks_worker = bool(named & (SPACE - {"full"}))
     if starts((named - SPACE) | {"jobs"}) is lacks_worker:
         yield f"of {sorted(named)} and all other jobs, only space is there, and that is not so"
 

@@ -10,6 +10,8 @@ import msgspec
 from penstock.broker import requests as r
 from penstock.brokers.memory import MemoryBroker
 from penstock.cli.explanation import Explanation, Scene, explain
+from penstock.core.capacity import Capacity
+from penstock.core.demand import Demand, demand_of, need_with
 from penstock.core.ids import JobId, JobIdSource
 from penstock.core.job import ALONE, SHARED, JobRecord, JobSpec, Parent
 from penstock.core.lifecycle import State
@@ -18,12 +20,18 @@ from penstock.testing.clock import ManualClock
 from tests.support.claiming_worker import ClaimingWorker
 
 MIB: Final = 2**20
+GIB: Final = 2**30
 #: What can be taken out of a job's way here; "final" and "running" are told elsewhere.
-KINDS: Final = ("parents", "due", "paused", "no_worker", "too_large", "full", "ahead")
+KINDS: Final = ("parents", "due", "paused", "no_worker", "lacking", "too_large", "full", "ahead")
 #: Of these, what a worker more, just large enough for the job, takes away.
-SPACE: Final = frozenset({"no_worker", "too_large", "full"})
+SPACE: Final = frozenset({"no_worker", "lacking", "too_large", "full"})
 _DELAY_MS: Final = 60_000
 #: Declared sizes, some of them in the middle of a class.
+_DEMANDS: Final = (
+    Demand(cpus_milli=1_000), Demand(cpus_milli=1_500), Demand(labels=("eu",)),
+    Demand(resources=(("license", 1),)), Demand(gpus=1), Demand(gpu_memory_bytes=3 * GIB),
+    Demand(gpu_memory_bytes=5 * GIB), Demand(cpus_milli=500, labels=("us",), gpus=1),
+)  # fmt: skip
 _SIZES: Final = tuple(size * MIB for size in (16, 100, 128, 250, 400, 512, 1_000, 1_500, 3_000))
 
 
@@ -64,11 +72,16 @@ class Situation:
 
     def _worker(self, name: str) -> ClaimingWorker:
         queues = self._chance.choice((("q",), ("q", "r"), ("q", "r"), ("r",)))
-        memory = self._chance.choice((256, 512, 1_024, 2_048, 4_096)) * MIB
-        slots = self._chance.choice((1, 2, 4))
-        return ClaimingWorker(
-            self.broker, name, queues, memory=memory, slots=slots, chance=self._chance
+        capacity = Capacity(
+            memory_bytes=self._chance.choice((256, 512, 1_024, 2_048, 4_096)) * MIB,
+            slots=self._chance.choice((1, 2, 4)),
+            cpus_milli=self._chance.choice((1_000, 2_000)),
+            labels=self._chance.choice(((), ("eu",), ("eu", "us"))),
+            # With several the broker does not tell which of them a job has.
+            gpu_memory_bytes=self._chance.choice(((), (8 * GIB,), (4 * GIB,))),
+            resources=self._chance.choice(({}, {"license": 1}, {"license": 2})),
         )
+        return ClaimingWorker(self.broker, name, queues, capacity=capacity, chance=self._chance)
 
     def _free_some(self) -> None:
         """Let jobs end while the queue is paused, so that there is room and nobody takes it."""
@@ -106,6 +119,8 @@ class Situation:
             case _:
                 memory = self._chance.choice(_SIZES)
                 need = sized_need(memory)
+        if need != SHARED and self._chance.random() < 0.4:
+            need = need_with(self._chance.choice(_DEMANDS), need)
         priority = self._chance.choice((3, 5, 5, 5, 9))
         return JobSpec(
             task="t", payload=msgspec.Raw(b"{}"), need=need, memory_bytes=memory, priority=priority
@@ -169,19 +184,35 @@ class Situation:
             if others:
                 self.broker.cancel(others)
         if kinds & SPACE:
-            # A coroutine needs no slot of a child.
-            room = ClaimingWorker(
-                self.broker, "z", ("q",), memory=max(1, reservation_bytes),
-                slots=1 if reservation_bytes else 0, chance=self._chance,
-            )  # fmt: skip
+            capacity = self._just_enough(reservation_bytes)
+            room = ClaimingWorker(self.broker, "z", ("q",), capacity=capacity, chance=self._chance)
             self.workers.append(room)
         if "paused" in kinds:
             self.broker.resume("q")
         self.settle_down()
 
+    def _just_enough(self, reservation_bytes: int) -> Capacity:
+        """Return what a worker has that can take the job and no other beside it."""
+        demand = demand_of(self.record(self.target).spec.need)
+        assert demand is not None
+        gpus = demand.gpus or int(demand.gpu_memory_bytes > 0)
+        return Capacity(
+            memory_bytes=max(1, reservation_bytes),
+            # A coroutine needs no slot of a child.
+            slots=1 if reservation_bytes else 0,
+            cpus_milli=demand.cpus_milli,
+            labels=demand.labels,
+            gpu_memory_bytes=(max(1, demand.gpu_memory_bytes),) * gpus,
+            resources=dict(demand.resources),
+        )
+
     def _finish_parents(self) -> None:
+        everything = Capacity(
+            memory_bytes=64 * GIB, slots=99, cpus_milli=99_000, labels=("eu", "us"),
+            gpu_memory_bytes=(64 * GIB,) * 9, resources={"license": 99},
+        )  # fmt: skip
         worker = ClaimingWorker(
-            self.broker, "p", ("parents",), memory=64 * 2**30, slots=99, chance=self._chance
+            self.broker, "p", ("parents",), capacity=everything, chance=self._chance
         )
         worker.take_all()
         for job in list(worker.running):

@@ -76,15 +76,14 @@ def _of_space(scene: Scene, around: Surroundings) -> Iterator[Blocker]:
     if not serving:
         start = f"penstock worker ... --queues {queue}"
         yield Blocker("no_worker", f"no live worker serves queue {queue}: {start}")
-    elif all(room.lacks(target) is not None for room in serving):
+    elif (lacks := [room.lacks(target) for room in serving]) and None not in lacks:
         yield Blocker(
             "lacking",
-            f"no live worker of its queue has what it takes; {serving[0].worker} lacks "
-            f"{serving[0].lacks(target)}: see the options --cpus, --labels, --resources and --gpus "
-            "of penstock worker",
+            f"no live worker of its queue has what it takes; {serving[0].worker} lacks {lacks[0]}: "
+            "see the options --cpus, --labels, --resources and --gpus of penstock worker",
         )
     elif not able:
-        largest = max(room.total_bytes or 0 for room in serving)
+        largest = max(room.total_bytes or 0 for room in serving if room.lacks(target) is None)
         yield Blocker(
             "too_large",
             f"it needs {size(target.bytes)}, and the largest worker of its queue may reserve "
@@ -118,33 +117,25 @@ def _of_rank(around: Surroundings, *, is_lacking: bool) -> Iterator[Blocker]:
     target = around.target
     rooms = list(around.rooms)
     if is_lacking:
-        needed = max(target.bytes, target.least_bytes)
-        rooms.append(
-            Room(
-                worker=_LACKING,
-                queues=frozenset({target.queue}),
-                capacity=_all_of(target),
-                total_bytes=needed,
-                free_bytes=needed,
-                slots=target.slots,
-                free_slots=target.slots,
-            )
-        )
+        room = Room(worker=_LACKING, queues=frozenset({target.queue}), has=_just_for(target))
+        rooms.append(room)
     if target.job not in place(rooms, [*around.ahead, target]):
         yield Blocker(
             "ahead", f"{_rivals(around, rooms)} ahead of it, and would take the room first"
         )
 
 
-def _all_of(target: Load) -> Capacity:
-    """Return what a worker would have that has just what the job takes."""
-    demand = target.beside or NO_DEMAND
-    gpus = max(demand.gpus, 1 if demand.takes_gpu else 0)
+def _just_for(target: Load) -> Capacity:
+    """Return what a worker would have that could take the job and no more."""
+    beside = target.beside or NO_DEMAND
+    gpus = max(beside.gpus, int(beside.takes_gpu))
     return Capacity(
-        cpus_milli=demand.cpus_milli,
-        labels=demand.labels,
-        gpu_memory_bytes=(max(1, demand.gpu_memory_bytes),) * gpus,
-        resources=dict(demand.resources),
+        memory_bytes=max(target.bytes, target.least_bytes),
+        slots=target.slots,
+        cpus_milli=beside.cpus_milli,
+        labels=beside.labels,
+        gpu_memory_bytes=(max(1, beside.gpu_memory_bytes),) * gpus,
+        resources=dict(beside.resources),
     )
 
 

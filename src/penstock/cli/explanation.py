@@ -12,7 +12,7 @@ from penstock.cli.needs import Sums, need_of
 from penstock.cli.surroundings import Surroundings, surroundings_of
 from penstock.core.job import JobRecord
 from penstock.core.lifecycle import FINAL, State
-from penstock.core.placement import Load, Room, starts_in_ms
+from penstock.core.placement import Room, starts_in_ms
 
 
 class Candidate(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,8 +35,8 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     slots: int | None
     free_slots: int | None
     holds: bool | None
+    lacks: str | None
     estimated: bool
-    lacks: str | None = None
 
 
 class Explanation(msgspec.Struct, frozen=True, kw_only=True):
@@ -131,15 +131,16 @@ def _candidate(room: Room, around: Surroundings) -> Candidate:
         free_bytes=room.free_bytes,
         slots=room.slots,
         free_slots=room.free_slots,
-        holds=_holds(room, around.target),
+        holds=_holds(room, around),
         lacks=room.lacks(around.target),
         estimated=room.worker in around.guessed,
     )
 
 
-def _holds(room: Room, target: Load) -> bool | None:
-    is_known = room.total_bytes is not None or room.lacks(target) is not None
-    return room.holds(target) if is_known else None
+def _holds(room: Room, around: Surroundings) -> bool | None:
+    if room.total_bytes is None and room.lacks(around.target) is None:
+        return None
+    return room.holds(around.target)
 
 
 #: Blockers that go away with time, as far as it can be foreseen.

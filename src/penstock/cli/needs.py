@@ -8,7 +8,7 @@ from typing import NamedTuple
 from penstock.cli.sizes import size
 from penstock.core.demand import NO_DEMAND, Demand, demand_of, in_words, with_gpu_memory
 from penstock.core.footprint import Footprint, size_bucket
-from penstock.core.job import SHARED, JobRecord
+from penstock.core.job import THREAD, JobRecord
 from penstock.core.lifecycle import State
 from penstock.core.memory import ASSUMED_BYTES, COLD_BYTES
 from penstock.core.need import is_alone, profile_of, sized_need, sizes_of
@@ -47,14 +47,12 @@ def need_of(record: JobRecord, learned: Sums, largest_bytes: int | None) -> Need
         learned: sums of its task; empty: no run was measured.
         largest_bytes: budget of the largest worker, to which what is learned is cut; None: unknown.
     """
-    need, beside = _of_memory(record, learned, largest_bytes), beside_of(record)
-    if beside == NO_DEMAND:
-        return need
-    words = "something that a newer release knows" if beside is None else in_words(beside)
-    return need._replace(words=f"{need.words}, and {words}")
+    need = _memory_of(record, learned, largest_bytes)
+    beside = in_words(beside_of(record) or NO_DEMAND)
+    return need._replace(words=f"{need.words}, and {beside}") if beside else need
 
 
-def _of_memory(record: JobRecord, learned: Sums, largest_bytes: int | None) -> Need:
+def _memory_of(record: JobRecord, learned: Sums, largest_bytes: int | None) -> Need:
     spec, charges = record.spec, record.charges
     if charges.memory_bytes is not None:
         runs = counted(charges.ooms, "attempt that ran", "attempts that ran")
@@ -93,6 +91,11 @@ def _learned(record: JobRecord, learned: Sums, largest_bytes: int | None) -> Nee
     return Need(words, known, cut, cut, is_known=False)
 
 
+def beside_of(record: JobRecord) -> Demand | None:
+    """Return what a job takes beside memory; None: only a newer release knows."""
+    return demand_of(with_gpu_memory(record.spec.need, record.charges.gpu_memory_bytes))
+
+
 def load_of(record: JobRecord, need: Need, now_ms: int) -> Load:
     """Return what a job takes where it runs, and its place among those that wait.
 
@@ -103,7 +106,7 @@ def load_of(record: JobRecord, need: Need, now_ms: int) -> Load:
         task=record.spec.task,
         queue=record.queue,
         rank=_rank(record, now_ms),
-        slots=0 if need.reservation_bytes is None and record.spec.need == SHARED else 1,
+        slots=_slots(record, need),
         bytes=need.reservation_bytes or 0,
         most_bytes=need.most_bytes,
         least_bytes=need.least_bytes,
@@ -111,9 +114,13 @@ def load_of(record: JobRecord, need: Need, now_ms: int) -> Load:
     )
 
 
-def beside_of(record: JobRecord) -> Demand | None:
-    """Return what a job takes beside memory; None: only a newer release knows."""
-    return demand_of(with_gpu_memory(record.spec.need, record.charges.gpu_memory_bytes))
+def _slots(record: JobRecord, need: Need) -> int:
+    """Return how many slots a job takes of those that threads and children share.
+
+    A plain function that waits may find room in the light lane, of which nothing is told here.
+    """
+    is_thread = record.spec.need == THREAD and record.state is State.RUNNING
+    return int(need.reservation_bytes is not None or is_thread)
 
 
 def _rank(record: JobRecord, now_ms: int) -> Rank:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from penstock.broker.requests import LeaseFacts
 from penstock.cli.needs import Need, load_of, need_of
 from penstock.core.capacity import Capacity
-from penstock.core.job import JobRecord
+from penstock.core.job import THREAD, JobRecord
 from penstock.core.placement import Load, Room, Running
 
 if TYPE_CHECKING:
@@ -55,7 +55,8 @@ def surroundings_of(scene: Scene) -> Surroundings:
     largest = max((one for one in budgets if one is not None), default=None)
     known = _Needs(scene, largest)
     target = known.load(scene.record)
-    running = tuple(_running(scene, known))
+    # In the order in which they began: so they were given what there is of GPUs.
+    running = tuple(sorted(_running(scene, known), key=lambda one: (-one.since_ms, one.load.rank)))
     rooms = {room.worker: room for room in _empty(scene.leases)}
     for one in running:
         if one.worker in rooms:
@@ -63,8 +64,10 @@ def surroundings_of(scene: Scene) -> Surroundings:
     guessed = {
         job.attempts[-1].worker
         for job in scene.running
-        if job.attempts and not known.need(job).is_known
+        if job.attempts and (job.spec.need == THREAD or not known.need(job).is_known)
     }
+    # Which of several GPUs a job has is not told.
+    guessed |= {one.worker for one in running if one.load.beside and one.load.beside.takes_gpu}
     waiting = [
         known.load(one)
         for one in scene.queued
@@ -111,18 +114,9 @@ def _running(scene: Scene, known: _Needs) -> Iterator[Running]:
 def _empty(leases: Sequence[LeaseFacts]) -> Iterator[Room]:
     """Yield the room of each worker as it is when nothing runs; one has several leases."""
     queues: dict[str, set[str]] = {}
-    capacities: dict[str, Capacity] = {}
+    capacities: dict[str, Capacity | None] = {}
     for lease in leases:
         queues.setdefault(lease.owner.worker, set()).update(lease.queues)
-        capacities[lease.owner.worker] = lease.capacity or Capacity()
+        capacities[lease.owner.worker] = lease.capacity
     for worker, served in queues.items():
-        has = capacities[worker]
-        yield Room(
-            worker=worker,
-            queues=frozenset(served),
-            capacity=has,
-            total_bytes=has.memory_bytes,
-            free_bytes=has.memory_bytes,
-            slots=has.slots,
-            free_slots=has.slots,
-        )
+        yield Room(worker=worker, queues=frozenset(served), has=capacities[worker])

@@ -8,23 +8,23 @@ workers race, so of several that could take a job any may.
 from __future__ import annotations
 
 import heapq
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 import msgspec
 
+from penstock.core.admission import lacking
 from penstock.core.capacity import Capacity, wanting
-from penstock.core.demand import CPUS, NO_DEMAND, Demand
-
-#: Name of the amount of whole devices.
-GPUS: Final = "gpus"
+from penstock.core.demand import CPUS, MEMORY, NO_DEMAND, Demand, amounts_of
+from penstock.core.devices import Device, Devices
 
 Rank = tuple[int, str]
 """The place of a job among those that wait: lower goes first (`core/rank.py`), then by id."""
 
 #: Ends of jobs that are gone through for one estimate: what lies further off nobody can foresee.
 _ENDS_MAX: Final = 1_000
+#: More than any worker has of anything, for one that does not say what it has.
+_NO_BOUND: Final = 2**62
 
 
 class Load(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,7 +35,7 @@ class Load(msgspec.Struct, frozen=True, kw_only=True):
         task: its task.
         queue: its queue.
         rank: its place among those that wait.
-        slots: 1; 0: a coroutine, of which a worker runs many.
+        slots: 1; 0: none that is counted.
         bytes: what is set aside for it, at most all that its worker has; 0: nothing is.
         most_bytes: what a worker must have free before it looks into the job's set.
         least_bytes: a worker with less in all cannot hold it.
@@ -52,48 +52,53 @@ class Load(msgspec.Struct, frozen=True, kw_only=True):
     least_bytes: int = 0
     beside: Demand | None = NO_DEMAND
 
-    @property
-    def counted(self) -> Mapping[str, int]:
-        """What is counted of it beside memory: name -> amount."""
-        demand = self.beside or NO_DEMAND
-        amounts = {CPUS: demand.cpus_milli, GPUS: demand.gpus, **_resources(demand.resources)}
-        return {name: amount for name, amount in amounts.items() if amount}
-
 
 class Room(msgspec.Struct, frozen=True, kw_only=True):
-    """What a worker has. None: it does not say, and nothing is ruled out.
+    """A worker, and the jobs that it runs.
 
     Attributes:
         worker: its name.
         queues: that it serves.
-        total_bytes: what it may reserve.
-        free_bytes: of that, what is not reserved.
-        slots: threads and children at once.
-        free_slots: of these, those that are free.
-        capacity: what else it has, all of it.
-        taken: of that, what its jobs have: name -> amount. Shares of GPUs are not counted.
+        has: what it can take in all; None: it does not say, and of memory nothing is ruled out.
+        loads: of its jobs.
     """
 
     worker: str
     queues: frozenset[str]
-    capacity: Capacity = Capacity()
-    taken: Mapping[str, int] = {}
-    total_bytes: int | None = None
-    free_bytes: int | None = None
-    slots: int | None = None
-    free_slots: int | None = None
+    has: Capacity | None = None
+    loads: tuple[Load, ...] = ()
+
+    @property
+    def total_bytes(self) -> int | None:
+        """What it may reserve; None: it does not say."""
+        return None if self.has is None else self.has.memory_bytes
+
+    @property
+    def free_bytes(self) -> int | None:
+        """Of that, what is not reserved."""
+        total = self.total_bytes
+        return None if total is None else total - sum(self._cut(one.bytes) for one in self.loads)
+
+    @property
+    def slots(self) -> int | None:
+        """Threads and children at once; None: it does not say."""
+        return None if self.has is None else self.has.slots
+
+    @property
+    def free_slots(self) -> int | None:
+        """Of these, those that are free."""
+        return None if self.slots is None else self.slots - sum(one.slots for one in self.loads)
+
+    def lacks(self, load: Load) -> str | None:
+        """Return what the job takes beside memory that the worker has not at all, in words."""
+        if load.beside is None:
+            return "something that a newer release knows"
+        return wanting(self.has or Capacity(), load.beside)
 
     def holds(self, load: Load) -> bool:
         """Return whether it could take the job if nothing else ran."""
-        if self.lacks(load) is not None:
-            return False
-        return self.total_bytes is None or load.least_bytes <= self.total_bytes
-
-    def lacks(self, load: Load) -> str | None:
-        """Return what the job takes beside memory and this worker never has, in words."""
-        if load.beside is None:
-            return "something that a newer release knows"
-        return wanting(self.capacity, load.beside)
+        has_memory = self.total_bytes is None or load.least_bytes <= self.total_bytes
+        return has_memory and self.lacks(load) is None
 
     def fits(self, load: Load) -> bool:
         """Return whether it takes the job now."""
@@ -101,43 +106,47 @@ class Room(msgspec.Struct, frozen=True, kw_only=True):
             return False
         if self.free_slots is not None and load.slots > self.free_slots:
             return False
-        has = _counted(self.capacity)
-        if any(have + self.taken.get(name, 0) > has[name] for name, have in load.counted.items()):
-            return False
-        return self.free_bytes is None or self._cut(load.most_bytes) <= self.free_bytes
+        if not load.slots and not load.bytes:
+            # A coroutine or a thread: nothing of it is counted.
+            return True
+        wanted = amounts_of(load.beside or NO_DEMAND, self._cut(load.most_bytes))
+        return not lacking(wanted, self._free(wanted)) and self._has_devices(load)
 
     def with_job(self, load: Load) -> Room:
-        """Return what is left once it runs the job."""
-        return self._changed(load, -1)
+        """Return it with one job more."""
+        return msgspec.structs.replace(self, loads=(*self.loads, load))
 
-    def without_job(self, load: Load) -> Room:
-        """Return what is there once the job has ended."""
-        return self._changed(load, 1)
-
-    def _changed(self, load: Load, sign: int) -> Room:
-        slots, size, taken = self.free_slots, self.free_bytes, Counter(self.taken)
-        for name, amount in load.counted.items():
-            taken[name] -= sign * amount
+    def without_job(self, job: str) -> Room:
+        """Return it without a job that has ended."""
         return msgspec.structs.replace(
-            self,
-            taken=taken,
-            free_slots=None if slots is None else slots + sign * load.slots,
-            free_bytes=None if size is None else size + sign * self._cut(load.bytes),
+            self, loads=tuple(one for one in self.loads if one.job != job)
         )
+
+    def _free(self, wanted: Mapping[str, int]) -> dict[str, int]:
+        """Return what is free of all that is wanted; who has which GPU is told elsewhere."""
+        has = self.has or Capacity()
+        there = {f"resource.{name}": count for name, count in has.resources.items()}
+        there |= {CPUS: has.cpus_milli or 0}
+        there |= {MEMORY: _NO_BOUND if has.memory_bytes is None else has.memory_bytes}
+        free = {name: there.get(name, _NO_BOUND) for name in wanted}
+        for one in self.loads:
+            taken = amounts_of(one.beside or NO_DEMAND, self._cut(one.bytes))
+            for name in wanted.keys() & there.keys() & taken.keys():
+                free[name] -= taken[name]
+        return free
+
+    def _has_devices(self, load: Load) -> bool:
+        if self.has is None or load.beside is None or not load.beside.takes_gpu:
+            return True
+        sizes = self.has.gpu_memory_bytes
+        devices = Devices([Device(str(number), size) for number, size in enumerate(sizes)])
+        for one in self.loads:
+            if one.beside is not None and one.beside.takes_gpu:
+                devices.take(one.job, one.beside)
+        return devices.fits(load.beside)
 
     def _cut(self, size_bytes: int) -> int:
         return size_bytes if self.total_bytes is None else min(size_bytes, self.total_bytes)
-
-
-def _counted(capacity: Capacity) -> Mapping[str, int]:
-    """Return what a worker has of all that is counted beside memory."""
-    gpus = len(capacity.gpu_memory_bytes)
-    resources = _resources(tuple(capacity.resources.items()))
-    return Counter({CPUS: capacity.cpus_milli or 0, GPUS: gpus, **resources})
-
-
-def _resources(counts: Iterable[tuple[str, int]]) -> Mapping[str, int]:
-    return {f"resource.{name}": count for name, count in counts}
 
 
 class Running(msgspec.Struct, frozen=True, kw_only=True):
@@ -191,8 +200,8 @@ def starts_in_ms(
 
     Args:
         target: waits too, and is not among `waiting`.
-        rooms: of all workers.
-        running: on them.
+        rooms: of all workers, with what runs there.
+        running: for how long.
         waiting: other jobs.
         runs_ms: task -> how long its jobs run; a task that is not there never ends.
 
@@ -201,7 +210,7 @@ def starts_in_ms(
     free = {room.worker: room for room in rooms}
     left = sorted([*waiting, target], key=_by_rank)
     ends = [
-        (max(0, runs_ms[one.load.task] - one.since_ms), one.load.job, one.worker, one.load)
+        (max(0, runs_ms[one.load.task] - one.since_ms), one.load.job, one.worker)
         for one in running
         if one.load.task in runs_ms and one.worker in free
     ]
@@ -214,12 +223,11 @@ def starts_in_ms(
             return at_ms
         for load in left:
             if load.job in placed and load.task in runs_ms:
-                end = (at_ms + runs_ms[load.task], load.job, placed[load.job], load)
-                heapq.heappush(ends, end)
+                heapq.heappush(ends, (at_ms + runs_ms[load.task], load.job, placed[load.job]))
         left = [one for one in left if one.job not in placed]
         if not ends:
             return None
-        at_ms, _, worker, ended = heapq.heappop(ends)
+        at_ms, ended, worker = heapq.heappop(ends)
         # Nothing has changed but there.
         changed = {worker: free[worker].without_job(ended)}
     return None

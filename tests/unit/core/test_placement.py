@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from penstock.core.capacity import Capacity
+from penstock.core.demand import Demand
 from penstock.core.placement import Load, Room, Running, place, starts_in_ms
 
 GIB = 2**30
@@ -15,13 +17,10 @@ def job(name: str, size: int = 0, *, rank: int = 0, queue: str = "q", **more: An
     return Load(job=name, task="t", queue=queue, rank=(rank, name), slots=1, **each)
 
 
-def room(worker: str, total: int | None = None, slots: int | None = None) -> Room:
-    """Return an empty worker of queue q."""
-    size = None if total is None else total * GIB
-    return Room(
-        worker=worker, queues=frozenset({"q"}), total_bytes=size, free_bytes=size, slots=slots,
-        free_slots=slots,
-    )  # fmt: skip
+def room(worker: str, total: int | None = None, slots: int | None = None, **more: Any) -> Room:
+    """Return an empty worker of queue q; without a size it does not say what it has."""
+    has = None if total is None else Capacity(memory_bytes=total * GIB, slots=slots, **more)
+    return Room(worker=worker, queues=frozenset({"q"}), has=has)
 
 
 def test_the_best_that_fits_goes_first() -> None:
@@ -60,3 +59,25 @@ def test_a_start_is_foreseen_by_the_ends_of_others() -> None:
     assert starts([], {}) is None
     free = starts_in_ms(job("me", 1), rooms=[room("w", 1, 1)], running=[], waiting=[], runs_ms={})
     assert free == 0
+
+
+def test_what_is_counted_beside_memory_runs_out_too() -> None:
+    """CPUs, resources and GPUs are taken and given back; a label is there or not."""
+    has = room(
+        "w", 9, 9, cpus_milli=2_000, labels=("eu",), resources={"license": 1},
+        gpu_memory_bytes=(8 * GIB,),
+    )  # fmt: skip
+    for taken, wanted in (
+        (Demand(cpus_milli=1_500), Demand(cpus_milli=1_000)),
+        (Demand(resources=(("license", 1),)), Demand(resources=(("license", 1),))),
+        (Demand(gpus=1), Demand(gpu_memory_bytes=GIB)),
+        (Demand(gpu_memory_bytes=5 * GIB), Demand(gpu_memory_bytes=4 * GIB)),
+    ):
+        full = has.with_job(job("there", beside=taken))
+        assert has.fits(job("me", beside=wanted))
+        assert not full.fits(job("me", beside=wanted)), wanted
+        assert full.holds(job("me", beside=wanted))
+        assert full.without_job("there").fits(job("me", beside=wanted))
+    assert has.fits(job("me", beside=Demand(labels=("eu",))))
+    assert has.lacks(job("me", beside=Demand(labels=("us",)))) == "label us"
+    assert "newer release" in (has.lacks(job("me", beside=None)) or "")

@@ -19,7 +19,7 @@ from penstock.errors import BadSetting
 
 if TYPE_CHECKING:
     from penstock.cli.recipe import Recipe
-    from penstock.core.job import Claimed
+    from penstock.core.job import Claimed, JobSpec
     from penstock.core.manifest import AppManifest
 
 #: Bytes that a worker must be able to reserve, whatever the job needs.
@@ -94,6 +94,28 @@ def _module_of(task: str) -> str:
     return module
 
 
+def _flags(spec: JobSpec) -> dict[str, Any]:
+    """Return the settings of a worker that has just what the job takes; GPUs are found, not set.
+
+    Raises:
+        BadSetting: only a newer release knows what it takes.
+    """
+    from penstock.core.demand import cpus_text, demand_of
+
+    demand, flags = demand_of(spec.need), dict[str, Any]()
+    if demand is None:
+        raise BadSetting("the job takes something that only a newer Penstock knows: use that one")
+    if spec.memory_bytes is not None:
+        flags["memory"] = f"{max(spec.memory_bytes, _BUDGET_BYTES_MIN)}B"
+    if demand.cpus_milli:
+        flags["cpus"] = cpus_text(demand.cpus_milli)
+    if demand.labels:
+        flags["labels"] = ",".join(demand.labels)
+    if demand.resources:
+        flags["resources"] = ",".join(f"{name}={count}" for name, count in demand.resources)
+    return flags
+
+
 def _run(
     session: Session, job: Claimed, place: str, manifest: AppManifest, recipe: Recipe
 ) -> ReplayDocument:
@@ -104,9 +126,7 @@ def _run(
     from penstock.worker.supervisor.plan import WorkerPlan
     from penstock.worker.supervisor.replay import replay as run
 
-    flags: dict[str, Any] = {}
-    if job.spec.memory_bytes is not None:
-        flags["memory"] = str(max(job.spec.memory_bytes, _BUDGET_BYTES_MIN)) + "B"
+    flags = _flags(job.spec)
     session.config(flags)
     hide_from_user()
     keep_descriptors()

@@ -27,6 +27,7 @@ from .assembly import Frame, assemble
 from .child_calls import ChildCalls
 from .child_pool import ChildPool
 from .crew import Crew
+from .gpus import find_gpus
 from .groups import Groups
 from .link import BrokerLink
 from .lone_attempt import LoneAttempt
@@ -63,6 +64,8 @@ async def replay(
 ) -> Replayed:
     """Run one attempt to its end. This process becomes the parent of what the job leaves behind.
 
+    Like a worker it takes GPUs and memory only where other workers of this host leave them.
+
     Args:
         job: as a worker would have claimed it.
         plan: names the app and the settings.
@@ -78,11 +81,17 @@ async def replay(
     broker = ThreadedBroker(connect("memory://", clock=clock))
     try:
         link = BrokerLink(broker, clock)
+        settings = plan.settings(environ, manifest)
+        groups = Groups.open(clock.boot_id) if settings.cgroups == "auto" else Groups()
+        devices = await find_gpus(settings, environ)
         frame = Frame(plan, environ, Spawner(), Stopping())
-        start = Start(plan.settings(environ, manifest), manifest, [], broker, Groups())
+        start = Start(settings, manifest, [], broker, groups, devices)
         parts = assemble(frame, start, link, await broker.describe(), cancel_token="")
         calls = _Calls(link, parts, tell)
-        verdict = await _run(job, parts, calls)
+        try:
+            verdict = await _run(job, parts, calls)
+        finally:
+            parts.budget.leave_host()
     finally:
         await broker.close()
     outcome = Interrupted() if verdict is None else verdict.outcome
