@@ -41,9 +41,14 @@ class Groups:
     Args:
         place: below which they are made; None: nowhere, children are only watched.
         stem: begins their names.
+        told: how limits are kept, for the log; empty: nobody has asked for groups.
+
+    Attributes:
+        told: see above. A worker says it once it serves: one that cannot begin says only why.
     """
 
-    def __init__(self, place: Place | None = None, stem: str = "") -> None:
+    def __init__(self, place: Place | None = None, stem: str = "", told: str = "") -> None:
+        self.told = told
         self._place = place
         self._stem = stem
         self._numbers = itertools.count(1)
@@ -62,10 +67,9 @@ class Groups:
             sweep(place, identity)
             make_way(place, f"{stem}.{_WORKER}")
         except NoGroups as why:
-            _log.info("memory limits are watched, and not enforced by the kernel: %s", why)
-            return cls()
-        _log.info("memory limits are enforced by control groups below %s", place.folder)
-        return cls(place, stem)
+            return cls(told=f"memory limits are watched, and not enforced by the kernel: {why}")
+        told = f"memory limits are enforced by control groups below {place.folder}"
+        return cls(place, stem, told)
 
     async def make(self, pid: int) -> MemoryGroup | None:
         """Make a group for a child that was just started; None: it is only watched."""

@@ -158,6 +158,8 @@ class Supervisor:
             ", ".join(parts.settings.queues),
             facts.location,
         )
+        if start.groups.told:
+            _log.info("%s", start.groups.told)
         return _Duties(
             parts=parts,
             runners=runners,
