@@ -51,7 +51,7 @@ class Scale(msgspec.Struct, frozen=True, kw_only=True):
     slots: int = 0
 
 
-class Pace(msgspec.Struct, frozen=True):
+class ScaleState(msgspec.Struct, frozen=True):
     """What is remembered from look to look.
 
     Attributes:
@@ -75,16 +75,16 @@ def asked_for(backlog: Backlog, scale: Scale) -> int:
     return max(scale.least, min(scale.most, max(jobs, size, held)))
 
 
-def next_pace(pace: Pace, backlog: Backlog, scale: Scale) -> Pace:
+def next_state(state: ScaleState, backlog: Backlog, scale: Scale) -> ScaleState:
     """Return how many workers there should be from now on."""
     asked = asked_for(backlog, scale)
-    if asked > pace.count:
-        return Pace(min(asked, max(1, 2 * pace.count)))
-    if asked == pace.count:
-        return Pace(pace.count)
-    if pace.calm + 1 < CALM_LOOKS:
-        return Pace(pace.count, pace.calm + 1)
-    return Pace(pace.count - 1)
+    if asked > state.count:
+        return ScaleState(min(asked, max(1, 2 * state.count)))
+    if asked == state.count:
+        return ScaleState(state.count)
+    if state.calm + 1 < CALM_LOOKS:
+        return ScaleState(state.count, state.calm + 1)
+    return ScaleState(state.count - 1)
 
 
 def _shares(whole: int, part: int) -> int:

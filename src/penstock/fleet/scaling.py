@@ -12,7 +12,7 @@ from penstock.broker.protocol import AsyncBroker
 from penstock.broker.threaded import loop_face
 from penstock.config.settings import Settings
 from penstock.connect import connect_as
-from penstock.core.autoscale import Backlog, Pace, Scale, next_pace
+from penstock.core.autoscale import Backlog, Scale, ScaleState, next_state
 from penstock.errors import PenstockError
 from penstock.worker.pulse import retry_wait_s
 
@@ -42,7 +42,7 @@ class Scaling:
         self._settings = settings
         self._set_count = set_count
         self._look_s = look_s
-        self._paces = [Pace(one.table.least) for one in self._growing]
+        self._states = [ScaleState(one.table.least) for one in self._growing]
 
     async def run(self) -> None:
         """Look again and again, for ever; while the broker is away, the fleet stays as it is."""
@@ -70,18 +70,18 @@ class Scaling:
             self._follow(place, role, backlog_of(role.queues, counts, needs))
 
     def _follow(self, place: int, role: Role, backlog: Backlog) -> None:
-        before = self._paces[place]
-        pace = self._paces[place] = next_pace(before, backlog, self._scale(role))
-        if pace.count != before.count:
+        before = self._states[place]
+        state = self._states[place] = next_state(before, backlog, self._scale(role))
+        if state.count != before.count:
             _log.info(
                 "autoscale: %s from %d to %d workers; %d jobs wait, %d run",
                 role.table.name,
                 before.count,
-                pace.count,
+                state.count,
                 backlog.queued,
                 backlog.running,
             )
-            self._set_count(role, pace.count)
+            self._set_count(role, state.count)
 
     def _scale(self, role: Role) -> Scale:
         slots = role.concurrency or self._settings.concurrency

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from penstock.core.autoscale import CALM_LOOKS, Backlog, Pace, Scale, asked_for, next_pace
+from penstock.core.autoscale import CALM_LOOKS, Backlog, Scale, ScaleState, asked_for, next_state
 
 GIB = 2**30
 SCALE = Scale(least=1, most=8, jobs_per_worker=50, bytes_per_worker=4 * GIB, slots=2)
@@ -37,26 +37,26 @@ def test_none_may_run_where_nothing_waits_or_runs() -> None:
 
 def test_up_at_once_but_at_most_to_twice_as_many() -> None:
     """A burst is met within a few looks, without starting all workers on one figure."""
-    pace, counts = Pace(0), []
+    state, counts = ScaleState(0), []
     for _ in range(5):
-        pace = next_pace(pace, Backlog(queued=10_000), SCALE)
-        counts.append(pace.count)
+        state = next_state(state, Backlog(queued=10_000), SCALE)
+        counts.append(state.count)
     assert counts == [1, 2, 4, 8, 8]
 
 
 def test_down_by_one_after_a_calm() -> None:
     """One worker goes after so many looks at which fewer would do; then the count begins anew."""
-    pace, counts = Pace(3), []
+    state, counts = ScaleState(3), []
     for _ in range(2 * CALM_LOOKS + 1):
-        pace = next_pace(pace, Backlog(), SCALE)
-        counts.append(pace.count)
+        state = next_state(state, Backlog(), SCALE)
+        counts.append(state.count)
     assert counts == [3] * (CALM_LOOKS - 1) + [2] * CALM_LOOKS + [1, 1]
 
 
 def test_a_backlog_that_swings_about_a_bound_stops_nobody() -> None:
     """A single look that asks for as many as there are ends the calm."""
-    pace = Pace(2)
+    state = ScaleState(2)
     for look in range(10 * CALM_LOOKS):
         swing = 60 if look % CALM_LOOKS == 0 else 40
-        pace = next_pace(pace, Backlog(queued=swing), SCALE)
-        assert pace.count == 2
+        state = next_state(state, Backlog(queued=swing), SCALE)
+        assert state.count == 2
