@@ -48,7 +48,8 @@ def test_a_hog_is_killed_and_tried_with_more(tmp_path: Path, call: Call[int]) ->
         assert record.charges.errors == record.charges.crashes == 0, record
         for attempt, reserved in zip(record.attempts, (128, 192, 288), strict=True):
             text = str(attempt.error)
-            assert "killed it at its memory limit" in text, text
+            # In a memory group the kernel stops what the watch does not see in time.
+            assert "at its memory limit" in text or "in its memory group" in text, text
             assert f"{limit_bytes(reserved * MIB) // MIB:,} MiB" in text, text
         assert worker.exit_code is None, worker.report()
         programs = [int(line.split()[1]) for line in lines(site, "program")]

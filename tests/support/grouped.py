@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from typing import Any, NamedTuple
 from penstock.executors.cgroups import V1, Place, find_place, make_way
 from penstock.executors.memory import resident_bytes
 from penstock.executors.memory_group import MemoryGroup
+from penstock.executors.procfs import signal_all
 from tests.support.eventually import eventually
 
 MIB = 2**20
@@ -92,6 +94,12 @@ def is_removed(folder: Path) -> bool:
     return not folder.exists()
 
 
+def is_emptied(group: MemoryGroup) -> bool:
+    """Kill who is in a group and remove it if nobody is; who was just forked is found next time."""
+    signal_all(group.members(), signal.SIGKILL)
+    return group.remove()
+
+
 @contextmanager
 def grouped(place: Place) -> Iterator[Grouped]:
     """Start a process in a group; both are gone in the end."""
@@ -102,7 +110,6 @@ def grouped(place: Place) -> Iterator[Grouped]:
         try:
             yield Grouped(group, process)
         finally:
-            for one in (process.pid, *(member.pid for member in group.members())):
-                os.kill(one, 9)
+            process.kill()
             process.wait()
-            eventually(group.remove, within_s=10, what="the group to be removed")
+            eventually(lambda: is_emptied(group), within_s=10, what="the group to be removed")
