@@ -308,11 +308,14 @@ def test_two_workers_of_a_host_share_its_memory(tmp_path: Path) -> None:
         bench.budget.host = HostShare(ledger, GIB)
     first = claim(3)
     assert one.budget.promise(first, {MEMORY: 256 * MIB})
-    assert (other.budget.free_bytes, other.budget.waits_for_others) == (256 * MIB, True)
+    assert other.budget.free_bytes == 256 * MIB
     assert not other.budget.promise(claim(2), {MEMORY: 256 * MIB})
     assert other.budget.reserved_bytes == 0
     assert isinstance(other.budget.grant(other.job("declared", memory=300 * MIB)), Misfit)
     one.budget.keep_promised([])
+    # Its jobs are to have what was promised first.
+    assert other.budget.free_bytes == 256 * MIB
+    one.budget.publish()
     held = other.job("declared", memory=300 * MIB)
     assert isinstance(other.budget.grant(held), Grant)
     assert one.budget.free_bytes == GIB - 300 * MIB
@@ -325,6 +328,24 @@ def test_two_workers_of_a_host_share_its_memory(tmp_path: Path) -> None:
     one.budget.leave_host()
     assert other.budget.free_bytes == GIB
     other.budget.leave_host()
+
+
+def test_a_set_of_a_full_queue_grows_older_and_holds_nobody_back() -> None:
+    """Its patience goes on; once its queue has room again it is its turn."""
+    gate, large, small = Gate(patience_ms=10), ("q", "alone.m30"), ("q", "alone.m1")
+    for now_ms in (0, 20, 40):
+        assert gate.let_through([small], [small], now_ms, listed=[large]) == [small]
+    assert gate.let_through([large, small], [small], 41) == []
+    assert gate.let_through([small], [small], 42, listed=[large]) == [small]
+
+
+def test_a_claim_that_brings_nothing_opens_the_gate() -> None:
+    """What waits in its set cannot be had, in a paused queue for one."""
+    gate, large, small = Gate(patience_ms=0), ("q", "alone.m30"), ("q", "alone.m1")
+    gate.let_through([large, small], [small], 0)
+    assert gate.let_through([large, small], [large, small], 1) == [large]
+    gate.passed()
+    assert gate.let_through([large, small], [large, small], 2) == [large, small]
 
 
 def test_a_gate_that_another_worker_holds_is_not_held_here(bench: Bench) -> None:

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -55,37 +56,67 @@ def test_the_dead_hold_nothing(host: Host) -> None:
     """A worker that was killed could not give back what it had."""
     one, other = host.worker(1), host.worker(2)
     one.take(POOL, pool_bytes=POOL)
-    one.hold_gate(("q", "alone.m3"), 5)
+    one.hold_gate(5)
     assert not other.take(1, pool_bytes=POOL)
     host.dead.add(1)
     assert other.take(POOL, pool_bytes=POOL)
-    assert other.hold_gate(("q", "alone.m3"), 5)
+    assert other.hold_gate(5)
     one.close()
     other.close()
 
 
-def test_one_worker_at_a_time_holds_the_gate_for_a_set(host: Host) -> None:
-    """The others go on, but leave it what it wants; another set is another gate."""
+def test_one_worker_at_a_time_holds_the_gate(host: Host) -> None:
+    """The others go on, but leave it what it wants; two would wait for each other."""
     one, other = host.worker(1), host.worker(2)
     one.take(200 * MIB, pool_bytes=POOL)
-    assert one.hold_gate(("q", "alone.m20"), 500 * MIB)
-    assert not other.hold_gate(("q", "alone.m20"), 500 * MIB)
-    assert other.hold_gate(("r", "alone.m20"), 0)
+    assert one.hold_gate(500 * MIB)
+    assert not other.hold_gate(100 * MIB)
     assert not other.take(301 * MIB, pool_bytes=POOL)
     assert other.take(300 * MIB, pool_bytes=POOL)
     one.open_gate()
     assert other.take(800 * MIB, pool_bytes=POOL)
-    assert other.hold_gate(("q", "alone.m20"), 0)
+    assert other.hold_gate(0)
     one.close()
     other.close()
 
 
+def test_nobody_waits_for_a_worker_that_stands_still_in_the_lock(host: Host) -> None:
+    """There is no room as long as it holds it; what changed is written later."""
+    one, other = host.worker(1), host.worker(2)
+    one.take(200 * MIB, pool_bytes=POOL)
+    with other._locked() as is_locked:
+        assert is_locked
+        began_s = time.monotonic()
+        assert not one.take(300 * MIB, pool_bytes=POOL)
+        one.note(100 * MIB)
+        assert time.monotonic() - began_s < 1.0
+    assert other.others_bytes() == 200 * MIB
+    one.look_after()
+    assert other.others_bytes() == 100 * MIB
+    one.close()
+    other.close()
+
+
+def test_a_file_that_was_removed_is_made_again(host: Host) -> None:
+    """Else those who come later would not see who was there before."""
+    one = host.worker(1)
+    one.take(700 * MIB, pool_bytes=POOL)
+    host.file.unlink()
+    later = host.worker(2)
+    assert later.take(POOL, pool_bytes=POOL)
+    later.note(0)
+    one.look_after()
+    assert later.others_bytes() == 700 * MIB
+    one.close()
+    later.close()
+
+
 def test_a_host_may_have_more_workers_than_records(host: Host) -> None:
     """Those above reserve as if they were alone, and say so in the log."""
-    workers = [host.worker(1 + number) for number in range(257)]
+    workers = [host.worker(1 + number) for number in range(65)]
     assert workers[0].take(POOL, pool_bytes=POOL)
-    assert not workers[255].take(1, pool_bytes=POOL)
-    assert workers[256].take(POOL, pool_bytes=POOL)
+    assert not workers[63].take(1, pool_bytes=POOL)
+    assert workers[64].take(POOL, pool_bytes=POOL)
     for one in workers:
         one.close()
     assert not host.file.exists()
@@ -143,7 +174,7 @@ def test_without_a_file_nothing_is_shared(tmp_path: Path) -> None:
     for file in (None, common / "ledger", tmp_path / "link"):
         with HostLedger(file, Record(1, 1), is_alive=lambda _: True) as ledger:
             assert ledger.take(POOL, pool_bytes=1)
-            assert ledger.hold_gate(("q", "n"), 1)
+            assert ledger.hold_gate(1)
             assert ledger.others_bytes() == 0
     assert not elsewhere.exists()
 

@@ -90,6 +90,7 @@ class Gate:
         *,
         competes: Callable[[Set, Set], bool] = lambda _one, _holder: True,
         may_hold: Callable[[Set], bool] = lambda _one: True,
+        listed: Iterable[Set] = (),
     ) -> Sequence[Set]:
         """Return which of the sets that fit may be offered now.
 
@@ -100,14 +101,20 @@ class Gate:
             competes: tells whether the first set takes of what the second is short of.
             may_hold: tells whether this worker may hold itself free for a set: not where another
                 one of its host does.
+            listed: further sets with jobs, of which none may be taken now for another reason: what
+                waits in them grows older, and nobody is held back for it.
         """
         here, fits = list(waiting), set(fitting)
-        self._since = {one: self._since.get(one, now_ms) for one in here if one not in fits}
+        self._since = {
+            one: self._since.get(one, now_ms) for one in (*here, *listed) if one not in fits
+        }
         if self.holder not in here:
-            self._open()
-        if self.holder is None and self._since:
-            one = min(self._since, key=self._since.__getitem__)
-            if now_ms - self._since[one] >= self._patience_ms and may_hold(one):
+            self.open()
+        since_ms = now_ms - self._patience_ms
+        late = [one for one in here if one in self._since and self._since[one] <= since_ms]
+        if self.holder is None and late:
+            one = min(late, key=self._since.__getitem__)
+            if may_hold(one):
                 self.holder = one
         holder = self.holder
         if holder is None:
@@ -120,8 +127,9 @@ class Gate:
     def passed(self) -> None:
         """Open, if a claim that offered only the holder's set has been answered."""
         if self._is_offered:
-            self._open()
+            self.open()
 
-    def _open(self) -> None:
+    def open(self) -> None:
+        """Hold nothing free."""
         self.holder = None
         self._is_offered = False

@@ -46,7 +46,6 @@ class Budget:
         largest_gpu_bytes: memory of the largest GPU of any worker alive; 0: none is known.
         locks: hold the GPUs against other workers, for jobs here and for children.
         host: the memory that is shared with other workers; None: there is no other.
-        waits_for_others: at the last look other workers had what this one might have reserved.
     """
 
     def __init__(
@@ -66,7 +65,6 @@ class Budget:
             host: the same, for memory.
         """
         self.host = host
-        self.waits_for_others = False
         self.total_bytes = self.largest_bytes = total_bytes
         self._tasks = tasks
         self._profiles = profiles
@@ -78,6 +76,8 @@ class Budget:
         self._total = everything(total_bytes, self._has)
         self._granted: dict[AttemptKey, Amounts] = {}
         self._promised: dict[LoneClaim, Amounts] = {}
+        #: What others were told while the jobs of a claim are given their parts of it.
+        self._told_bytes = 0
 
     def look(self, leases: Sequence[LeaseFacts]) -> None:
         """Take in what all workers can take, as their leases say."""
@@ -86,18 +86,22 @@ class Budget:
         gpus = [size for one in told for size in one.gpu_memory_bytes]
         self.largest_gpu_bytes = max(self._own_gpu_bytes, *gpus, 0)
         if self.host is not None:
-            self.host.drop_dead()
+            self.host.look_after()
 
     @property
-    def free(self) -> Amounts:
-        """What nobody holds, and no claim under way may bring a job for."""
+    def own_free(self) -> Counter[str]:
+        """What no job here holds, and no claim under way may bring a job for."""
         left = Counter(self._total)
         for held in (*self._granted.values(), *self._promised.values()):
             left.subtract(held)
+        return left
+
+    @property
+    def free(self) -> Amounts:
+        """The same, and not reserved by another worker of the host."""
+        left = self.own_free
         if self.host is not None:
-            shared = self.host.free_bytes(self.reserved_bytes)
-            self.waits_for_others = shared < left[MEMORY]
-            left[MEMORY] = min(left[MEMORY], shared)
+            left[MEMORY] = min(left[MEMORY], self.host.free_bytes(self.reserved_bytes))
         return left
 
     @property
@@ -174,12 +178,13 @@ class Budget:
         return False
 
     def keep_promised(self, open_claims: list[LoneClaim]) -> None:
-        """Drop what was held back for claims that are not open any more."""
+        """Drop what was held back for claims that are not open any more; `publish` tells others."""
         if self._promised:
+            # Race: until the jobs of a claim have what they need, no other worker may take it.
+            self._told_bytes = max(self._told_bytes, self.reserved_bytes)
             self._promised = {
                 claim: held for claim, held in self._promised.items() if claim in open_claims
             }
-            self._note()
 
     def grant(self, job: Claimed, *, warm: Collection[str] = ()) -> Grant | Misfit:
         """Reserve what a job needs, or say where it belongs.
@@ -209,8 +214,12 @@ class Budget:
         devices = None if lacking(amounts, self.free) else self._take(key, demand, warm)
         if devices is None:
             return Misfit(set_of, f"it takes {in_words(demand)}, and that is not free here")
+        told = max(self._told_bytes, self.reserved_bytes + needed)
+        if self.host is not None and not self.host.take(told):
+            # Race: another worker of the host was quicker than this one's claim.
+            self._drop_devices(key)
+            return Misfit(set_of, f"it needs {mib(needed)}, which another worker of this host took")
         self._granted[key] = amounts
-        self._note()
         gpu_bytes = self._devices.memory_bytes(devices) if demand.gpus else demand.gpu_memory_bytes
         return Grant(needed, limit, demand.threads, devices, gpu_bytes)
 
@@ -253,22 +262,27 @@ class Budget:
         """End a job's reservation: its attempt has ended."""
         # Race: the job may have been claimed here again while this attempt was being ended.
         self._granted.pop((job.id, job.fence), None)
-        self._devices.give_back((job.id, job.fence))
-        self.locks.drop((job.id, job.fence))
-        self._note()
+        self._drop_devices((job.id, job.fence))
+        self.publish()
+
+    def _drop_devices(self, key: AttemptKey) -> None:
+        self._devices.give_back(key)
+        self.locks.drop(key)
 
     def hold_for(self, one: Set) -> bool:
         """Ask the other workers of this host to leave free what a set takes that has waited long.
 
-        False: one of them already holds itself free for it.
+        False: one of them holds itself free already.
         """
-        return self.host is None or self.host.hold_gate(one, self.bytes_of(one[1]))
+        return self.host is None or self.host.hold_gate(self.bytes_of(one[1]))
 
     def leave_host(self) -> None:
         """Leave the memory that is shared to the other workers: this one ends."""
         if self.host is not None:
             self.host.close()
 
-    def _note(self) -> None:
+    def publish(self) -> None:
+        """Tell the other workers of this host what is reserved here."""
+        self._told_bytes = 0
         if self.host is not None:
             self.host.note(self.reserved_bytes)

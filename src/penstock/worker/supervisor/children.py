@@ -127,21 +127,24 @@ class Children:
             return 0 if answer.lease_open else round(LOOK_AGAIN_S * 1000)
         if self._parts.stopping.is_shut:
             self._wants.no_more()
+            self._door.shut()
             return poll_ms
         if self._claims.is_look_due(has_enough=self._wants.is_enough):
             wait_ms = await self._claims.look()
             self._wants.looked(lone_wait=wait_ms is None)
             if wait_ms is not None:
                 self._wants.no_more()
-                return wait_ms
+                self._door.shut()
+                return self._wants.turn_in_ms(wait_ms)
             if not self._wants.is_enough:
                 await self._claims.count()
         self._wants.more()
         claim = self._draw()
         if claim is None:
             # Nobody rings when another worker of this host gives memory back.
-            is_told = self._claims.is_seen and not self._parts.budget.waits_for_others
-            return poll_ms if is_told else min(poll_ms, round(LOOK_AGAIN_S * 1000))
+            is_told = self._claims.is_seen and not self._door.waits_for_others
+            wait_ms = poll_ms if is_told else min(poll_ms, round(LOOK_AGAIN_S * 1000))
+            return self._wants.turn_in_ms(wait_ms)
         answer = await self._claim(claim)
         return 0 if answer.jobs else poll_ms
 
@@ -154,6 +157,7 @@ class Children:
         # Memory is short all over the machine; without a job of its own it is not by this worker.
         is_pressed = self._parts.pressure.is_high and bool(self.attempts)
         if self._is_held_off or is_pressed:
+            self._door.shut()
             return None
         free = self._parts.slots.free(self._rounds.leaving + ended)
         room = self._door.room(min(free - self._claims.promised, BATCH_MAX))
@@ -174,9 +178,9 @@ class Children:
         return answer
 
     def _begin(self, jobs: Sequence[Claimed]) -> None:
+        # What the claim was promised becomes what its jobs hold: others are told at the end only.
         self._parts.budget.keep_promised(self._claims.open)
-        if jobs:
-            self._door.passed()
+        self._door.passed()
         for job in jobs:
             attempt = LoneAttempt(job, self._parts, self._pool, self._calls, self._crew)
             if job.lease != self._parts.leases.own:
@@ -197,6 +201,7 @@ class Children:
             except Exception as error:  # noqa: BLE001 - one job must not strand those claimed with it
                 _log.exception("job %s (%s) cannot be started", job.id, job.spec.task)
                 attempt.fail(error)
+        self._parts.budget.publish()
 
     def _over(self, attempt: LoneAttempt, verdict: Verdict | None) -> None:
         if verdict is None:

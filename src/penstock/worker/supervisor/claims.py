@@ -25,6 +25,10 @@ LOOK_AGAIN_S: Final = 0.05
 _LOOK_HOLDS_S: Final = 2 * LOOK_AGAIN_S
 
 
+#: Seconds for which it is taken as known which queues are paused, while jobs wait.
+_PAUSED_HOLDS_S: Final = 2.0
+
+
 class LoneClaim:
     """One claim, until it is answered or given up.
 
@@ -64,7 +68,8 @@ class Claims:
         self._poll_ms = poll_ms
         self._wake_token = wake_token
         self._offers = Offers(queues)
-        self._looked_s = 0.0
+        self._looked_s = self._counted_s = 0.0
+        self._paused: frozenset[str] = frozenset()
         self._may_wait = False
         self.open: list[LoneClaim] = []
         self.left: list[LoneClaim] = []
@@ -93,14 +98,22 @@ class Claims:
         return not self.is_seen and (not has_enough or self._age_s() >= LOOK_AGAIN_S)
 
     def _age_s(self) -> float:
-        return asyncio.get_running_loop().time() - self._looked_s
+        return self._loop_s() - self._looked_s
+
+    @staticmethod
+    def _loop_s() -> float:
+        return asyncio.get_running_loop().time()
 
     async def look(self) -> int | None:
         """Ask to be woken and look; return how long to sleep, None: a lone job waits."""
         # Race: the token first, then the look, so that no job comes in unseen between the two.
         due_ms = await self._leave_token()
         self.is_due_soon = due_ms is not None and due_ms <= self._poll_ms
-        needs = await self._link.ask(self._link.broker.needs(self._queues))
+        found = await self._link.ask(self._link.broker.needs(self._queues))
+        if any(found.values()) and self._loop_s() - self._counted_s >= _PAUSED_HOLDS_S:
+            await self.count()
+        # What waits in a paused queue is nobody's turn: no slot and no memory is kept for it.
+        needs = {queue: names for queue, names in found.items() if queue not in self._paused}
         self._looked_s = asyncio.get_running_loop().time()
         self._may_wait = self.is_seen = self._offers.learn(needs) and bool(self.sets)
         if self._may_wait:
@@ -111,6 +124,11 @@ class Claims:
     def sets(self) -> Sequence[Set]:
         """The ready sets in which lone jobs wait, as far as is known; of no queue that is full."""
         return [one for one in self._offers.sets if self.room.is_open(one[0])]
+
+    @property
+    def full_sets(self) -> Sequence[Set]:
+        """The ready sets with lone jobs of queues that are full just now."""
+        return [one for one in self._offers.sets if not self.room.is_open(one[0])]
 
     @property
     def threads_wait(self) -> bool:
@@ -186,8 +204,10 @@ class Claims:
             self._leases.bell.ring()
 
     async def count(self) -> None:
-        """Count the jobs that wait in queues in which only lone ones do."""
+        """Count the jobs that wait in queues in which only lone ones do; see which are paused."""
         counts = await self._link.ask(self._link.broker.counts())
+        self._counted_s = self._loop_s()
+        self._paused = frozenset(one.queue for one in counts if one.paused)
         self.queued = sum(one.queued for one in counts if one.queue in self._offers.only_lone)
 
     async def _leave_token(self) -> int | None:

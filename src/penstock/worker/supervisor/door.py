@@ -11,7 +11,12 @@ from .parts import Parts
 
 
 class Door:
-    """Lets in what fits, and sees to it that what is large is not overtaken for ever."""
+    """Lets in what fits, and sees to it that what is large is not overtaken for ever.
+
+    Attributes:
+        waits_for_others: at the last look a job would have fitted, had not another worker of the
+            host reserved the memory; nobody tells when it is free again.
+    """
 
     def __init__(self, parts: Parts, pool: ChildPool, claims: Claims) -> None:
         """Hold nothing back yet."""
@@ -19,19 +24,28 @@ class Door:
         self._pool = pool
         self._claims = claims
         self._gate = Gate()
+        self.waits_for_others = False
 
     def room(self, slots: int) -> Room:
         """Return what a claim may ask for, so that whatever comes fits."""
         budget, clock = self._parts.budget, self._parts.link.clock
-        budget.keep_promised(self._claims.open)
+        self.tidy()
         waiting = [one for one in self._claims.sets if budget.could_make_room(one[1])]
-        free = budget.free
+        free, own = budget.free, budget.own_free
         fitting = [one for one in waiting if not budget.short_of(one[1], free)]
-        let_through = self._gate.let_through(
-            waiting, fitting, clock.boot_ms(), competes=budget.competes, may_hold=budget.hold_for
+        self.waits_for_others = slots > 0 and any(
+            not budget.short_of(one[1], own) for one in waiting if one not in fitting
         )
-        if budget.host is not None and self._gate.holder is None:
-            budget.host.open_gate()
+        let_through = self._gate.let_through(
+            waiting,
+            fitting,
+            clock.boot_ms(),
+            competes=budget.competes,
+            may_hold=budget.hold_for,
+            listed=self._claims.full_sets,
+        )
+        if self._gate.holder is None:
+            self._open_of_host()
         if not self._pool.may_make:
             let_through = [one for one in let_through if is_plain(one[1])]
         if any(is_plain(one[1]) for one in let_through):
@@ -41,5 +55,24 @@ class Door:
         return room_for(let_through, amounts_of=budget.amounts_of, free=free, slots=slots)
 
     def passed(self) -> None:
-        """Take in that a claim has brought jobs."""
+        """Take in that a claim was answered: for a set that brings nothing nobody is held back."""
         self._gate.passed()
+        if self._gate.holder is None:
+            self._open_of_host()
+
+    def shut(self) -> None:
+        """Hold nothing free: nothing is claimed just now."""
+        self._gate.open()
+        self._open_of_host()
+        self.tidy()
+
+    def tidy(self) -> None:
+        """Give back what claims had been promised that are over, and tell the host."""
+        budget = self._parts.budget
+        budget.keep_promised(self._claims.open)
+        budget.publish()
+
+    def _open_of_host(self) -> None:
+        host = self._parts.budget.host
+        if host is not None:
+            host.open_gate()

@@ -10,25 +10,27 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import hashlib
 import logging
 import mmap
 import os
 import struct
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final, NamedTuple, Self
-
-from penstock.core.admission import Set
 
 from .own_folder import open_files
 
 _log = logging.getLogger("penstock.worker")
 
-#: Process, its start in clock ticks, bytes reserved, bytes wanted, the set that it is wanted for.
-_RECORD: Final = struct.Struct("<qqqqQ")
-#: Workers of one host; far more than it has memory for.
-_RECORDS_MAX: Final = 256
+#: Process, its start in clock ticks, bytes reserved, bytes wanted, whether it holds the gate.
+_RECORD: Final = struct.Struct("<qqqqq")
+#: Workers of one host; more than it has memory for, and read within 20 us.
+_RECORDS_MAX: Final = 64
+#: Tries to get the lock, and seconds between two. Bound: a worker that was stopped while it held
+#: the lock must not stop the loops of the others.
+_TRIES: Final = 20
+_TRY_AGAIN_S: Final = 0.0005
 
 
 class Record(NamedTuple):
@@ -38,7 +40,7 @@ class Record(NamedTuple):
         pid, started_ticks: of its supervisor; 0: the record is free.
         reserved_bytes: for its jobs.
         wanted_bytes: what others are to leave free, for a large job of its that has waited long.
-        gate: the ready set which it holds itself free for, as a digest; 0: none.
+        gate: 1: it holds the gate of the host: it takes nothing else until a large job fits.
     """
 
     pid: int
@@ -46,12 +48,6 @@ class Record(NamedTuple):
     reserved_bytes: int = 0
     wanted_bytes: int = 0
     gate: int = 0
-
-
-def gate_digest(one: Set) -> int:
-    """Return the number that stands for a ready set."""
-    name = "\0".join(one).encode()
-    return int.from_bytes(hashlib.blake2b(name, digest_size=8).digest()) | 1
 
 
 class HostLedger:
@@ -74,21 +70,26 @@ class HostLedger:
         self._fd = -1
         self._map: mmap.mmap | None = None
         if file is not None:
-            try:
-                self._open(file)
-            except OSError as error:
-                _log.warning("this worker does not share its memory with others: %s", error)
-                self.close()
+            self._try_open(file)
+
+    def _try_open(self, file: Path) -> None:
+        try:
+            self._open(file)
+        except OSError as error:
+            _log.warning("this worker does not share its memory with others: %s", error)
+            self._let_go()
 
     def _open(self, file: Path) -> None:
         self._file = file
         while not self._joins(file):
             # Race: the last worker has removed the file between its opening here and the lock.
-            os.close(self._fd)
+            self._let_go()
 
     def _joins(self, file: Path) -> bool:
         self._fd = open_files(file.parent, [file.name])[file.name]
-        with self._locked():
+        with self._locked() as is_locked:
+            if not is_locked:
+                raise TimeoutError(f"{file} is locked by another process")
             if not self._is_in_place():
                 return False
             size = _RECORD.size * _RECORDS_MAX
@@ -122,8 +123,8 @@ class HostLedger:
         """Return what the other workers have reserved, or want left free."""
         if self._map is None:
             return 0
-        with self._locked():
-            return self._others()
+        # Race: without the lock a record may be half of a change old; only `take` decides.
+        return self._others()
 
     def take(self, reserved_bytes: int, *, pool_bytes: int) -> bool:
         """Note what is reserved here, unless all together would pass the pool; return whether.
@@ -132,7 +133,9 @@ class HostLedger:
         """
         if self._map is None:
             return True
-        with self._locked():
+        with self._locked() as is_locked:
+            if not is_locked:
+                return False
             if reserved_bytes + self._others() > pool_bytes:
                 self._drop_dead()
                 if reserved_bytes + self._others() > pool_bytes:
@@ -143,50 +146,64 @@ class HostLedger:
     def note(self, reserved_bytes: int) -> None:
         """Note what is reserved here, whatever others have."""
         if self._map is not None and reserved_bytes != self._own.reserved_bytes:
-            with self._locked():
-                self._write(self._own._replace(reserved_bytes=reserved_bytes))
+            self._note(self._own._replace(reserved_bytes=reserved_bytes))
 
-    def hold_gate(self, one: Set, wanted_bytes: int) -> bool:
-        """Hold this worker free for a set, and ask others to; return False if another one does.
+    def hold_gate(self, wanted_bytes: int) -> bool:
+        """Ask the others to leave so much free for a large job; return False if another one does.
 
-        Args:
-            one: the set.
-            wanted_bytes: what others are to leave free for it.
+        Invariant: one worker of a host holds the gate. Two would leave free for each other what
+        neither of them may take.
         """
         if self._map is None:
             return True
-        gate = gate_digest(one)
-        with self._locked():
-            if any(other.gate == gate for other in self._other_records()):
+        with self._locked() as is_locked:
+            if not is_locked:
+                return False
+            if any(other.gate for other in self._other_records()):
                 self._drop_dead()
-                if any(other.gate == gate for other in self._other_records()):
+                if any(other.gate for other in self._other_records()):
                     return False
-            self._write(self._own._replace(gate=gate, wanted_bytes=wanted_bytes))
+            self._write(self._own._replace(gate=1, wanted_bytes=wanted_bytes))
             return True
 
     def open_gate(self) -> None:
         """Hold it no longer."""
         if self._map is not None and self._own.gate:
-            with self._locked():
-                self._write(self._own._replace(gate=0, wanted_bytes=0))
+            self._note(self._own._replace(gate=0, wanted_bytes=0))
 
-    def drop_dead(self) -> None:
-        """Free the records of workers that have ended without giving them back."""
-        if self._map is not None:
-            with self._locked():
+    def look_after(self) -> None:
+        """Free the records of the dead, and write what could not be written; about once a second.
+
+        A file that somebody has removed is made again: those who come now would not see this one.
+        """
+        if self._map is None:
+            return
+        if not self._is_in_place():
+            _log.warning("%s was removed, and is made again: workers are to share it", self._file)
+            self._let_go()
+            self._try_open(self._file)
+            return
+        with self._locked() as is_locked:
+            if is_locked:
                 self._drop_dead()
+                self._write(self._own)
 
     def close(self) -> None:
         """Give the record back, and let go of the file; the last worker removes it."""
         if self._map is not None:
-            with self._locked():
-                if self._place >= 0:
+            with self._locked() as is_locked:
+                if is_locked and self._place >= 0:
                     self._write(Record(0, 0))
-                self._drop_dead()
-                if not any(self._other_records()) and self._is_in_place():
-                    self._file.unlink()
+                    self._drop_dead()
+                    if not any(self._other_records()) and self._is_in_place():
+                        self._file.unlink()
+        self._let_go()
+
+    def _let_go(self) -> None:
+        if self._map is not None:
             self._map.close()
             self._map = None
+        self._place = -1
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
@@ -218,11 +235,26 @@ class HostLedger:
         self._own = one
         _RECORD.pack_into(self._map, self._place * _RECORD.size, *one)
 
+    def _note(self, one: Record) -> None:
+        """Write the own record, now or, where somebody holds the lock, by `look_after`."""
+        with self._locked() as is_locked:
+            if is_locked:
+                self._write(one)
+            else:
+                self._own = one
+
     @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
-        # Bound: nobody keeps the lock for longer than it takes to read 10 KiB.
-        fcntl.flock(self._fd, fcntl.LOCK_EX)
+    def _locked(self) -> Iterator[bool]:
+        """Hold the lock, and tell whether it is held."""
+        is_locked = False
+        for _ in range(_TRIES):
+            with contextlib.suppress(BlockingIOError):
+                fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                is_locked = True
+                break
+            time.sleep(_TRY_AGAIN_S)
         try:
-            yield
+            yield is_locked
         finally:
-            fcntl.flock(self._fd, fcntl.LOCK_UN)
+            if is_locked:
+                fcntl.flock(self._fd, fcntl.LOCK_UN)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from penstock.core.admission import Set
-
 from .host_ledger import HostLedger
 
 
@@ -32,17 +30,17 @@ class HostShare:
         """Say that so much is reserved."""
         self._ledger.note(reserved_bytes)
 
-    def hold_gate(self, one: Set, wanted_bytes: int) -> bool:
-        """Hold this worker free for a set; False: another worker of this host does."""
-        return self._ledger.hold_gate(one, wanted_bytes)
+    def hold_gate(self, wanted_bytes: int) -> bool:
+        """Hold the gate of the host for a large job; False: another worker holds it."""
+        return self._ledger.hold_gate(wanted_bytes)
 
     def open_gate(self) -> None:
         """Hold it no longer."""
         self._ledger.open_gate()
 
-    def drop_dead(self) -> None:
-        """Forget workers that have ended without a word, since something is short."""
-        self._ledger.drop_dead()
+    def look_after(self) -> None:
+        """Forget workers that have ended without a word."""
+        self._ledger.look_after()
 
     def close(self) -> None:
         """Leave the pool to the others."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from penstock.core.turn import kept_slots
+from penstock.core.turn import TURN_MS, kept_slots
 
 from .child_pool import ChildPool
 from .claims import Claims
@@ -35,6 +35,17 @@ class Wants:
             children_wait=lone_wait or slots.children > 0,
             now_ms=self._parts.link.clock.boot_ms(),
         )
+
+    def turn_in_ms(self, wait_ms: int) -> int:
+        """Return how long to sleep at most, so that no turn of the other kind is slept through.
+
+        With a single slot, which is lent in turns; the loop would else wake at the same point of
+        each of them.
+        """
+        slots = self._parts.slots
+        if slots.total > 1 or not self._claims.threads_wait:
+            return wait_ms
+        return min(wait_ms, TURN_MS - self._parts.link.clock.boot_ms() % TURN_MS + 1)
 
     def more(self) -> None:
         """Ask for slots and children, since lone jobs wait: for ever twice as many as before.
