@@ -9,21 +9,25 @@ import re
 import signal
 import socket
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import psutil
 import pytest
 
+from penstock.broker.requests import LeaseFacts, Owner
 from penstock.config.resolve import load
-from penstock.executors.process import Spawner
+from penstock.core.ids import LeaseId
+from penstock.executors.process import ExitStatus, Process, Spawner
 from penstock.fleet.foreman import Foreman
 from penstock.fleet.member import Member
 from penstock.fleet.order import FleetOrder
 from penstock.fleet.role import Role, roles_of
-from penstock.fleet.scaling import Scaling
-from penstock.fleet.watch import MemoryWatch
+from penstock.fleet.scaling import Scaling, busy_workers
+from penstock.fleet.watch import GrowthWatch
 from tests.support import processes
 from tests.support.command_line import PENSTOCK, environment, penstock
 from tests.support.eventually import eventually
@@ -197,11 +201,11 @@ def test_a_worker_that_has_grown_is_drained_and_follows_itself(
     """`restart_above` counts all processes of a worker; it ends with 0, and another one starts."""
     monkeypatch.chdir(folder)
     order = _order(folder, 'restart_above = "10MB"')
-    member = Member(order, order.roles[0], 1, Spawner(), environment(folder))
+    member = Member(order, order.roles[0], 1, Spawner(), environment(folder), lambda _: False)
 
     async def grow() -> None:
         keeping = asyncio.create_task(member.keep())
-        watching = asyncio.create_task(MemoryWatch(lambda: [member], look_s=0.2).run())
+        watching = asyncio.create_task(GrowthWatch(lambda: [member], look_s=0.2).run())
         await _until(lambda: member.restarts > 0 and member.process is not None, "a restart")
         watching.cancel()
         assert member.is_tidy
@@ -230,7 +234,11 @@ def test_workers_come_and_go_by_number(
         await _until(lambda: seen(r"worker-w-1@here started"), "the first")
         foreman.set_count(role, 2)
         await _until(lambda: seen(r"worker-w-2@here started"), "the second")
-        foreman.set_count(role, 1)
+        pids = {one.number: one.process.pid for one in foreman._members if one.process}
+        # Both are busy: nobody is cut off for being too many.
+        foreman.set_count(role, 1, set(pids.values()))
+        assert not seen("is no longer needed")
+        foreman.set_count(role, 1, {pids[1]})
         await _until(lambda: seen(r"worker-w-2@here ended, .*(code 0|SIGTERM)"), "its end")
         foreman.set_count(role, 2)
         await _until(lambda: seen(r"worker-w-2@here started", 2), "the second again")
@@ -251,12 +259,16 @@ def test_the_backlog_grows_and_shrinks_a_fleet(folder: Path) -> None:
     jobs = [worker.enqueue() for _ in range(10)]
     settings = load(environ={}, directory=folder).settings
 
+    def tell(_role: Role, count: int, _busy: Collection[int]) -> None:
+        if told[-1:] != [count]:
+            told.append(count)
+
     async def follow() -> None:
-        scaling = Scaling([role], settings, lambda _, count: told.append(count), look_s=0.02)
+        scaling = Scaling([role], settings, tell, look_s=0.02)
         running = asyncio.create_task(scaling.run())
-        await _until(lambda: told == [2, 4], "four workers")
+        await _until(lambda: told in ([1, 2, 4], [2, 4]), "four workers")
         worker.broker.cancel(jobs)
-        await _until(lambda: told == [2, 4, 3, 2, 1], "one worker")
+        await _until(lambda: told[-4:] == [4, 3, 2, 1], "one worker")
         running.cancel()
 
     try:
@@ -331,3 +343,36 @@ async def _until(look: Callable[[], bool], what: str) -> None:
 
 def _state(folder: Path, job: str) -> str:
     return str(json.loads(penstock("job", job, "--json", folder=folder).out)["state"])
+
+
+def test_workers_that_run_jobs_are_known_by_their_leases() -> None:
+    """The name of a worker ends with the number of its process."""
+    calm = Owner("worker-w-1@here@12-aa", "here", "boot", 1, 14, 1)
+    busy = Owner("worker-w-2@here@13-bb", "here", "boot", 1, 15, 1)
+    facts = [
+        LeaseFacts(id=LeaseId("1" * 32), queues=("q",), owner=one, expires_in_ms=1, running=running)
+        for one, running in ((calm, 0), (busy, 2), (busy, 0))
+    ]
+    assert busy_workers(facts) == {13}
+
+
+def test_a_second_signal_is_sent_only_where_it_is_meant(folder: Path) -> None:
+    """A worker that drains already, to be started again, is not told to release its jobs."""
+    order = _order(folder, "max = 2")
+    member = Member(order, order.roles[0], 1, Spawner(), environment(folder), lambda _: False)
+    sent: list[int] = []
+    member.process = cast("Process", SimpleNamespace(send_signal=sent.append))
+    member.restart("it has grown")
+    member.end()
+    assert sent == [signal.SIGTERM]
+    member.end(at_once=True)
+    assert sent == [signal.SIGTERM] * 2
+
+
+def test_one_bad_start_does_not_end_a_fleet_that_has_begun(folder: Path) -> None:
+    """Exit code 2 ends the fleet only where no worker of that kind ever did better."""
+    order, wrong = _order(folder, "max = 2"), ExitStatus(code=2, killed_by=None)
+    for has_begun in (False, True):
+        tell: Callable[[Role], bool] = [lambda _: False, lambda _: True][has_begun]
+        member = Member(order, order.roles[0], 1, Spawner(), environment(folder), tell)
+        assert member._ended(wrong, 1, 0.5) is not has_begun

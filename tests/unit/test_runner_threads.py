@@ -101,6 +101,36 @@ def test_the_author_decides_otherwise(light: bool, expected: str | None) -> None
     assert where(threads(0, 1, t=kind), registration(light=light)) == expected
 
 
+def test_not_being_light_keeps_no_busy_task_out_of_a_child() -> None:
+    """Only `isolation="thread"` does, and the word that it is light."""
+    slots = threads(1, 1, t=Kind.BUSY)
+    assert where(slots, registration(light=False)) == ALONE
+    assert where(slots, registration(light=True)) is None
+
+
+@pytest.mark.parametrize(("process_cpu_s", "kind"), [(0.6, Kind.LONG), (0.95, Kind.BUSY)])
+def test_neighbours_count_only_where_they_held_the_interpreter(
+    process_cpu_s: float, kind: Kind
+) -> None:
+    """Twelve that mostly wait for others, side by side, do not wait for each other."""
+    told: list[wire.Paced] = []
+
+    async def main() -> None:
+        slots = Threads(told.append, full=12, light=0)
+        task = registration()
+        made = [attempt(task) for _ in range(12)]
+        for one in made:
+            slots.begin(one, task)
+            one.took = Took(run_s=1.0, cpu_s=0.08, process_cpu_s=process_cpu_s)
+        # The last one to end has no neighbour any more.
+        for one in made[:4]:
+            slots.end(one, is_success=True)
+        slots.tell()
+
+    asyncio.run(main())
+    assert Pace(told[0].runs["t"]).kind(500.0) is kind
+
+
 def test_what_runs_took_is_told_together() -> None:
     """Once a second, the sums of all runs that went well."""
     told: list[wire.Paced] = []
@@ -117,7 +147,7 @@ def test_what_runs_took_is_told_together() -> None:
         made = [attempt(task) for _ in range(3)]
         for one in made:
             slots.begin(one, task)
-            one.took = Took(run_s=0.01, cpu_s=0.001)
+            one.took = Took(run_s=0.01, cpu_s=0.001, process_cpu_s=0.001)
         for one in made:
             slots.end(one, is_success=one is not made[0])
         await is_told.wait()

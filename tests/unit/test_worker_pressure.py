@@ -56,7 +56,10 @@ def test_the_group_of_this_process_is_found(tmp_path: Path) -> None:
     member, root = tmp_path / "cgroup", tmp_path / "root"
     (root / "jobs").mkdir(parents=True)
     group = write(root / "jobs" / "memory.pressure", 1.0)
-    member.write_text("4:memory:/old\n0::/jobs\n")
-    assert pressure_files(proc_cgroup=member, root=root)[0] == group
+    own = root / "jobs" / "worker"
+    own.mkdir()
+    own = write(own / "memory.pressure", 1.0)
+    member.write_text("4:memory:/old\n0::/jobs/worker\n")
+    assert pressure_files(proc_cgroup=member, root=root)[:2] == (own, group)
     member.write_text("4:memory:/old\n")
     assert group not in pressure_files(proc_cgroup=member, root=root)

@@ -121,9 +121,10 @@ def write(bundle: Bundle, path: Path, *, force: bool) -> int:
     text = msgspec.json.format(msgspec.json.encode(bundle), indent=2) + b"\n"
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with _new(beside) as file:
-            file.write(text)
+        file = _new(beside)
         try:
+            with file:
+                file.write(text)
             if force:
                 beside.replace(path)
             else:

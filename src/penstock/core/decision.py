@@ -157,6 +157,10 @@ class _Rules:
             return self._after_error()
         enlarged = enlarged_bytes(outcome.reserved_bytes, outcome.largest_bytes)
         charges = msgspec.structs.replace(self.job.charges, ooms=self.job.charges.ooms + 1)
+        if enlarged is None and outcome.of_gpu and charges.ooms == 1:
+            # It had the largest device there is, and maybe not alone: what others had left there is
+            # gone by its next attempt, which begins in a new child.
+            enlarged = outcome.reserved_bytes
         if enlarged is None:
             return self._bury(Reason.TOO_LARGE, charges)
         if charges.ooms > self.policy.oom_retries:

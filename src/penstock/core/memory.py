@@ -75,6 +75,19 @@ def evidence_text(seen: Evidence) -> str | None:
     return None
 
 
+def is_bystander(seen: Evidence) -> bool:
+    """Return whether the kernel killed a job for want of memory that was well within its own limit.
+
+    It ran out of somebody else's memory: the container's, or the machine's.
+    """
+    if seen.mark or seen.raised or seen.limit_bytes is None:
+        return False
+    was_killed = bool(seen.group_kills) or (
+        seen.group_kills is None and seen.killed_by == _SIGKILL and seen.kernel_ooms > 0
+    )
+    return was_killed and seen.peak_bytes < _NEAR_PART * seen.limit_bytes
+
+
 def mib(size_bytes: int) -> str:
     """Return a size for people, in MiB."""
     return f"{size_bytes / _MIB:,.0f} MiB"

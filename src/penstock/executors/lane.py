@@ -30,10 +30,17 @@ LATE: Final = (SoftTimeLimit, CancelRequested)
 
 
 class Took(NamedTuple):
-    """How long a call lasted, and what of the processor its thread used or waited for; seconds."""
+    """What one call took, in seconds.
+
+    Attributes:
+        run_s: how long it lasted.
+        cpu_s: what of the processor its thread used or waited for.
+        process_cpu_s: what the whole process used meanwhile.
+    """
 
     run_s: float
     cpu_s: float
+    process_cpu_s: float
 
 
 class Phase(Enum):
@@ -120,10 +127,12 @@ class Call:
             self._value = self._context.run(self._function)
             self.returned = True
             return
-        began_s, wanted_s = time.monotonic(), meter.wanted_s()
+        began_s, wanted_s, used_s = time.monotonic(), meter.wanted_s(), time.process_time()
         self._value = self._context.run(self._function)
         self.returned = True
-        self.run.took = Took(time.monotonic() - began_s, meter.wanted_s() - wanted_s)
+        self.run.took = Took(
+            time.monotonic() - began_s, meter.wanted_s() - wanted_s, time.process_time() - used_s
+        )
 
     def end(self) -> None:
         """Tell the waiting task, in the loop's thread."""

@@ -18,7 +18,10 @@ _CGROUPS: Final = Path("/sys/fs/cgroup")
 def pressure_files(
     *, proc_cgroup: Path = Path("/proc/self/cgroup"), root: Path = _CGROUPS
 ) -> tuple[Path, ...]:
-    """Return the files that tell of this process: of its group, where there is one, and all.
+    """Return the files that tell of this process: of its groups up to the root, and all.
+
+    Not of its own alone: a worker's children may live in groups beside it, and the limit of a
+    container belongs to their parent.
 
     Args:
         proc_cgroup: the process's membership file.
@@ -29,7 +32,9 @@ def pressure_files(
         for line in proc_cgroup.read_text().splitlines():
             number, controllers, path = line.split(":", 2)
             if number == "0" and not controllers:
-                found.append(root / path.lstrip("/") / "memory.pressure")
+                own = root / path.lstrip("/")
+                groups = (own, *(one for one in own.parents if one.is_relative_to(root)))
+                found += [group / "memory.pressure" for group in groups]
     return tuple(file for file in (*found, _MACHINE) if file.is_file())
 
 

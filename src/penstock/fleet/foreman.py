@@ -11,7 +11,7 @@ import asyncio
 import itertools
 import logging
 import signal
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Final
 
 from penstock.config.settings import Settings
@@ -21,11 +21,11 @@ from penstock.worker.supervisor.notify import Notifier
 from penstock.worker.supervisor.startup import EXIT_DRAINED, EXIT_FAILED
 from penstock.worker.supervisor.stopping import STOP_SIGNALS
 
-from .member import Member
+from .member import WELL_BEGUN_S, Member
 from .order import FleetOrder
 from .role import Role
 from .scaling import Scaling
-from .watch import MemoryWatch
+from .watch import GrowthWatch
 
 _log = logging.getLogger("penstock.fleet")
 
@@ -53,6 +53,7 @@ class Foreman:
         self._spawner = Spawner()
         self._members: dict[Member, asyncio.Task[int | None]] = {}
         self._retired: set[Member] = set()
+        self._well: set[str] = set()
         self._is_stopping = False
         self._all_ended = asyncio.Event()
         self._exit_code = EXIT_DRAINED
@@ -68,7 +69,7 @@ class Foreman:
         self._notifier.ready()
         async with asyncio.TaskGroup() as group:
             crew = Crew(group)
-            crew.keep("memory watch", MemoryWatch(lambda: tuple(self._members)).run)
+            crew.keep("memory watch", GrowthWatch(lambda: tuple(self._members)).run)
             scaling = Scaling(self._order.roles, self._settings, self.set_count)
             crew.keep("autoscale", scaling.run)
             await self._all_ended.wait()
@@ -76,12 +77,20 @@ class Foreman:
         _log.info("profile %s has ended", self._order.profile)
         return self._exit_code
 
-    def set_count(self, role: Role, count: int) -> None:
-        """Start or drain workers of a kind until there are `count` that are not to end."""
+    def set_count(self, role: Role, count: int, busy: Collection[int] = ()) -> None:
+        """Start or drain workers of a kind until there are `count` that are not to end.
+
+        Args:
+            role: which kind.
+            count: how many there should be.
+            busy: processes of workers that run jobs: they are drained once they are idle, since a
+                drain cuts off what takes longer than its grace.
+        """
         if self._is_stopping:
             return
         here = [one for one in self._members if one.role is role and one not in self._retired]
-        for member in here[count:]:
+        idle = [one for one in here if one.process is None or one.process.pid not in busy]
+        for member in idle[::-1][: max(0, len(here) - count)]:
             _log.info("%s is no longer needed and drains", member.name)
             self._retired.add(member)
             member.end()
@@ -91,10 +100,22 @@ class Foreman:
             self._open(role, number)
 
     def _open(self, role: Role, number: int) -> None:
-        member = Member(self._order, role, number, self._spawner, self._environ)
+        member = Member(
+            self._order, role, number, self._spawner, self._environ, self._has_begun_well
+        )
         task = asyncio.create_task(member.keep(), name=member.name)
         self._members[member] = task
         task.add_done_callback(lambda ended: self._closed(member, ended))
+
+    def _has_begun_well(self, role: Role) -> bool:
+        """Return whether a worker of a kind has run for long enough, now or before."""
+        now_s = asyncio.get_running_loop().time()
+        self._well |= {
+            one.role.table.name
+            for one in self._members
+            if one.process is not None and now_s - one.began_s >= WELL_BEGUN_S
+        }
+        return role.table.name in self._well
 
     def _closed(self, member: Member, ended: asyncio.Task[int | None]) -> None:
         del self._members[member]
@@ -121,16 +142,17 @@ class Foreman:
     def _asked_to_stop(self, number: signal.Signals) -> None:
         if self._is_stopping:
             _log.warning("%s again: every worker releases its jobs now", number.name)
+            self._stop(at_once=True)
         else:
             _log.info("%s: the workers drain; once more releases all jobs at once", number.name)
-        self._stop()
+            self._stop()
 
-    def _stop(self) -> None:
+    def _stop(self, *, at_once: bool = False) -> None:
         if not self._is_stopping:
             self._notifier.send(STOPPING=1)
         self._is_stopping = True
         for member in self._members:
-            member.end()
+            member.end(at_once=at_once)
         if not self._members:
             self._all_ended.set()
 

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 import signal
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from penstock.executors.process import ExitStatus, Process, Spawner
@@ -35,6 +35,7 @@ class Member:
         number: among its kind, from 1.
         name: of the worker.
         process: that runs now; None between two.
+        began_s: loop time at which it was started.
         restarts: workers that were started here after the first.
         is_tidy: the last one drained, or was never begun.
     """
@@ -46,19 +47,23 @@ class Member:
         number: int,
         spawner: Spawner,
         environ: Mapping[str, str],
+        has_begun_well: Callable[[Role], bool],
     ) -> None:
-        """Start nothing yet."""
+        """Start nothing yet; `has_begun_well` tells whether any worker of a kind ever has."""
+        self._has_begun_well = has_begun_well
         self._order = order
         self._spawner = spawner
         self._environ = environ
         self._bell = Bell()
         self._is_ending = False
         self._is_restarting = False
+        self._is_told = False
         self._failures = 0
         self.role = role
         self.number = number
         self.name = order.name(role, number)
         self.process: Process | None = None
+        self.began_s = 0.0
         self.restarts = 0
         self.is_tidy = True
 
@@ -86,11 +91,17 @@ class Member:
                 await self._wait(lived_s)
         return None
 
-    def end(self) -> None:
-        """Let the worker drain and start no other; once more: it releases its jobs at once."""
+    def end(self, *, at_once: bool = False) -> None:
+        """Let the worker drain and start no other; `at_once`: it releases its jobs now."""
         self._is_ending = True
-        self._signal(signal.SIGTERM)
+        self._tell_to_end(again=at_once)
         self._bell.ring()
+
+    def _tell_to_end(self, *, again: bool = False) -> None:
+        # A second signal means something else to a worker than the first one.
+        if again or not self._is_told:
+            self._is_told = True
+            self._signal(signal.SIGTERM)
 
     def restart(self, reason: str) -> None:
         """Let the worker drain, and start another one in its place at once."""
@@ -98,7 +109,7 @@ class Member:
             return
         _log.warning("%s drains, and is started again: %s", self.name, reason)
         self._is_restarting = True
-        self._signal(signal.SIGTERM)
+        self._tell_to_end()
 
     def pass_on(self, number: signal.Signals) -> None:
         """Send the worker a signal that this process was sent."""
@@ -113,6 +124,8 @@ class Member:
         finally:
             os.close(descriptor)
         self.process = process
+        self._is_told = False
+        self.began_s = asyncio.get_running_loop().time()
         _log.info("%s started, pid %d", self.name, process.pid)
         return process
 
@@ -139,4 +152,7 @@ class Member:
         self.is_tidy = status.code == EXIT_DRAINED or (asked and was_unbegun)
         level = logging.INFO if self.is_tidy else logging.ERROR
         _log.log(level, "%s ended, pid %d: it %s", self.name, pid, status)
-        return not asked and status.code in _HOPELESS and lived_s < WELL_BEGUN_S
+        is_hopeless = status.code in _HOPELESS and lived_s < WELL_BEGUN_S
+        # Where one of its kind has begun well the call is right: a deploy under way, or a database
+        # that is away while the app is imported, must not end those that work.
+        return not asked and is_hopeless and not self._has_begun_well(self.role)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Final
 
 from penstock.broker.protocol import AsyncBroker
+from penstock.broker.requests import LeaseFacts
 from penstock.broker.threaded import loop_face
 from penstock.config.settings import Settings
 from penstock.connect import connect_as
@@ -34,7 +35,7 @@ class Scaling:
         self,
         roles: Sequence[Role],
         settings: Settings,
-        set_count: Callable[[Role, int], None],
+        set_count: Callable[[Role, int, Collection[int]], None],
         look_s: float = LOOK_S,
     ) -> None:
         """Call `set_count` whenever there should be more or fewer workers of a kind."""
@@ -66,10 +67,11 @@ class Scaling:
         counts = await broker.counts()
         names = [one.queue for one in counts if one.queued]
         needs = await broker.needs(names) if names else {}
+        busy = busy_workers(await broker.leases())
         for place, role in enumerate(self._growing):
-            self._follow(place, role, backlog_of(role.queues, counts, needs))
+            self._follow(place, role, backlog_of(role.queues, counts, needs), busy)
 
-    def _follow(self, place: int, role: Role, backlog: Backlog) -> None:
+    def _follow(self, place: int, role: Role, backlog: Backlog, busy: Collection[int]) -> None:
         before = self._states[place]
         state = self._states[place] = next_state(before, backlog, self._scale(role))
         if state.count != before.count:
@@ -81,7 +83,8 @@ class Scaling:
                 backlog.queued,
                 backlog.running,
             )
-            self._set_count(role, state.count)
+        # Also where nothing has changed: who was too busy to go may be idle by now.
+        self._set_count(role, state.count, busy)
 
     def _scale(self, role: Role) -> Scale:
         slots = role.concurrency or self._settings.concurrency
@@ -92,6 +95,17 @@ class Scaling:
             bytes_per_worker=role.memory_bytes or 0,
             slots=slots,
         )
+
+
+def busy_workers(leases: Iterable[LeaseFacts]) -> set[int]:
+    """Return the processes of workers under whose leases jobs run, as their names tell them."""
+    found = set()
+    for one in leases:
+        # A worker's name ends with the number of its supervisor and a suffix (`identity.py`).
+        pid = one.owner.worker.rpartition("@")[2].partition("-")[0]
+        if one.running and pid.isdecimal():
+            found.add(int(pid))
+    return found
 
 
 async def _close(broker: AsyncBroker) -> None:

@@ -16,7 +16,7 @@ LOOKS_ABOVE: Final = 3
 _MIB: Final = 2**20
 
 
-class MemoryWatch:
+class GrowthWatch:
     """Looks at the memory of workers and has those restarted that stay above their bound."""
 
     def __init__(self, members: Callable[[], Iterable[Member]], look_s: float = LOOK_S) -> None:

@@ -331,6 +331,11 @@ def test_out_of_a_gpus_memory_grows_that_and_keeps_the_rest() -> None:
     assert (found.need, found.delay_ms) == ("takes.c2000.v6144:alone.m19", 0)
     later = msgspec.structs.replace(job, charges=Charges(gpu_memory_bytes=24 * GIB))
     whole = o.OutOfMemory(ERROR, 24 * GIB, largest_bytes=24 * GIB, of_gpu=True)
+    # The first time others may have been there too: it is tried again with all of a device.
+    again = decide(later, whole, policy=PLAIN, random_unit=0.0)
+    assert isinstance(again, s.Retry)
+    assert again.charges == Charges(ooms=1, gpu_memory_bytes=24 * GIB)
+    later = msgspec.structs.replace(job, charges=again.charges)
     dead = decide(later, whole, policy=PLAIN, random_unit=0.0)
     assert isinstance(dead, s.Bury)
     assert dead.reason is Reason.TOO_LARGE

@@ -14,6 +14,7 @@ from penstock.core.memory import (
     enlarged_bytes,
     evidence_text,
     hard_limit_bytes,
+    is_bystander,
     limit_bytes,
 )
 
@@ -55,6 +56,24 @@ def test_reservations_grow_up_to_the_largest_worker(reserved: int, largest: int 
         assert grown is not None
         assert reserved <= grown <= round(1.5 * reserved)
         assert largest is None or grown <= largest
+
+
+@pytest.mark.parametrize(
+    ("seen", "is_one"),
+    [
+        (CALM, False),
+        (CALM._replace(group_kills=1, peak_bytes=GIB // 2), True),
+        (CALM._replace(group_kills=1, peak_bytes=GIB), False),
+        (CALM._replace(group_kills=1, peak_bytes=GIB // 2, mark=True), False),
+        (CALM._replace(group_kills=1, limit_bytes=None), False),
+        (CALM._replace(killed_by=9, kernel_ooms=1, peak_bytes=GIB // 2), True),
+        (CALM._replace(killed_by=9, peak_bytes=GIB // 2), False),
+        (CALM._replace(killed_by=9, kernel_ooms=1, group_kills=0), False),
+    ],
+)
+def test_who_is_killed_within_its_limit_is_a_bystander(seen: Evidence, *, is_one: bool) -> None:
+    """The memory that ran out was not its own: it goes back, and nothing is charged."""
+    assert is_bystander(seen) == is_one
 
 
 @pytest.mark.parametrize(

@@ -87,10 +87,22 @@ def replay(
 
 
 def _module_of(task: str) -> str:
-    """Return the module of a task that is named as tasks are where nobody names them."""
+    """Return the module of a task that is named as tasks are where nobody names them.
+
+    A bundle comes from somewhere else: a module that it names is imported only where it lies in the
+    working directory, as the user's own code does.
+
+    Raises:
+        BadSetting: there is no such module there.
+    """
     module, _, _ = task.rpartition(".")
-    if not module:
-        raise BadSetting(f"task {task!r:.200} does not tell its module: give --app MODULE:APP")
+    is_name = bool(module) and all(part.isidentifier() for part in module.split("."))
+    at = Path(*module.split(".")) if is_name else None
+    if at is None or not (at.with_suffix(".py").is_file() or (at / "__init__.py").is_file()):
+        raise BadSetting(
+            f"task {task!r:.200} is of no module in the working directory: go to where its code "
+            "is, or give --app MODULE:APP"
+        )
     return module
 
 

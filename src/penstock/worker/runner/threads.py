@@ -22,6 +22,9 @@ from .attempts import RunnerAttempt
 #: Seconds for which runs gather before the supervisor is told of them.
 _TELL_S: Final = 1.0
 _MS: Final = 1_000.0
+#: Share of a run in which the process used the processor, from which on its threads may have waited
+#: for the interpreter: short of all of it, since handing it on takes time too.
+_FULL_PART: Final = 0.8
 
 
 class Elsewhere(NamedTuple):
@@ -80,18 +83,18 @@ class Threads:
 
     def elsewhere(self, task: Registration) -> Elsewhere | None:
         """Return where a plain job has to wait; None: it may start here, now."""
-        kind = self._kind(task)
-        if kind is Kind.BUSY and task.isolation != "thread":
+        is_busy = self._kinds.get(task.name) is Kind.BUSY and not task.light
+        if is_busy and task.isolation != "thread":
             return Elsewhere(ALONE, "its task was measured to hold the CPU: it runs in a child")
         if self.free_full() > 0:
             return None
-        if kind in (Kind.LONG, Kind.BUSY):
+        if not self._is_light(task):
             return Elsewhere(THREAD_FULL, "its task is not light, and only light slots are free")
         return None if self.free_light() > 0 else Elsewhere(THREAD, "no slot is free any more")
 
     def begin(self, attempt: RunnerAttempt, task: Registration) -> None:
         """Count a job that starts."""
-        attempt.is_light = self._kind(task) in (Kind.LIGHT, Kind.UNKNOWN)
+        attempt.is_light = self._is_light(task)
         self.busy += 1
         self._light += attempt.is_light
 
@@ -99,10 +102,12 @@ class Threads:
         """Count a job no more, and take in what its run took."""
         took, task = attempt.took, attempt.registration
         if is_success and took is not None and task is not None:
+            # Where the interpreter had time to spare, nobody waited for it.
+            is_full = took.process_cpu_s >= _FULL_PART * took.run_s
             sums = pace_sums(
                 took.run_s * _MS,
                 took.cpu_s * _MS,
-                side_by_side=self.busy,
+                side_by_side=self.busy if is_full else 1,
                 at_ms=round(time.time() * _MS),
             )
             if not self._untold:
@@ -119,7 +124,7 @@ class Threads:
         if untold:
             self._tell(wire.Paced(untold))
 
-    def _kind(self, task: Registration) -> Kind:
+    def _is_light(self, task: Registration) -> bool:
         if task.light is not None:
-            return Kind.LIGHT if task.light else Kind.LONG
-        return self._kinds.get(task.name, Kind.UNKNOWN)
+            return task.light
+        return self._kinds.get(task.name, Kind.UNKNOWN) in (Kind.LIGHT, Kind.UNKNOWN)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
 
 from penstock.core import outcome as o
-from penstock.core.memory import Evidence, evidence_text
+from penstock.core.job import StoredError
+from penstock.core.memory import Evidence, evidence_text, is_bystander
 from penstock.core.outcome import Outcome
 from penstock.core.usage import Usage
 
@@ -15,6 +18,8 @@ from .child_process import ChildProcess
 from .gpu_takings import out_of_gpu_memory
 from .grants import Grant
 from .takings import out_of_memory
+
+_BYSTANDER: Final = "the kernel killed it for want of memory, and it was within its own limit"
 
 
 def judged(
@@ -47,17 +52,18 @@ def judged(
         told = msgspec.structs.replace(usage, evidence=f"it raised {outcome.error.kind}")
         return out_of_gpu_memory(outcome, grant, budget.largest_gpu_bytes), told
     exited, is_marked = child.process.exited, child.mark is Mark.MEMORY
-    evidence = evidence_text(
-        Evidence(
-            mark=is_marked,
-            raised=isinstance(outcome, o.OutOfMemory) and not is_marked,
-            killed_by=exited.result().killed_by if exited.done() else None,
-            kernel_ooms=kernel_ooms,
-            peak_bytes=usage.peak_bytes or 0,
-            limit_bytes=grant.limit_bytes,
-            group_kills=kills,
-        )
+    seen = Evidence(
+        mark=is_marked,
+        raised=isinstance(outcome, o.OutOfMemory) and not is_marked,
+        killed_by=exited.result().killed_by if exited.done() else None,
+        kernel_ooms=kernel_ooms,
+        peak_bytes=usage.peak_bytes or 0,
+        limit_bytes=grant.limit_bytes,
+        group_kills=kills,
     )
+    if is_bystander(seen):
+        return o.Interrupted(StoredError("interrupted", _BYSTANDER)), usage
+    evidence = evidence_text(seen)
     if evidence is None:
         return outcome, usage
     told = msgspec.structs.replace(usage, evidence=evidence)
