@@ -13,7 +13,13 @@ from penstock.errors import BadSetting
 from penstock.executors.stop import Stop
 from penstock.worker.classify import classify
 from penstock.worker.gpu_memory import is_gpu_out_of_memory
-from penstock.worker.supervisor.child_kinds import PLAIN, Kind, Kinds, is_plain, may_be_plain
+from penstock.worker.supervisor.child_kinds import (
+    PLAIN,
+    ChildKind,
+    ChildKinds,
+    is_plain,
+    may_be_plain,
+)
 from penstock.worker.supervisor.device_locks import DeviceLocks
 from penstock.worker.supervisor.gpus import chosen_devices
 
@@ -51,7 +57,7 @@ def test_an_index_that_the_driver_does_not_know_is_refused() -> None:
 
 def test_a_kind_of_child_is_told_by_its_environment() -> None:
     """Threads and devices; what the worker's own environment says of threads stays."""
-    kind = Kind(3, ("GPU-a", "GPU-b"))
+    kind = ChildKind(3, ("GPU-a", "GPU-b"))
     told = kind.environment({})
     assert {told[name] for name in told if name.endswith("_THREADS")} == {"3"}
     assert told["CUDA_VISIBLE_DEVICES"] == "GPU-a,GPU-b"
@@ -78,17 +84,17 @@ def test_plain_children_are_for_plain_sets() -> None:
 
 def test_a_child_suits_jobs_of_its_kind() -> None:
     """One that sees a GPU only those of the task that it ran last."""
-    kinds: Kinds[str] = Kinds()
-    gpu = Kind(1, ("GPU-a",))
+    kinds: ChildKinds[str] = ChildKinds()
+    gpu = ChildKind(1, ("GPU-a",))
     kinds.made("plain", PLAIN)
     kinds.made("gpu", gpu)
     kinds.begins("plain", "t")
     kinds.begins("gpu", "t")
     assert kinds.suits("plain", PLAIN, "other")
-    assert not kinds.suits("plain", Kind(2), "t")
+    assert not kinds.suits("plain", ChildKind(2), "t")
     assert kinds.suits("gpu", gpu, "t")
     assert not kinds.suits("gpu", gpu, "other")
-    assert not kinds.suits("gpu", Kind(1, ("GPU-b",)), "t")
+    assert not kinds.suits("gpu", ChildKind(1, ("GPU-b",)), "t")
     assert kinds.on(["GPU-a", "GPU-c"], ["plain", "gpu", "unknown"]) == ["gpu"]
     assert kinds.warm("t", ["plain", "gpu"]) == {"GPU-a"}
     assert kinds.warm("other", ["plain", "gpu"]) == frozenset()

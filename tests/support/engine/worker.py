@@ -21,7 +21,7 @@ from penstock.worker.pulse import Bell, attach
 from penstock.worker.supervisor.budget import Budget
 from penstock.worker.supervisor.cancels import Cancels
 from penstock.worker.supervisor.channel import Channel
-from penstock.worker.supervisor.child_kinds import PLAIN, Kind
+from penstock.worker.supervisor.child_kinds import PLAIN, ChildKind
 from penstock.worker.supervisor.child_pool import ChildPool
 from penstock.worker.supervisor.child_process import ChildProcess
 from penstock.worker.supervisor.children import Children
@@ -126,7 +126,7 @@ class SimulatedPool(ChildPool):
     host: Host
     mother: Process
 
-    async def make(self, kind: Kind = PLAIN) -> ChildProcess:
+    async def make(self, kind: ChildKind = PLAIN) -> ChildProcess:
         """Start a child and let it begin."""
         born, channel = self.host.child(self.mother)
         child = SimulatedChild(cast("Any", born), cast("Channel[Any]", channel), -1, "")

@@ -30,7 +30,7 @@ DEVICES_ENV: Final = "CUDA_VISIBLE_DEVICES"
 C = TypeVar("C")
 
 
-class Kind(NamedTuple):
+class ChildKind(NamedTuple):
     """What a child is made for.
 
     Attributes:
@@ -50,7 +50,7 @@ class Kind(NamedTuple):
         return told
 
 
-PLAIN: Final = Kind()
+PLAIN: Final = ChildKind()
 
 
 def is_plain(need: str) -> bool:
@@ -64,15 +64,15 @@ def may_be_plain(sets: Sequence[Set]) -> bool:
     return not sets or any(is_plain(need) for _, need in sets)
 
 
-class Kinds(Generic[C]):
+class ChildKinds(Generic[C]):
     """What each child was made for, and the task that it ran last. `C` names a child."""
 
     def __init__(self) -> None:
         """Know no child."""
-        self._kinds: dict[C, Kind] = {}
+        self._kinds: dict[C, ChildKind] = {}
         self._tasks: dict[C, str] = {}
 
-    def made(self, child: C, kind: Kind) -> None:
+    def made(self, child: C, kind: ChildKind) -> None:
         """Note what a child was made for."""
         self._kinds[child] = kind
 
@@ -85,7 +85,7 @@ class Kinds(Generic[C]):
         self._kinds.pop(child, None)
         self._tasks.pop(child, None)
 
-    def suits(self, child: C, kind: Kind, task: str) -> bool:
+    def suits(self, child: C, kind: ChildKind, task: str) -> bool:
         """Return whether a child may run a job.
 
         One that sees GPUs runs jobs of one task only: another task's would find its memory there.

@@ -14,7 +14,7 @@ from penstock.worker.wire import Prepare
 
 from .child_end import ChildFailed
 from .child_folder import ChildFolder
-from .child_kinds import PLAIN, Kind, Kinds
+from .child_kinds import PLAIN, ChildKind, ChildKinds
 from .child_process import ChildProcess
 from .crew import Crew
 from .environment import child_environment
@@ -51,11 +51,11 @@ class ChildPool:
         self._outdated: set[ChildProcess] = set()
         self._folders: dict[ChildProcess, ChildFolder] = {}
         self.all: list[ChildProcess] = []
-        self.kinds: Kinds[ChildProcess] = Kinds()
+        self.kinds: ChildKinds[ChildProcess] = ChildKinds()
         self.is_plain_wanted: Callable[[], bool] = lambda: True
         self.tags: dict[str, int] = {}
 
-    def pick(self, kind: Kind, task: str) -> ChildProcess | None:
+    def pick(self, kind: ChildKind, task: str) -> ChildProcess | None:
         """Take the child that suits a job of a task and was idle for the shortest time; None: none.
 
         Others stay. Those that have died meanwhile are buried.
@@ -181,7 +181,7 @@ class ChildPool:
         text = failure.error.traceback or failure.error.message
         _log.error("no child can be made, again in %.1f s: %s", wait_ms / 1000, text)
 
-    async def make(self, kind: Kind = PLAIN) -> ChildProcess:
+    async def make(self, kind: ChildKind = PLAIN) -> ChildProcess:
         """Start a child, with a folder for its temporary files, and let it import the app.
 
         Idle children on its GPUs are ended before: what they have loaded is nobody's share.

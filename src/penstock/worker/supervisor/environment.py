@@ -9,7 +9,7 @@ from typing import Final
 from penstock.config.settings import Settings
 from penstock.worker.wire import CHILD_ENV
 
-from .child_kinds import PLAIN, Kind
+from .child_kinds import PLAIN, ChildKind
 from .plan import PLAN_FD_ENV
 
 #: Variable that only one child and what it started carry, so that its orphans are found.
@@ -29,7 +29,7 @@ def runner_environment(environ: Mapping[str, str], settings: Settings) -> dict[s
 
 
 def child_environment(
-    environ: Mapping[str, str], settings: Settings, kind: Kind = PLAIN
+    environ: Mapping[str, str], settings: Settings, kind: ChildKind = PLAIN
 ) -> tuple[dict[str, str], str]:
     """Return the environment of a child, and the `NAME=value` that marks its family.
 

@@ -22,7 +22,7 @@ from penstock.worker.error_text import stored_error
 
 from .child_calls import ChildCalls
 from .child_end import ChildFailed, Mark
-from .child_kinds import PLAIN, Kind
+from .child_kinds import PLAIN, ChildKind
 from .child_pool import ChildPool
 from .child_process import ChildProcess
 from .crew import Crew
@@ -61,7 +61,6 @@ class LoneAttempt:
         self.grant: Grant | None = None
         self.sampled_bytes = 0
         self._curve = MemoryCurve()
-        self._began_ms = 0
         self.told = Halt.NONE
 
     def begin(self, on_end: OnEnd) -> None:
@@ -106,9 +105,9 @@ class LoneAttempt:
         return None
 
     @property
-    def _kind(self) -> Kind:
+    def _kind(self) -> ChildKind:
         grant = self.grant
-        return PLAIN if grant is None else Kind(grant.threads, grant.devices)
+        return PLAIN if grant is None else ChildKind(grant.threads, grant.devices)
 
     def saw(self, held_bytes: int) -> None:
         """Take in what its processes hold together now."""
