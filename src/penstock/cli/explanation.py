@@ -130,7 +130,7 @@ def _candidate(room: Room, around: Surroundings) -> Candidate:
         memory_bytes=room.total_bytes,
         free_bytes=room.free_bytes,
         slots=room.slots,
-        free_slots=room.free_slots,
+        free_slots=None if room.free_slots is None else max(0, room.free_slots),
         holds=_holds(room, around),
         lacks=room.lacks(around.target),
         estimated=room.worker in around.guessed,
@@ -170,4 +170,6 @@ def _start(
     )
     if starts is None:
         return None, "nobody knows: of some jobs before it no run was measured"
+    if max(due_ms, starts) == 0:
+        return 0, "about now: jobs like those that run have mostly ended by this time"
     return max(due_ms, starts), "an estimate: if jobs run as long as those of their tasks did"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from penstock.cli.sizes import size
 from penstock.core.demand import NO_DEMAND, Demand, demand_of, in_words, with_gpu_memory
@@ -16,6 +16,8 @@ from penstock.core.placement import Load, Rank
 from penstock.core.rank import rank_of
 from penstock.core.wording import counted
 
+#: How an attempt ends of a job that was claimed, and did not fit.
+_LOOKED_AT: Final = "does_not_fit"
 Sums = Mapping[str, float]
 """What was learned of a task (`core/footprint.py`)."""
 
@@ -59,11 +61,15 @@ def _memory_of(record: JobRecord, learned: Sums, largest_bytes: int | None) -> N
         return _declared(charges.memory_bytes, f"after {runs} out of memory")
     if spec.memory_bytes is not None:
         return _declared(spec.memory_bytes, "as its call says")
+    last = record.attempts[-1] if record.attempts else None
+    if last is not None and last.outcome == _LOOKED_AT and last.usage and last.usage.reserved_bytes:
+        return _declared(last.usage.reserved_bytes, "as the worker found that looked at it last")
     sizes = sizes_of(spec.need)
     if profile_of(spec.need) is not None:
         return _learned(record, learned, largest_bytes)
     if sizes is not None:
-        words = f"up to {size(sizes.most_bytes)}, as its task says"
+        bounds = f"more than {size(sizes.over_bytes)}, up to {size(sizes.most_bytes)}"
+        words = f"{bounds}, as its task says"
         # The set tells two bounds; what lies between them is found out by a claim.
         return Need(words, sizes.most_bytes, sizes.over_bytes + 1, sizes.most_bytes, is_known=False)
     if is_alone(spec.need) or charges.suspect:

@@ -28,8 +28,11 @@ def without_lanes(source: Mapping[str, Any], where: str) -> dict[str, Any]:
     if lanes is None:
         return found
     example = "[lanes] light = { reserve = 2, max_runtime = '500ms', max_memory = '128MiB' }"
-    if not isinstance(lanes, Mapping) or not isinstance(lanes.get(_LIGHT), Mapping):
+    if not isinstance(lanes, Mapping) or _LIGHT not in lanes:
         raise BadSetting(f"[{LANES}] of {where} names no lane: write {example}")
+    if not isinstance(lanes[_LIGHT], Mapping):
+        told = f"{lanes[_LIGHT]!r:.80}, and no table"
+        raise BadSetting(f"{_LIGHT} of [{LANES}] in {where} is {told}: write {example}")
     if unknown := sorted(set(lanes) - {_LIGHT}):
         raise BadSetting(f"lane {unknown[0]!r:.80} of {where} is unknown: there is {_LIGHT} alone")
     for key, value in lanes[_LIGHT].items():

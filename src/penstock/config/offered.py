@@ -14,7 +14,8 @@ from penstock.errors import BadSetting
 from penstock.tasks.demand_options import COUNT_MOST, CPUS_LEAST, CPUS_MOST
 
 #: Bytes that a worker must be able to reserve: what a child takes before its job.
-_MEMORY_FLOOR: Final = 64 * 2**20
+_MIB: Final = 2**20
+_MEMORY_FLOOR: Final = 64 * _MIB
 #: Labels, or kinds of resources, of one worker: they stand with each of its leases.
 _NAMES_MAX: Final = 64
 _PERCENT_MAX: Final = 100
@@ -49,7 +50,8 @@ def _memory(value: object) -> int:
     found = budget_bytes() if value == "" else size_bytes(value)
     if found < _MEMORY_FLOOR:
         raise BadSetting(f"{value!r:.80} is too little: give 64MiB or more")
-    return found
+    # Whole MiB: ready sets tell in MiB which worker was too small for what waits in them.
+    return found // _MIB * _MIB
 
 
 def _percent(value: object) -> int:

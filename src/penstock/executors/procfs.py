@@ -78,6 +78,19 @@ def carries(pid: int, mark: str) -> bool:
         return False
 
 
+def environment_value(pid: int, name: str) -> str | None:
+    """Return a variable of the environment that `pid` was started with; None: it has none."""
+    try:
+        with Path(f"/proc/{pid}/environ").open("rb") as file:
+            words = file.read(_ENVIRON_BYTES_MAX).split(b"\0")
+    except OSError:
+        return None
+    begin = name.encode() + b"="
+    found = (word.removeprefix(begin) for word in words if word.startswith(begin))
+    value = next(found, None)
+    return None if value is None else value.decode(errors="replace")
+
+
 def family(stats: Mapping[int, ProcStat], *, root: int, mark: str, adopter: int) -> set[int]:
     """Return the living processes that `root` started, itself left out.
 

@@ -68,6 +68,11 @@ def command_function(name: str, arguments: Sequence[str]) -> Callable[..., str]:
 
 
 def _names(task: str, words: Sequence[str]) -> list[str]:
+    if isinstance(words, str) or not all(isinstance(word, str) for word in words):
+        raise BadSetting(
+            f"command {task}: {words!r:.80} is no list of texts: give one, as ['sort', '-n', "
+            "'{path}']; no shell takes a line apart"
+        )
     if not words or not words[0]:
         raise BadSetting(f"command {task}: the list of arguments is empty: begin it with a program")
     found: dict[str, None] = {}

@@ -79,6 +79,8 @@ def jobs(
 
 def cells(row: JobRow, now_ms: int) -> list[str]:
     """Return a job as cells of `COLUMNS`."""
-    why = ": ".join(part for part in (row.reason, row.error) if part)
+    # What became of earlier attempts of a job that has completed alarms nobody.
+    error = None if row.state is State.COMPLETED else row.error
+    why = ": ".join(part for part in (row.reason, error) if part)
     age = span(max(0, now_ms - row.enqueued_at))
     return [row.id, row.state, row.task, row.queue, str(row.claims), age, why]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Sequence
+from typing import Final
 
 import msgspec
 
@@ -35,6 +36,8 @@ from .grants import Grant, Misfit, everything, need_of
 from .host_share import HostShare
 from .profiles import Profiles
 from .task_facts import Tasks
+
+_MIB: Final = 2**20
 
 
 class Budget:
@@ -124,7 +127,8 @@ class Budget:
         if profile is not None:
             return self._learned_bytes(profile) <= self.total_bytes
         sizes = sizes_of(need)
-        return sizes is None or sizes.over_bytes < self.total_bytes
+        # Bound: sets tell whole MiB; a budget with a part of one would look again and again.
+        return sizes is None or sizes.over_bytes < self.total_bytes // _MIB * _MIB
 
     def could_make_room(self, need: str) -> bool:
         """Return whether a job of a ready set fits here once enough of what runs here has ended.
@@ -200,12 +204,14 @@ class Budget:
             return Misfit(
                 same_demand(sized_need(needed, over_bytes=self.total_bytes), set_of),
                 f"it needs {mib(needed)}, and this worker may reserve {mib(self.total_bytes)}",
+                needed,
             )
         if needed > self.free_bytes:
             # Its set promised less: its task declares more by now than when it was enqueued.
             return Misfit(
                 same_demand(sized_need(needed), set_of),
                 f"it needs {mib(needed)}, and {mib(self.free_bytes)} are free in this worker",
+                needed,
             )
         amounts = dict(amounts_of(demand, needed))
         # What it takes of GPUs is told by devices from here on.
@@ -213,12 +219,14 @@ class Budget:
         key = job.id, job.fence
         devices = None if lacking(amounts, self.free) else self._take(key, demand, warm)
         if devices is None:
-            return Misfit(set_of, f"it takes {in_words(demand)}, and that is not free here")
+            text = f"it takes {in_words(demand)}, and that is not free here"
+            return Misfit(set_of, text, needed)
         told = max(self._told_bytes, self.reserved_bytes + needed)
         if self.host is not None and not self.host.take(told):
             # Race: another worker of the host was quicker than this one's claim.
             self._drop_devices(key)
-            return Misfit(set_of, f"it needs {mib(needed)}, which another worker of this host took")
+            text = f"it needs {mib(needed)}, which another worker of this host took"
+            return Misfit(set_of, text, needed)
         self._granted[key] = amounts
         gpu_bytes = self._devices.memory_bytes(devices) if demand.gpus else demand.gpu_memory_bytes
         return Grant(needed, limit, demand.threads, devices, gpu_bytes)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import Callable, Collection
 from typing import Final
 
@@ -50,6 +51,7 @@ class ChildPool:
         self._not_before_s = 0.0
         self._outdated: set[ChildProcess] = set()
         self._folders: dict[ChildProcess, ChildFolder] = {}
+        self._owned = parts.identity.owned_name(os.getpid())
         self.all: list[ChildProcess] = []
         self.kinds: ChildKinds[ChildProcess] = ChildKinds()
         self.is_plain_wanted: Callable[[], bool] = lambda: True
@@ -190,7 +192,7 @@ class ChildPool:
             ChildFailed: it could not be made; it is gone again.
         """
         await self._clear(kind.devices)
-        env, mark = child_environment(self._parts.environ, self._parts.settings, kind)
+        env, mark = child_environment(self._parts.environ, self._parts.settings, self._owned, kind)
         folder: ChildFolder | None = None
         try:
             folder = ChildFolder(env)

@@ -110,7 +110,8 @@ class Claims:
         due_ms = await self._leave_token()
         self.is_due_soon = due_ms is not None and due_ms <= self._poll_ms
         found = await self._link.ask(self._link.broker.needs(self._queues))
-        if any(found.values()) and self._loop_s() - self._counted_s >= _PAUSED_HOLDS_S:
+        is_old = bool(self._paused) or self._loop_s() - self._counted_s >= _PAUSED_HOLDS_S
+        if any(found.values()) and is_old:
             await self.count()
         # What waits in a paused queue is nobody's turn: no slot and no memory is kept for it.
         needs = {queue: names for queue, names in found.items() if queue not in self._paused}

@@ -11,9 +11,8 @@ from penstock.worker.wire import CHILD_ENV
 
 from .child_kinds import PLAIN, ChildKind
 from .plan import PLAN_FD_ENV
+from .remains import MARK_ENV
 
-#: Variable that only one child and what it started carry, so that its orphans are found.
-MARK_ENV: Final = "PENSTOCK_CHILD_MARK"
 #: Variables of the init system, meant for the supervisor alone.
 _SUPERVISOR_ONLY: Final = frozenset(
     {PLAN_FD_ENV, "NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", "LISTEN_FDS", "LISTEN_PID"}
@@ -29,9 +28,11 @@ def runner_environment(environ: Mapping[str, str], settings: Settings) -> dict[s
 
 
 def child_environment(
-    environ: Mapping[str, str], settings: Settings, kind: ChildKind = PLAIN
+    environ: Mapping[str, str], settings: Settings, owned: str, kind: ChildKind = PLAIN
 ) -> tuple[dict[str, str], str]:
     """Return the environment of a child, and the `NAME=value` that marks its family.
+
+    `owned` says whose it is, and begins the mark (`Identity.owned_name`).
 
     Nothing of Penstock's is passed on but the log settings: a child holds no broker credentials.
     What else the environment holds is the app's own, which could not be imported without it.
@@ -41,7 +42,7 @@ def child_environment(
         for name, value in environ.items()
         if name not in _SUPERVISOR_ONLY and not name.startswith("PENSTOCK_")
     }
-    mark = secrets.token_hex(8)
+    mark = f"{owned}.{secrets.token_hex(8)}"
     own = {CHILD_ENV: "1", MARK_ENV: mark}
     made = kept | kind.environment(environ) | _log_settings(settings) | own
     return made, f"{MARK_ENV}={mark}"

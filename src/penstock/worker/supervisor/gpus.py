@@ -88,6 +88,11 @@ def chosen_devices(
     """
     if wanted is not None:
         missing = [index for index in wanted if index >= len(found)]
+        if missing and not found:
+            raise BadSetting(
+                f"gpus names device {missing[0]}, and no GPU was found here: leave gpus out, or "
+                "give none"
+            )
         if missing:
             raise BadSetting(
                 f"gpus names device {missing[0]}, and the driver knows {len(found)}: give indexes "

@@ -32,10 +32,17 @@ class Grant(NamedTuple):
 
 
 class Misfit(NamedTuple):
-    """A job that the worker cannot take now; `need` is the ready set in which others find it."""
+    """A job that the worker cannot take now.
+
+    Attributes:
+        need: the ready set in which others find it.
+        text: why, for people.
+        needed_bytes: the memory that it needs.
+    """
 
     need: str
     text: str
+    needed_bytes: int
 
 
 def need_of(job: Claimed, tasks: Tasks) -> str:

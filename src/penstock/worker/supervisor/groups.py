@@ -11,22 +11,16 @@ import itertools
 import logging
 import os
 import signal
-from pathlib import Path
 from typing import Final
 
-from penstock.broker.requests import Owner
 from penstock.executors.cgroups import NoGroups, Place, find_place, make_way
 from penstock.executors.memory_group import MemoryGroup, members, remove_group
 from penstock.executors.procfs import signal_all
 
-from .identity import Identity
+from .identity import OWNED_PREFIX, Identity, owner_named
 
 _log = logging.getLogger("penstock.worker")
 
-#: Begins the name of every group that is made here.
-_PREFIX: Final = "penstock"
-#: Parts of a name: prefix, boot, pid namespace, pid, start time, and what it is for.
-_PARTS: Final = 6
 #: For the worker itself, with version 2.
 _WORKER: Final = "worker"
 #: Looks at a group whose last processes were killed, and seconds between two: the kernel takes some
@@ -49,7 +43,7 @@ class Groups:
 
     def __init__(self, place: Place | None = None, stem: str = "", told: str = "") -> None:
         self.told = told
-        self._place = place
+        self.place = place
         self._stem = stem
         self._numbers = itertools.count(1)
 
@@ -61,7 +55,7 @@ class Groups:
         started that is to move with it.
         """
         identity = Identity.of_this_process(boot_id)
-        stem = _stem(identity.owner(os.getpid()))
+        stem = identity.owned_name(os.getpid())
         try:
             place = find_place()
             sweep(place, identity)
@@ -73,11 +67,11 @@ class Groups:
 
     async def make(self, pid: int) -> MemoryGroup | None:
         """Make a group for a child that was just started; None: it is only watched."""
-        if self._place is None:
+        if self.place is None:
             return None
         group: MemoryGroup | None = None
         try:
-            group = MemoryGroup(self._place, f"{self._stem}.{next(self._numbers)}")
+            group = MemoryGroup(self.place, f"{self._stem}.{next(self._numbers)}")
             # The kernel waits for all CPUs meanwhile, and the loop must not.
             await asyncio.to_thread(group.take_in, pid)
         except OSError as error:
@@ -96,33 +90,16 @@ class Groups:
         _log.warning("group %s cannot be removed: there are processes in it", group.folder)
 
 
-def _stem(owner: Owner) -> str:
-    whose = (owner.boot_id, owner.pid_namespace, owner.pid, owner.started_ticks)
-    return ".".join([_PREFIX, *map(str, whose)])
+def sweep(place: Place, identity: Identity) -> bool:
+    """Remove the groups of dead workers, and kill what is left of their jobs.
 
-
-def sweep(place: Place, identity: Identity) -> None:
-    """Remove the groups of dead workers, and kill what is left of their jobs."""
-    for folder in place.folder.glob(f"{_PREFIX}.*"):
-        owner = _owner_of(folder, identity)
+    False: one of them is not empty yet.
+    """
+    is_clean = True
+    for folder in place.folder.glob(f"{OWNED_PREFIX}.*"):
+        owner = owner_named(folder.name, identity.host)
         if owner is None or not identity.is_dead(owner):
             continue
         signal_all(members(folder), signal.SIGKILL)
-        if not remove_group(folder):
-            _log.debug("group %s of a dead worker is not empty yet", folder)
-
-
-def _owner_of(folder: Path, identity: Identity) -> Owner | None:
-    """Return the supervisor that made a group; None: its name tells of none."""
-    parts = folder.name.split(".")
-    if len(parts) != _PARTS or not all(part.isdecimal() for part in parts[2:5]):
-        return None
-    namespace, pid, ticks = map(int, parts[2:5])
-    return Owner(
-        worker="",
-        host=identity.host,
-        boot_id=parts[1],
-        pid_namespace=namespace,
-        pid=pid,
-        started_ticks=ticks,
-    )
+        is_clean &= remove_group(folder)
+    return is_clean

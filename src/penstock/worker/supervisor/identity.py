@@ -22,6 +22,10 @@ from penstock.executors.procfs import read_stat
 
 #: Characters of a given or a host's name that are kept, so that a suffix still fits into 128.
 _NAME_CHARS_MAX = 96
+#: Begins the names of groups, folders and marks on a host that tell whose they are.
+OWNED_PREFIX = "penstock"
+#: Parts of such a name: prefix, boot, pid namespace, pid, start time, and what it is for.
+_OWNED_PARTS = 6
 
 
 class Identity(msgspec.Struct, frozen=True):
@@ -70,6 +74,12 @@ class Identity(msgspec.Struct, frozen=True):
             started_ticks=0 if stat is None else stat.started_ticks,
         )
 
+    def owned_name(self, pid: int) -> str:
+        """Return how names begin of what process `pid` of this worker leaves on its host."""
+        owner = self.owner(pid)
+        whose = (owner.boot_id, owner.pid_namespace, owner.pid, owner.started_ticks)
+        return ".".join([OWNED_PREFIX, *map(str, whose)])
+
     def is_dead(self, owner: Owner) -> bool:
         """Tell whether `owner` is known to be dead; False where nobody here can know."""
         if owner.boot_id != self.boot_id or owner.pid_namespace != self.pid_namespace:
@@ -94,6 +104,16 @@ class Identity(msgspec.Struct, frozen=True):
             and one.owner.worker not in living
             and self.is_dead(one.owner)
         ]
+
+
+def owner_named(name: str, host: str) -> Owner | None:
+    """Return the process whose name stands in `name`, as `owned_name` made it; None: in none."""
+    parts = name.split(".")
+    is_ours = len(parts) == _OWNED_PARTS and parts[0] == OWNED_PREFIX
+    if not is_ours or not all(part.isdecimal() for part in parts[2:5]):
+        return None
+    namespace, pid, ticks = map(int, parts[2:5])
+    return Owner("", host, parts[1], namespace, pid, ticks)
 
 
 def _has_threads(pid: int) -> bool:

@@ -100,6 +100,8 @@ class LoneAttempt:
         warm = self._pool.warm_devices(self.job.spec.task)
         grant = self._parts.budget.grant(self.job, warm=warm)
         if isinstance(grant, Misfit):
+            # Kept with the attempt: what its task declares the broker is not told elsewhere.
+            self._usage = Usage(reserved_bytes=grant.needed_bytes)
             return o.DoesNotFit(StoredError("does_not_fit", grant.text), grant.need)
         self.grant = grant
         return None
@@ -231,7 +233,6 @@ class LoneAttempt:
         """Tell running out of memory from a crash, and say what was taken and given."""
         taken = None if child.group is None else child.group.end()
         usage = usage_of(self.sampled_bytes, self.grant, child.measured, taken)
-        self._learn(child, usage, went_well=isinstance(outcome, o.Succeeded))
         outcome, self._usage = judged(
             outcome,
             usage,
@@ -241,6 +242,7 @@ class LoneAttempt:
             kills=None if taken is None else taken.kills,
             kernel_ooms=kernel_ooms() - self._ooms_before,
         )
+        self._learn(child, usage, outcome)
         return outcome
 
     def _pace(self, usage: Usage, at_ms: int) -> dict[str, float]:
@@ -259,12 +261,19 @@ class LoneAttempt:
                 self._usage, curve=self._curve.points, runtime=self._parts.runtime
             )
 
-    def _learn(self, child: ChildProcess, usage: Usage, *, went_well: bool) -> None:
-        """Take in what the run took, and what the run before it has left in the child."""
+    def _learn(self, child: ChildProcess, usage: Usage, outcome: Outcome | None) -> None:
+        """Take in what the run took, and what the run before it has left in the child.
+
+        A run that ran out of memory took at least what it was seen to hold: were that not learned,
+        each job like it would begin with too little again.
+        """
+        went_well = isinstance(outcome, o.Succeeded)
+        is_short = isinstance(outcome, o.OutOfMemory) and not outcome.of_gpu
         spec, profiles = self.job.spec, self._parts.profiles
         at_ms = self._parts.link.clock.wall_ms()
-        if went_well and usage.peak_bytes is not None:
+        if (went_well or is_short) and usage.peak_bytes is not None:
             profiles.ran(spec.task, Run(usage.peak_bytes, spec.size, at_ms))
+        if went_well:
             profiles.paced(spec.task, self._pace(usage, at_ms))
         if usage.baseline_bytes is not None:
             grown = child.wear.begins(spec.task, usage.baseline_bytes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,9 +10,11 @@ from pathlib import Path
 import msgspec
 
 from penstock.config.quota import budget_bytes
+from penstock.config.quota import memory_bytes as machine_bytes
 from penstock.config.settings import Settings
 from penstock.core.capacity import Capacity
 from penstock.core.devices import Device
+from penstock.core.memory import mib
 
 from .budget import Budget
 from .device_locks import DeviceLocks
@@ -23,6 +26,8 @@ from .plan import WorkerPlan
 from .profiles import Profiles
 from .startup import Start
 from .task_facts import Tasks
+
+_log = logging.getLogger("penstock.worker")
 
 
 def capacity_of(settings: Settings, devices: Sequence[Device]) -> Capacity:
@@ -69,5 +74,12 @@ def host_share(folder: Path, memory_bytes: int, identity: Identity) -> HostShare
             msgspec.structs.replace(own, pid=one.pid, started_ticks=one.started_ticks)
         )
 
+    machine = machine_bytes()
+    if memory_bytes > machine > 0:
+        _log.warning(
+            "memory is %s, and there are %s here: jobs may together take more than there is",
+            mib(memory_bytes),
+            mib(machine),
+        )
     ledger = HostLedger(folder / name, Record(own.pid, own.started_ticks), is_alive=is_alive)
     return HostShare(ledger, max(budget_bytes(), memory_bytes))

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import secrets
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Final
 
@@ -45,6 +45,7 @@ class Reclaim:
         looked_at_ms: boot time of the last look that the broker answered.
         hold_ms: told by the broker: nothing that merely ran out is taken for this long.
         taken: jobs taken over since the start.
+        before_takeover: awaited before the jobs of dead workers of this host are taken over.
         seen: told of all leases at each look.
     """
 
@@ -67,6 +68,7 @@ class Reclaim:
         self.looked_at_ms = link.clock.boot_ms()
         self.hold_ms = 0
         self.taken = 0
+        self.before_takeover: Callable[[], Awaitable[None]] | None = None
         self.seen: Callable[[Sequence[LeaseFacts]], None] = lambda _leases: None
 
     async def run(self) -> None:
@@ -107,6 +109,8 @@ class Reclaim:
         orphans = self._identity.orphaned(leases)
         if not orphans:
             return
+        if self.before_takeover is not None:
+            await self.before_takeover()
         await self._link.ask(self._link.broker.close_leases([one.id for one in orphans]))
         for one in orphans:
             _log.warning(

@@ -39,6 +39,7 @@ from .orphans import Orphans, become_subreaper
 from .parts import Parts
 from .plan import WorkerPlan, retention
 from .reload import Reload
+from .remains import Remains
 from .runners import Runners
 from .stall import Stalls
 from .startup import (
@@ -181,6 +182,9 @@ class Supervisor:
             kill_grace_ms=parts.settings.kill_grace_ms,
         )
         runners.on_ready = self._notifier.ready
+        remains = Remains(parts.identity, parts.groups)
+        parts.reclaim.before_takeover = remains.clear
+        crew.send("what dead workers have left", remains.clear())
         parts.profiles.on_look = runners.tell_kinds
         folder = health_dir(self._environ, self._plan.health_dir)
         duties: dict[str, Run] = {
