@@ -44,7 +44,7 @@ def one(folder: Path, keys: str, worker: str = "w") -> Role:
         ('queues = ["training"]', 1, 4 * GB, 1),
         ('queues = ["training", "mail"]', 9, 4 * GB, 9),
         ('queues = ["training", "loose"]', None, 4 * GB, 1),
-        ('queues = ["training"]\nconcurrency = 3\nmemory = "9GiB"', 3, 9 * GB, 3),
+        ('queues = ["training"]\nconcurrency = 3\nmemory = "9GiB"', 3, 9 * 2**30, 3),
         ('queues = ["mail"]\ncores = 2', 8, None, 2),
         ('queues = ["mail", "elsewhere"]', None, None, 1),
         ('queues = ["elsewhere"]\nprocesses = 3', None, None, 3),
