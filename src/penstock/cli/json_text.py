@@ -18,7 +18,7 @@ def json_value(text: str, what: str) -> Any:
     """Return the value that `text` holds; `what` names it in errors.
 
     Raises:
-        BadSetting: not JSON, or nested too deep.
+        BadSetting: not JSON, nested too deep, or an object has a name twice.
     """
     from penstock.serializers.json import DEPTH_MAX, refuse_deep
 
@@ -35,7 +35,22 @@ def json_value(text: str, what: str) -> Any:
     except msgspec.DecodeError as error:
         # Without the text, which may hold a secret: nobody knows what a slip of the pen has hit.
         raise BadSetting(f"{what}: this is not JSON: {_cause(text, error)}") from None
+    _refuse_twice(text, what)
     return value
+
+
+def _refuse_twice(text: str, what: str) -> None:
+    """Refuse objects with a name twice: readers disagree on which of the values holds."""
+    import json
+
+    def once(pairs: list[tuple[str, Any]]) -> None:
+        seen: set[str] = set()
+        for name, _ in pairs:
+            if name in seen:
+                raise BadSetting(f"{what} has the name {name!r:.80} twice in one object: keep one")
+            seen.add(name)
+
+    json.loads(text, object_pairs_hook=once)
 
 
 def _cause(text: str, error: msgspec.DecodeError) -> str:
