@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections import deque
 from pathlib import Path
@@ -118,7 +119,9 @@ def _flags(spec: JobSpec) -> dict[str, Any]:
     if demand is None:
         raise BadSetting("the job takes something that only a newer Penstock knows: use that one")
     if spec.memory_bytes is not None:
-        flags["memory"] = f"{max(spec.memory_bytes, _BUDGET_BYTES_MIN)}B"
+        # A budget has whole MiB, and this one must hold the job.
+        mib = math.ceil(max(spec.memory_bytes, _BUDGET_BYTES_MIN) / 2**20)
+        flags["memory"] = f"{mib}MiB"
     if demand.cpus_milli:
         flags["cpus"] = cpus_text(demand.cpus_milli)
     if demand.labels:
