@@ -56,7 +56,7 @@ def celery() -> list[Contestant]:
 
 
 def rq() -> list[Contestant]:
-    """Return RQ with pools of 2 and 4 workers, and with a pool for each kind."""
+    """Return RQ with a pool of 2 workers, and with a pool for each kind."""
     command = ("rq", "worker-pool", "--path", "{peers}", "--quiet")
     found = [
         Contestant(
@@ -64,7 +64,7 @@ def rq() -> list[Contestant]:
             _NO_COUNT, "rq", 0, MIXED | HEAD if count == 2 else MIXED,
             variables=(("RQ_REDIS_URL", "{url}"),),
         )
-        for count in (2, 4)
+        for count in (2,)
     ]  # fmt: skip
     split = (*command, "-n", "2", "heavy")
     MORE["rq", "split"] = ((*command, "-n", "2", "light"),)
@@ -79,5 +79,5 @@ def taskito() -> list[Contestant]:
             "taskito", f"w{count}", "mixed_taskito", command,
             _NO_COUNT, "taskito", 0, MIXED | HEAD if count == 2 else MIXED,
         )
-        for count in (2, 4)
+        for count in (2,)
     ]  # fmt: skip
