@@ -215,11 +215,18 @@ def test_a_worker_that_has_grown_is_drained_and_follows_itself(
     asyncio.run(grow())
 
 
+async def _never(_: Scaling) -> None:
+    """Do nothing, for ever."""
+    await asyncio.Event().wait()
+
+
 def test_workers_come_and_go_by_number(
     folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The last that came drains first, and its number is free again; all drain at the end."""
     monkeypatch.chdir(folder)
+    # The backlog has no say here.
+    monkeypatch.setattr(Scaling, "run", _never)
     caplog.set_level("INFO", "penstock.fleet")
     order = _order(folder, "max = 2")
     [role] = order.roles
