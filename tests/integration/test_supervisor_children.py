@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 
@@ -71,6 +72,25 @@ def test_a_child_is_replaced_by_age(tmp_path: Path) -> None:
         site.start_ready()
         records = [site.wait_final(*site.enqueue(tasks.lone.call(0.0)))[0] for _ in range(2)]
         assert len({one.attempts[0].pid for one in records}) == 2, records
+
+
+@pytest.mark.parametrize(("asked", "nice"), [(None, 10), ("3", 3)])
+def test_children_stand_back(tmp_path: Path, asked: str | None, nice: int) -> None:
+    """They leave the CPUs to the worker: by 10, or as the setting says; their session does too."""
+    mine = os.getpriority(os.PRIO_PROCESS, 0)
+    with Supervised(tmp_path, **({} if asked is None else {"child_nice": asked})) as site:
+        worker = site.start_ready()
+        (record,) = site.wait_final(*site.enqueue(tasks.lone_niceness.call()))
+        assert msgspec.json.decode(record.result or b"") == [min(19, mine + nice), nice], record
+        assert os.getpriority(os.PRIO_PROCESS, worker.pid) == mine
+
+
+def test_an_idle_worker_is_woken_by_sets_that_it_never_saw(tmp_path: Path) -> None:
+    """A job of a new size starts at once, not at the next slow poll."""
+    with Supervised(tmp_path, poll="600s") as site:
+        site.start_ready()
+        for memory in ("64MiB", "128MiB", "256MiB"):
+            site.wait_final(*site.enqueue(tasks.lone.using(memory=memory).call(0.0)))
 
 
 def test_threads_and_children_share_the_slots(tmp_path: Path) -> None:

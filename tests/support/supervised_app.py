@@ -107,6 +107,14 @@ def lone(seconds: float = 0.0, name: str = "lone") -> int:
 
 
 @app.task(isolation="process")
+def lone_niceness() -> list[int]:
+    """Return how nice this process is, and its session as the kernel sees it, where it does."""
+    own = os.getpriority(os.PRIO_PROCESS, 0)
+    session = Path("/proc/self/autogroup")
+    return [own, int(session.read_text().split()[-1]) if session.exists() else own]
+
+
+@app.task(isolation="process")
 def lone_leaks_files() -> int:
     """Leave two files open in the child; return the pid."""
     for _ in range(2):

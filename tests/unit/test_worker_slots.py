@@ -222,11 +222,12 @@ def test_more_sets_than_a_claim_may_offer_are_offered_in_turn() -> None:
 
 
 def test_wake_ups_are_asked_for_without_taking_anything() -> None:
-    """The plain sets and every set seen before, each with the limit 0."""
-    offers = Offers(("a",))
+    """By one set of each queue, which stands for all whose jobs run in children, with limit 0."""
+    offers = Offers(("a", "b"))
     offers.learn({"a": ("alone.m3",)})
-    offers.learn({})
-    assert offers.to_be_woken() == (Offer("a", ("alone", "alone.m3"), 0),)
+    assert offers.to_be_woken() == (Offer("a", ("alone",), 0), Offer("b", ("alone",), 0))
+    many = Offers([f"q{number}" for number in range(OFFERS_MAX + 1)])
+    assert len(many.to_be_woken()) == OFFERS_MAX
 
 
 def test_a_child_makes_way_for_what_it_holds() -> None:

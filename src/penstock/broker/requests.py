@@ -178,7 +178,8 @@ class ClaimRequest(msgspec.Struct, frozen=True, kw_only=True):
         limit: 1..BATCH_MAX jobs.
         fence: 128 random bits, drawn for this call alone.
         wake_token: left as a waiter token at every offered set when nothing was claimed, so that
-            only what it can take wakes it; a wake-up uses it up.
+            only what it can take wakes it; a wake-up uses it up. At any set whose jobs run in
+            children it stands for all of these (`core.need.wait_set`).
     """
 
     lease: LeaseId

@@ -16,7 +16,9 @@ from __future__ import annotations
 import hashlib
 import math
 import re
-from typing import Final, NamedTuple
+from collections import Counter
+from collections.abc import Mapping
+from typing import Final, NamedTuple, TypeVar
 
 from penstock.core.demand import NO_DEMAND, Demand, demand_of, has_demand, need_with, plain_need
 from penstock.core.job import ALONE, SHARED, THREAD, Charges, JobSpec
@@ -26,6 +28,7 @@ _CLASS_BASE_BYTES: Final = 16 * 2**20
 #: Ratio of neighbouring classes (design.md §5): at most 25 % is reserved in vain.
 _CLASS_STEP: Final = 1.25
 _MIB: Final = 2**20
+Q = TypeVar("Q")
 _LEARNED: Final = re.compile(rf"{ALONE}\.auto\.([0-9a-f]{{12}})(?:\.s([0-9]{{1,5}}))?\Z")
 _SIZED: Final = re.compile(rf"{ALONE}\.m([0-9]{{1,3}})(?:\.over([0-9]{{1,9}}))?\Z")
 
@@ -113,6 +116,24 @@ def sizes_of(need: str) -> Sizes | None:
 def is_alone(need: str) -> bool:
     """Return whether jobs of this need run in a child process of their own."""
     return need.startswith(ALONE) or has_demand(need)
+
+
+def wait_set(need: str) -> str:
+    """Return the set at which those sleep who are to be woken by jobs of `need`.
+
+    All that children run has one: who has children can take from most of their sets, and cannot
+    name those that nobody has seen yet, as of an input of a new size.
+    """
+    return ALONE if is_alone(need) else need
+
+
+def by_wait_set(fresh: Mapping[tuple[Q, str], int]) -> Counter[tuple[Q, str]]:
+    """Return how many jobs became claimable, by (queue, `wait_set`)."""
+    jobs: Counter[tuple[Q, str]] = Counter()
+    for (queue, need), count in fresh.items():
+        # Some sets have lost more than they got: that makes up for no other.
+        jobs[queue, wait_set(need)] += max(0, count)
+    return +jobs
 
 
 def same_demand(plain: str, need: str) -> str:

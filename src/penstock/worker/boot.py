@@ -67,6 +67,19 @@ def be_killed_first() -> None:
         Path("/proc/self/oom_score_adj").write_text(_OOM_SCORE)
 
 
+def stand_back(nice: int) -> None:
+    """Leave the CPUs to the worker and its light jobs, as far as they want them.
+
+    Kernels that schedule by session (CONFIG_SCHED_AUTOGROUP) weigh this session against that of the
+    worker, whatever the process says of itself: a child leads a session of its own, and says it for
+    this one too.
+    """
+    os.nice(nice)
+    if os.getsid(0) == os.getpid():
+        with contextlib.suppress(OSError):
+            Path("/proc/self/autogroup").write_text(str(nice))
+
+
 def set_up(environ: Mapping[str, str]) -> int:
     """Take stop signals, write stacks where told, and log; return the channel's descriptor.
 

@@ -41,6 +41,8 @@ from .measured import Measured
 CHANNEL_FD_ENV: Final = "PENSTOCK_CHANNEL_FD"
 #: 1 in children: connecting to a broker is refused there.
 CHILD_ENV: Final = "PENSTOCK_CHILD"
+#: How nice a child is: the setting of that name.
+CHILD_NICE_ENV: Final = "PENSTOCK_CHILD_NICE"
 #: Environment variable that names the descriptor to which `faulthandler` writes stacks (a file in
 #: memory that the supervisor reads): fatal errors, and all threads on STACK_SIGNAL.
 STACK_FD_ENV: Final = "PENSTOCK_STACK_FD"

@@ -17,6 +17,7 @@ from penstock.broker.requests import BATCH_MAX, ClaimAnswer, ClaimRequest, Offer
 from penstock.broker.stored import read_spec
 from penstock.core.job import ATTEMPTS_KEPT, AttemptRecord, Claimed
 from penstock.core.lifecycle import Event, State
+from penstock.core.need import wait_set
 
 from .lease import open_lease_of
 from .promote import promote
@@ -42,7 +43,7 @@ def claim(store: Store, request: ClaimRequest) -> ClaimAnswer:
     if taken:
         return ClaimAnswer(jobs=tuple(taken), lease_open=True)
     if request.wake_token is not None:
-        sets = [(offer.queue, need) for offer in request.offers for need in offer.needs]
+        sets = [(offer.queue, wait_set(need)) for offer in request.offers for need in offer.needs]
         store.wakeups.leave(request.wake_token, sets)
     return ClaimAnswer(jobs=(), lease_open=True, next_due_in_ms=_next_due_in(store, request))
 

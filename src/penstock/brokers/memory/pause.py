@@ -5,6 +5,7 @@ transitions: none.
 
 from __future__ import annotations
 
+from penstock.core.need import wait_set
 from penstock.errors import UsageError
 
 from .store import Store
@@ -22,7 +23,7 @@ def resume(store: Store, queue: str) -> None:
     store.paused.discard(queue)
     for (ready_queue, need), jobs in store.ready.items():
         if ready_queue == queue:
-            store.wakeups.wake((queue, need), len(jobs))
+            store.wakeups.wake((queue, wait_set(need)), len(jobs))
 
 
 def _check_known(store: Store, queue: str) -> None:

@@ -16,6 +16,7 @@ from penstock.core.clock import Clock
 from penstock.core.ids import Fence, JobId, LeaseId
 from penstock.core.job import NO_CHARGES, AttemptRecord, Charges, Parent, Reason
 from penstock.core.lifecycle import FINAL, WAITING, Event, State, advance
+from penstock.core.need import wait_set
 from penstock.core.rank import rank_of
 
 from .ordered import Ordered
@@ -171,7 +172,8 @@ class Store:
         """Wake as many sleepers as the jobs that have become claimable can feed."""
         for (queue, need), count in self._fresh.items():
             if queue not in self.paused:
-                self.wakeups.wake((queue, need), min(count, len(self.ready[queue, need])))
+                jobs = min(count, len(self.ready[queue, need]))
+                self.wakeups.wake((queue, wait_set(need)), jobs)
         self._fresh.clear()
 
     def _leave(self, job: Job) -> None:

@@ -21,6 +21,7 @@ from penstock.broker.requests import BATCH_MAX, ClaimAnswer, ClaimRequest
 from penstock.broker.stored import NO_SPEC, read_charges, read_spec
 from penstock.core.ids import Fence, JobId, LeaseId
 from penstock.core.job import Claimed
+from penstock.core.need import wait_set
 
 from . import arrays
 from .promote import count_promoted, next_due_in, send_promote
@@ -69,10 +70,9 @@ def fall_asleep(tx: Transaction, request: ClaimRequest, tags: Tags) -> ClaimAnsw
         return ClaimAnswer(jobs=(), lease_open=False)
     if taken:
         return ClaimAnswer(jobs=tuple(as_claimed_by(request, taken, tags)), lease_open=True)
-    offered = _offered(request, tags)
     if request.wake_token is not None:
         place = {"token": request.wake_token, "lease": lease}
-        tx.send(_SQL["wait"], {**place, "queues": offered["queues"], "needs": offered["needs"]})
+        tx.send(_SQL["wait"], {**place, **_waits(request, tags)})
     next_due_in_ms = next_due_in(tx, _tags_of(request, tags))
     return ClaimAnswer(jobs=(), lease_open=True, next_due_in_ms=next_due_in_ms)
 
@@ -93,6 +93,19 @@ def _offered(request: ClaimRequest, tags: Tags) -> dict[str, Any]:
         "queues": arrays.bigints(queues),
         "needs": arrays.texts(needs),
         "limits": arrays.bigints(limits),
+    }
+
+
+def _waits(request: ClaimRequest, tags: Tags) -> dict[str, Any]:
+    sets = {
+        (tags[offer.queue], wait_set(need))
+        for offer in request.offers
+        if offer.queue in tags
+        for need in offer.needs
+    }
+    return {
+        "queues": arrays.bigints([queue for queue, _ in sorted(sets)]),
+        "needs": arrays.texts([need for _, need in sorted(sets)]),
     }
 
 

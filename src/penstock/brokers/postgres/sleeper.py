@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final
 
+from penstock.core.need import by_wait_set
+
 from .statements import read_statements
 from .transaction import ReadySet, Transaction
 
@@ -18,16 +20,15 @@ _SQL: Final = read_statements("sleeper")
 
 def wake_sleepers(tx: Transaction, fresh: Mapping[ReadySet, int]) -> Callable[[], None]:
     """Take as many tokens as the jobs that became claimable can feed, and wake their listeners."""
-    for (queue, need), jobs in sorted(fresh.items()):
-        if jobs > 0:
-            tx.send(_SQL["wake"], {"queue": queue, "need": need, "jobs": jobs})
+    for (queue, need), jobs in sorted(by_wait_set(fresh).items()):
+        tx.send(_SQL["wake"], {"queue": queue, "need": need, "jobs": jobs})
     return lambda: None
 
 
 def feed_queue(tx: Transaction, tag: int) -> None:
-    """Count what waits in a queue that gives again, up to the number of its sleepers."""
-    for need, jobs in tx.rows(_SQL["awaited"], {"queue": tag}):
-        tx.fresh[tag, need] += jobs
+    """Let all look who sleep at a queue that gives again: who finds nothing sleeps again."""
+    for need, sleepers in tx.rows(_SQL["awaited"], {"queue": tag}):
+        tx.fresh[tag, need] += sleepers
 
 
 def forget_sleeper(tx: Transaction, token: str) -> None:
@@ -42,6 +43,5 @@ def forget_dead_sleepers(tx: Transaction) -> None:
 
 def hint_sleepers(tx: Transaction, fresh: Mapping[ReadySet, int]) -> None:
     """Wake listeners when a transaction of the caller's commits, and take no lock meanwhile."""
-    for (queue, need), jobs in sorted(fresh.items()):
-        if jobs > 0:
-            tx.send(_SQL["hint"], {"queue": queue, "need": need, "jobs": jobs})
+    for (queue, need), jobs in sorted(by_wait_set(fresh).items()):
+        tx.send(_SQL["hint"], {"queue": queue, "need": need, "jobs": jobs})

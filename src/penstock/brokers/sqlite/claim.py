@@ -20,6 +20,7 @@ from penstock.broker.stored import NO_SPEC, read_charges, read_spec
 from penstock.core.ids import Fence, JobId, LeaseId
 from penstock.core.job import Claimed
 from penstock.core.lifecycle import State
+from penstock.core.need import wait_set
 
 from .lease import GoodLease, good_lease, queues_of
 from .promote import next_due_in, promote
@@ -108,13 +109,13 @@ def _heads_bindings(
 
 
 def _wait(tx: Transaction, request: ClaimRequest, token: str, tags: Mapping[str, int]) -> None:
-    sets = [
-        (tags[offer.queue], need, token)
+    sets = {
+        (tags[offer.queue], wait_set(need), token)
         for offer in request.offers
         if offer.queue in tags
         for need in offer.needs
-    ]
-    tx.each(_SQL["wait"], sets)
+    }
+    tx.each(_SQL["wait"], sorted(sets))
 
 
 def _as_claimed(

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from penstock.core.need import by_wait_set
+
 from .statements import read_statements
 from .transaction import ReadySet, Transaction
 
@@ -16,25 +18,23 @@ _SQL: Final = read_statements("sleeper")
 
 def feed_sleepers(tx: Transaction) -> None:
     """Take as many tokens as the jobs that became claimable in this operation can feed."""
-    for ready_set, jobs in tx.fresh.items():
-        if jobs > 0:
-            take_sleepers(tx, ready_set, jobs)
+    for place, jobs in by_wait_set(tx.fresh).items():
+        take_sleepers(tx, place, jobs)
 
 
 def feed_queue(tx: Transaction, tag: int) -> None:
-    """Count what waits in a queue that gives again, up to the number of its sleepers."""
+    """Let all look who sleep at a queue that gives again: who finds nothing sleeps again."""
     for need, sleepers in tx.rows(_SQL["awaited"], (tag,)):
-        [(jobs,)] = tx.rows(_SQL["ready"], (tag, need, sleepers))
-        tx.fresh[tag, need] += jobs
+        tx.fresh[tag, need] += sleepers
 
 
-def take_sleepers(tx: Transaction, ready_set: ReadySet, jobs: int) -> None:
-    """Take up to `jobs` tokens left at `ready_set`, longest waiting first."""
-    found = tx.rows(_SQL["sleepers"], (*ready_set, jobs))
-    if not found or tx.row(_SQL["is_paused"], ready_set[:1]) is not None:  # Guard: paused queue
+def take_sleepers(tx: Transaction, place: ReadySet, jobs: int) -> None:
+    """Take up to `jobs` tokens left at a queue's `wait_set`, longest waiting first."""
+    found = tx.rows(_SQL["sleepers"], (*place, jobs))
+    if not found or tx.row(_SQL["is_paused"], place[:1]) is not None:  # Guard: paused queue
         return
     tx.each(_SQL["take"], found)
-    tx.wakes += ((token, ready_set) for (token,) in found)
+    tx.wakes += ((token, place) for (token,) in found)
 
 
 def forget_sleeper(tx: Transaction, token: str) -> None:

@@ -138,6 +138,18 @@ def test_only_what_it_can_take_wakes(scene: Scene) -> None:
 
 
 @requires(Capability.WAKE)
+def test_any_lone_job_wakes_who_sleeps_for_lone_jobs(scene: Scene) -> None:
+    """Whoever runs children is woken by sets that it never heard of, once for each job."""
+    needs = ("alone.m12", "alone.auto.0123456789ab.s41", "takes.c1500.leu:alone.m3")
+    for need in needs:
+        with closing(sleeper(scene, r.Offer(QUEUE, (ALONE,), 0))) as listener:
+            first, second = scene.put(need=need), scene.put(need=need)
+            assert listener.wait(DEADLINE_S), need
+            assert not listener.wait(0), need
+            scene.broker.cancel([first, second])
+
+
+@requires(Capability.WAKE)
 def test_a_sleeper_waits_at_every_set_it_offered(scene: Scene) -> None:
     """Whichever of its sets gets a job, of whichever queue, the sleeper is woken."""
     offers = (r.Offer(QUEUE, (SHARED, ALONE)), r.Offer(OTHER, ("alone.m4",)))

@@ -29,6 +29,7 @@ def main() -> int:
     boot.tie_to_parent()
     boot.forgo_privileges()
     boot.be_killed_first()
+    boot.stand_back(int(os.environ.get(wire.CHILD_NICE_ENV, "0")))
     os.umask(_UMASK)
     channel = boot.set_up(os.environ)
     pipe: Pipe[wire.ToChild] = Pipe(

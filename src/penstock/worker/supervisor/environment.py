@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from penstock.config.settings import Settings
@@ -17,6 +17,8 @@ from .remains import MARK_ENV
 _SUPERVISOR_ONLY: Final = frozenset(
     {PLAN_FD_ENV, "NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", "LISTEN_FDS", "LISTEN_PID"}
 )
+#: Settings that a child follows in its own process.
+_CHILD_SETTINGS: Final = ("child_nice",)
 #: Settings that runners and children follow in their own processes.
 _LOG_SETTINGS: Final = ("log_format", "log_level", "log_file")
 
@@ -24,7 +26,7 @@ _LOG_SETTINGS: Final = ("log_format", "log_level", "log_file")
 def runner_environment(environ: Mapping[str, str], settings: Settings) -> dict[str, str]:
     """Return the environment of a runner: the worker's, with the log settings that apply."""
     kept = {name: value for name, value in environ.items() if name not in _SUPERVISOR_ONLY}
-    return kept | _log_settings(settings)
+    return kept | _passed_on(settings, _LOG_SETTINGS)
 
 
 def child_environment(
@@ -34,8 +36,9 @@ def child_environment(
 
     `owned` says whose it is, and begins the mark (`Identity.owned_name`).
 
-    Nothing of Penstock's is passed on but the log settings: a child holds no broker credentials.
-    What else the environment holds is the app's own, which could not be imported without it.
+    Nothing of Penstock's is passed on but settings that it follows itself: a child holds no broker
+    credentials. What else the environment holds is the app's own, which could not be imported
+    without it.
     """
     kept = {
         name: value
@@ -44,13 +47,11 @@ def child_environment(
     }
     mark = f"{owned}.{secrets.token_hex(8)}"
     own = {CHILD_ENV: "1", MARK_ENV: mark}
-    made = kept | kind.environment(environ) | _log_settings(settings) | own
+    followed = _passed_on(settings, (*_LOG_SETTINGS, *_CHILD_SETTINGS))
+    made = kept | kind.environment(environ) | followed | own
     return made, f"{MARK_ENV}={mark}"
 
 
-def _log_settings(settings: Settings) -> dict[str, str]:
-    return {
-        f"PENSTOCK_{name.upper()}": value
-        for name in _LOG_SETTINGS
-        if (value := getattr(settings, name))
-    }
+def _passed_on(settings: Settings, names: Iterable[str]) -> dict[str, str]:
+    values = ((name, getattr(settings, name)) for name in names)
+    return {f"PENSTOCK_{name.upper()}": str(value) for name, value in values if value}

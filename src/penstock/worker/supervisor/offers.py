@@ -22,7 +22,6 @@ class Offers:
         """Offer sets of these queues only."""
         self._queues = queues
         self._sets: list[Set] = []
-        self._seen = {(queue, ALONE): None for queue in queues[:OFFERS_MAX]}
         self._next = 0
         self.only_lone: frozenset[str] = frozenset()
         self.threads_wait = False
@@ -39,8 +38,6 @@ class Offers:
             queue for queue, names in needs.items() if names and all(map(is_alone, names))
         )
         self.threads_wait = any(THREAD_FULL in needs.get(queue, ()) for queue in self._queues)
-        for one in self._sets[: OFFERS_MAX - len(self._seen)]:
-            self._seen[one] = None
         return bool(self._sets)
 
     @property
@@ -58,12 +55,11 @@ class Offers:
         return _by_queue(chosen)
 
     def to_be_woken(self) -> tuple[Offer, ...]:
-        """Return offers that take nothing: they only leave a wake-up token at each set.
+        """Return offers that take nothing: they only leave a wake-up token, for all lone jobs.
 
-        At the plain sets and at those in which a lone job was ever seen waiting; a job in any
-        other set is noticed at the next look.
+        Of queues beyond OFFERS_MAX a job is noticed at the next look.
         """
-        return _by_queue(list(self._seen), limit=0)
+        return _by_queue([(queue, ALONE) for queue in self._queues[:OFFERS_MAX]], limit=0)
 
 
 def _by_queue(sets: Sequence[Set], limit: int | None = None) -> tuple[Offer, ...]:

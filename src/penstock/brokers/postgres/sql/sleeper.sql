@@ -1,5 +1,5 @@
 -- Sleepers: tokens left by claims that found nothing, taken by whoever made a job claimable.
--- cost: one look-up per ready set that gained jobs; where somebody sleeps, one look at the sessions of
+-- cost: one look-up per set that gained jobs, all sets of children counted as one; where somebody sleeps, one look at the sessions of
 -- the server. A listener's session bears its token as its name, so that the dead take no wake-up.
 
 -- One sleeper is fed by one job: its tokens at other sets are used up with this one. Nobody waits for
@@ -35,25 +35,10 @@ DELETE FROM penstock.waiter
 WHERE NOT EXISTS (SELECT FROM pg_stat_activity WHERE application_name = 'penstock-' || token)
 
 -- name: awaited
-SELECT
-  waiting.need,
-  (
-    SELECT count(*)
-    FROM (
-      SELECT 1
-      FROM penstock.job
-      WHERE queue = %(queue)s
-      AND need = waiting.need
-      AND state = 'queued'
-      LIMIT waiting.sleepers
-    ) AS ready
-  )
-FROM (
-  SELECT need, count(*) AS sleepers
-  FROM penstock.waiter
-  WHERE queue = %(queue)s
-  GROUP BY need
-) AS waiting
+SELECT need, count(*)
+FROM penstock.waiter
+WHERE queue = %(queue)s
+GROUP BY need
 
 -- For a transaction of the caller's, which may stay open: the tokens are left where they are.
 -- name: hint

@@ -94,7 +94,7 @@ local function sleep(request)
   local sets = {}
   for _, offer in ipairs(request.offers) do
     for _, need in ipairs(offer.needs) do
-      sets[#sets + 1] = key_of(offer.queue, 'wait', need)
+      sets[#sets + 1] = key_of(offer.queue, 'wait', wait_set(need))
     end
   end
   leave_token(request.token, sets)

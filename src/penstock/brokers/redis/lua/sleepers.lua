@@ -2,6 +2,14 @@
 --
 -- A token may wait at several ready sets; it is taken from all of them when it is woken.
 
+-- All that children run has one place to sleep at: nobody can name the sets that none has seen yet.
+local function wait_set(need)
+  if string.find(need, 'alone', 1, true) == 1 or string.find(need, 'takes.', 1, true) == 1 then
+    return 'alone'
+  end
+  return need
+end
+
 local function leave_token(token, sets)
   local seq = redis.call('INCR', root .. ':seq')
   for _, wait in ipairs(sets) do
@@ -25,10 +33,10 @@ local function wake(token)
   return redis.call('PUBLISH', root .. ':wake:' .. token, '') > 0
 end
 
--- Wake as many sleepers of a ready set as `jobs` can feed, longest waiting first; a dead one feeds
+-- Wake as many sleepers at a ready set as `jobs` can feed, longest waiting first; a dead one feeds
 -- nobody, and the next one is woken in its place.
 local function feed(queue, need, jobs)
-  local wait = key_of(queue, 'wait', need)
+  local wait = key_of(queue, 'wait', wait_set(need))
   while jobs > 0 do
     local token = redis.call('ZRANGE', wait, 0, 0)[1]
     if not token then

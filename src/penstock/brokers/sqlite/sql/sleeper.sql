@@ -1,5 +1,5 @@
 -- Sleepers: tokens left by claims that found nothing, taken by whoever makes a job claimable.
--- cost: one look-up per ready set that gained jobs.
+-- cost: one look-up per set that gained jobs, all sets of children counted as one.
 
 -- name: sleepers
 SELECT token
@@ -25,17 +25,6 @@ SELECT need, COUNT(*)
 FROM waiter
 WHERE queue = ?1
 GROUP BY need
-
--- name: ready
-SELECT COUNT(*)
-FROM (
-  SELECT 1
-  FROM job
-  WHERE queue = ?1
-  AND need = ?2
-  AND state = 'queued'
-  LIMIT ?3
-)
 
 -- name: tokens
 SELECT DISTINCT token
