@@ -9,9 +9,11 @@ import importlib
 import inspect
 import logging
 import os
+import random
 import signal
 import sys
 import threading
+import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final, NoReturn, TypeVar
@@ -37,6 +39,8 @@ _EXIT_WAIT_S: Final = 2.0
 #: Points of 1,000 that a child is a likelier victim by: more than any other process that does not
 #: ask for it, and not the first of all.
 _OOM_SCORE: Final = "800"
+#: A tenth of a second each: enough for some ten children that start at once.
+_SESSION_TRIES: Final = 50
 #: Taken by an empty handler: these processes stop by frame or end of file alone (`wire`).
 _STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
@@ -75,9 +79,28 @@ def stand_back(nice: int) -> None:
     this one too.
     """
     os.nice(nice)
-    if os.getsid(0) == os.getpid():
-        with contextlib.suppress(OSError):
-            Path("/proc/self/autogroup").write_text(str(nice))
+    if os.getsid(0) == os.getpid() and not _weigh_session(nice):
+        # Nobody waits for it: user code may begin meanwhile.
+        threading.Thread(target=_keep_weighing_session, args=(nice,), daemon=True).start()
+
+
+def _weigh_session(nice: int) -> bool:
+    """Return False where it is to be tried again."""
+    try:
+        Path("/proc/self/autogroup").write_text(str(nice))
+    except BlockingIOError:
+        # Bound: of who is not root the kernel takes ten a second, all of the machine together.
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def _keep_weighing_session(nice: int) -> None:
+    for _ in range(_SESSION_TRIES):
+        time.sleep(random.uniform(0.05, 0.15))
+        if _weigh_session(nice):
+            return
 
 
 def set_up(environ: Mapping[str, str]) -> int:
