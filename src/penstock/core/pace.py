@@ -21,6 +21,10 @@ _BIN_STEP: Final = 1.1
 _DIGITS_MAX: Final = 4
 #: Share of the runs, by weight, that count for what a task is like (design.md §7).
 LIGHT_PART: Final = 0.95
+#: Runs after which those before them are of the past; and how many of the last must have been long
+#: for a light task to be light no more: as many as it takes to know a new one.
+_LATEST: Final = 20
+_TURNED: Final = SAMPLES_MIN
 #: Share of a run that is processor time, from which on it holds the CPU (design.md §7).
 _HOLDS_PART: Final = 0.5
 
@@ -103,6 +107,12 @@ class Pace:
                 return _upper_ms(place)
         return _upper_ms(max(self._bins))
 
+    def runs_over(self, light_ms: float) -> int:
+        """Return how many runs lasted longer."""
+        total = sum(self._bins.values())
+        over = sum(part for place, part in self._bins.items() if _upper_ms(place) > light_ms)
+        return round(self._count * over / total) if total > 0 else 0
+
     def kind(self, light_ms: float) -> Kind:
         """Return what the task's jobs are like.
 
@@ -112,9 +122,44 @@ class Pace:
         lasts_ms = self.quantile_ms(LIGHT_PART)
         if self.runs < SAMPLES_MIN or lasts_ms is None:
             return Kind.UNKNOWN
-        if lasts_ms <= light_ms:
-            return Kind.LIGHT
+        return Kind.LIGHT if lasts_ms <= light_ms else self.heavy_kind
+
+    @property
+    def heavy_kind(self) -> Kind:
+        """What they are like if they are not light."""
         return Kind.BUSY if self.cpu_part > _HOLDS_PART else Kind.LONG
+
+
+class Latest:
+    """The last runs of a task in one worker: up to twice `_LATEST`, or two tellings of more.
+
+    Of all runs of a month one in twenty must have changed before their histogram tells: a task that
+    turns heavy overnight would hold the lane until then.
+    """
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self._now: dict[str, float] = {}
+        self._before: dict[str, float] = {}
+
+    def add(self, sums: Mapping[str, float]) -> None:
+        """Take in what runs add; those of long ago are forgotten."""
+        if Pace(self._now).runs >= _LATEST:
+            self._before, self._now = self._now, {}
+        for name, amount in sums.items():
+            self._now[name] = self._now.get(name, 0.0) + amount
+
+    def kind(self, known: Kind, light_ms: float) -> Kind:
+        """Return what the task's jobs are like; `known` tells it of all runs.
+
+        It never makes a task lighter: one job in twenty may be heavy, and not among the last.
+        """
+        if known is not Kind.LIGHT:
+            return known
+        latest = Pace(self._now)
+        latest.add(self._before)
+        turned = max(_TURNED, (1 - LIGHT_PART) * latest.runs)
+        return latest.heavy_kind if latest.runs_over(light_ms) >= turned else known
 
 
 def _bin_of(run_ms: float) -> int:

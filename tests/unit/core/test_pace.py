@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from penstock.core.footprint import HALF_LIFE_MS, Footprint
-from penstock.core.pace import Kind, Pace, pace_sums
+from penstock.core.pace import Kind, Latest, Pace, pace_sums
 
 NOW = 1_790_000_000_000
 LIGHT_MS = 500.0
@@ -57,6 +59,42 @@ def test_a_task_that_became_short_is_light_again() -> None:
         later = NOW + 10 * HALF_LIFE_MS
         made.add(pace_sums(10.0, 1.0, side_by_side=1, at_ms=later))
     assert made.kind(LIGHT_MS) is Kind.LIGHT
+
+
+def told(*runs: tuple[float, float]) -> dict[str, float]:
+    """Return the sums of runs that a runner tells together."""
+    sums: Counter[str] = Counter()
+    for run_ms, cpu_ms in runs:
+        sums.update(pace_sums(run_ms, cpu_ms, side_by_side=1, at_ms=NOW))
+    return dict(sums)
+
+
+@pytest.mark.parametrize(
+    ("long", "kind"), [((5_000.0, 10.0), Kind.LONG), ((5_000.0, 4_900.0), Kind.BUSY)]
+)
+def test_a_task_that_turned_heavy_overnight_leaves_the_lane(
+    long: tuple[float, float], kind: Kind
+) -> None:
+    """Three long runs are enough, however many were light before; two are not."""
+    latest = Latest()
+    for _ in range(1_000):
+        latest.add(told((10.0, 1.0)))
+    latest.add(told(long))
+    latest.add(told(long))
+    assert latest.kind(Kind.LIGHT, LIGHT_MS) is Kind.LIGHT
+    latest.add(told(long))
+    assert latest.kind(Kind.LIGHT, LIGHT_MS) is kind
+    for _ in range(60):
+        latest.add(told((10.0, 1.0)))
+    assert latest.kind(Kind.LIGHT, LIGHT_MS) is Kind.LIGHT, "they are of the past"
+
+
+def test_the_latest_runs_make_no_task_lighter_and_rare_long_ones_none_heavier() -> None:
+    """What is known of all runs stands otherwise; three in a thousand are rare."""
+    latest = Latest()
+    latest.add(told(*[(10.0, 1.0)] * 1_000, *[(5_000.0, 10.0)] * 3))
+    for known in Kind:
+        assert latest.kind(known, LIGHT_MS) is known
 
 
 @given(runs=st.lists(st.floats(0.0, 1e7), min_size=1, max_size=50), share=st.floats(0.01, 1.0))

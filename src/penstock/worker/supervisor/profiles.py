@@ -15,7 +15,7 @@ from typing import Final
 from penstock.broker.requests import BATCH_MAX, Tally
 from penstock.core.footprint import Footprint, Run, tally_of, tally_of_growth
 from penstock.core.need import Profile
-from penstock.core.pace import LIGHT_PART, Kind, Pace
+from penstock.core.pace import LIGHT_PART, Kind, Latest, Pace
 from penstock.errors import OutcomeUnknown, PenstockError, Unavailable
 
 from .link import BrokerLink
@@ -45,6 +45,7 @@ class Profiles:
         self.on_look: Callable[[], None] = _nobody_looks
         self._footprints: dict[str, Footprint] = {}
         self._paces: dict[str, Pace] = {}
+        self._latest: dict[str, Latest] = {}
         self._untold: dict[str, dict[str, float]] = {}
 
     def reservation_bytes(self, profile: Profile) -> int | None:
@@ -64,6 +65,8 @@ class Profiles:
         for task in self._tasks.plain:
             pace = self._paces.get(task)
             kind = Kind.UNKNOWN if pace is None else pace.kind(light_ms)
+            if latest := self._latest.get(task):
+                kind = latest.kind(kind, light_ms)
             footprint = self._footprints.get(task)
             took = None if footprint is None else footprint.quantile_bytes(LIGHT_PART)
             if kind is Kind.LIGHT and took is not None and took > light_bytes:
@@ -77,6 +80,7 @@ class Profiles:
         facts = self._tasks.find(task)
         if facts is not None:
             self._paces.setdefault(facts.name, Pace({})).add(sums)
+            self._latest.setdefault(facts.name, Latest()).add(sums)
             self._keep(facts.name, sums)
 
     def ran(self, task: str, run: Run) -> None:
