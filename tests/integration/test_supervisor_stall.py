@@ -69,8 +69,6 @@ def test_a_runner_that_locks_the_file_for_all_is_replaced_before_leases_run_out(
         busy = int(site.wait_lines("long")[0][2])
         health = site.wait_health(worker, lambda one: len(one.runners) == 2, "two runners")
         other = next(one.pid for one in health.runners if one.pid != busy)
-        # Something to write about for whoever is to be caught writing.
-        site.enqueue(*(tasks.wait.call(0.0, "short") for _ in range(3_000)))
         site.stop_in_transaction(other)
         worker.wait_log("keeps the broker's file locked", within_s=SOON_S)
         (record,) = site.wait_final(job)

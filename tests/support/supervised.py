@@ -23,6 +23,7 @@ from penstock.task import Call, Task
 from penstock.worker.supervisor.file_lock import write_lock_holders
 from penstock.worker.supervisor.health import Health, health_dir, health_sockets, read_health
 from tests.support import processes
+from tests.support import supervised_app as tasks
 from tests.support.eventually import eventually
 from tests.support.worker_process import ROOT, WorkerProcess, worker_environment
 
@@ -152,9 +153,14 @@ class Supervised:
         return msgspec.json.decode(record.result, type=str)
 
     def stop_in_transaction(self, pid: int) -> None:
-        """SIGSTOP a process at a moment at which it holds the write lock of the broker's file."""
+        """SIGSTOP a process at a moment at which it holds the write lock of the broker's file.
+
+        Short jobs are enqueued before each look: a worker that is done with all there was would
+        have nothing more to write about.
+        """
 
         def look() -> bool:
+            self.enqueue(*(tasks.wait.call(0.0, "short") for _ in range(20)))
             processes.send([pid], signal.SIGSTOP)
             if pid in write_lock_holders(self.file):
                 return True
