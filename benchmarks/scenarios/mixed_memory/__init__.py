@@ -19,7 +19,7 @@ GIB = 2**30
 MIB = 2**20
 BUDGET_MIB = 6 * 1024
 #: Heavy jobs of one run, and runs that are known of before it to who learns.
-HEAVY, HISTORY = 12, 20
+HEAVY, HISTORY = 24, 40
 #: Slots of Penstock, which the planner is given as well.
 SLOTS = 4
 SEED = 20_261_127
