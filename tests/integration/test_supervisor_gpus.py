@@ -94,6 +94,16 @@ def test_a_child_is_used_again_by_its_task_on_its_device(tmp_path: Path) -> None
         ]  # fmt: skip
 
 
+def test_a_device_is_given_on_once_its_last_child_is_gone(tmp_path: Path) -> None:
+    """Also where the child is just ending, and takes its time."""
+    with with_gpus(tmp_path, gpus="1", concurrency="1", child_jobs_max="1") as site:
+        site.start_ready(app=APP)
+        (first,) = site.enqueue(tasks.stay.using(gpu=1).call())
+        pid = first.result(timeout=SOON_S)
+        (second,) = site.enqueue(tasks.is_there.using(gpu=1).call(pid))
+        assert second.result(timeout=SOON_S) is False
+
+
 def test_a_share_that_was_too_small_grows(tmp_path: Path) -> None:
     """By half, and by half of that; without a share nothing can grow, and it is the job's error."""
     with with_gpus(tmp_path) as site:
@@ -150,8 +160,8 @@ def test_a_device_that_is_not_there_is_refused(tmp_path: Path) -> None:
         assert "this worker has no GPUs: nvmlInit_v2 answers 9" in worker.log(), worker.report()
 
 
-def test_two_workers_of_a_host_do_not_share_a_device(tmp_path: Path) -> None:
-    """What one has, jobs of the other wait for; it has it until its child is gone, or it dies."""
+def test_two_workers_of_a_host_do_not_share_a_whole_device(tmp_path: Path) -> None:
+    """What a job of one has, jobs of the other wait for; it has it until it ends, or dies."""
     with with_gpus(tmp_path, gpus="1", concurrency="1") as site:
         first = site.start_ready(app=APP)
         held, waiting = tasks.hold.using(gpu=1), tmp_path / "never"

@@ -19,6 +19,7 @@ from penstock.core.ids import Fence, LeaseId
 from penstock.core.job import SHARED, Claimed
 from penstock.core.settlement import Complete, Release
 from penstock.worker.supervisor.budget import Budget
+from penstock.worker.supervisor.device_shares import DeviceShares
 from penstock.worker.supervisor.grants import Misfit
 from penstock.worker.supervisor.link import BrokerLink
 from penstock.worker.supervisor.offers import Offers
@@ -54,7 +55,7 @@ class ClaimingWorker:
             tasks,
             Profiles(cast("BrokerLink", None), tasks),
             capacity=capacity,
-            devices=[Device(f"{name}-{number}", size) for number, size in sizes],
+            gpus=DeviceShares([Device(f"{name}-{number}", size) for number, size in sizes]),
         )
         self._offers = Offers(queues)
         self._gate = Gate(_FOR_EVER_MS)
@@ -79,7 +80,7 @@ class ClaimingWorker:
         budget = self._budget
         budget.look(self._broker.leases())
         self._offers.learn(self._broker.needs(self._queues))
-        waiting = [one for one in self._offers.sets if budget.could_make_room(one[1])]
+        waiting = [one for one in self._offers.sets if budget.could_hold(one[1])]
         free = budget.free
         fitting = [one for one in waiting if not budget.short_of(one[1], free)]
         let_through = self._gate.let_through(waiting, fitting, 0, competes=budget.competes)

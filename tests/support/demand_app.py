@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from pathlib import Path
 
@@ -48,3 +49,26 @@ def run_out(times: int) -> int:
     if number <= times:
         raise OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
     return number
+
+
+@app.task(isolation="process")
+def use(name: str, taken_mib: int, hold_s: float) -> str:
+    """Say that a part of a GPU is used, for a while; return the GPUs that are seen."""
+    seen = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    trace("uses", os.getppid(), seen, taken_mib, name)
+    time.sleep(hold_s)
+    trace("leaves", os.getppid(), seen, taken_mib, name)
+    return seen
+
+
+@app.task(isolation="process")
+def stay() -> int:
+    """Keep the child from ending by itself; return its pid."""
+    threading.Thread(target=threading.Event().wait).start()
+    return os.getpid()
+
+
+@app.task(isolation="process")
+def is_there(pid: int) -> bool:
+    """Return whether a process is there."""
+    return Path(f"/proc/{pid}").exists()

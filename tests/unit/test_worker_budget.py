@@ -23,9 +23,10 @@ from penstock.core.need import learned_need, sized_need, sizes_of
 from penstock.core.retry import POLICY_DEFAULT
 from penstock.worker.supervisor.budget import Budget
 from penstock.worker.supervisor.claims import LoneClaim
-from penstock.worker.supervisor.device_locks import DeviceLocks
+from penstock.worker.supervisor.device_shares import DeviceShares
 from penstock.worker.supervisor.grants import Grant, Misfit
-from penstock.worker.supervisor.host_ledger import HostLedger, Record
+from penstock.worker.supervisor.host_ledger import HostLedger
+from penstock.worker.supervisor.host_records import Record
 from penstock.worker.supervisor.host_share import HostShare
 from penstock.worker.supervisor.link import BrokerLink
 from penstock.worker.supervisor.profiles import Profiles
@@ -183,7 +184,25 @@ GPUS = [Device("large", 24 * GIB), Device("small", 8 * GIB)]
 
 def rich(bench: Bench) -> Budget:
     """Return a budget of 1 GiB, 4 CPUs, two licences and two GPUs."""
-    return Budget(GIB, bench.tasks, bench.profiles, capacity=HAS, devices=GPUS)
+    return Budget(GIB, bench.tasks, bench.profiles, capacity=HAS, gpus=DeviceShares(GPUS))
+
+
+def neighbours(folder: Path) -> tuple[Bench, Bench]:
+    """Return two workers of one host."""
+    one, other = Bench(), Bench()
+    for number, bench in enumerate((one, other), 1):
+
+        def ledger(name: str, owner: Record) -> HostLedger:
+            return HostLedger(folder / name, owner, is_alive=lambda _: True)
+
+        own = Record(number, 1)
+        bench.budget = Budget(
+            GIB, bench.tasks, bench.profiles,
+            capacity=HAS,
+            gpus=DeviceShares(GPUS, lambda gpu, own=own: ledger(gpu.uuid, own)),  # type: ignore[misc]
+            host=HostShare(ledger("memory", own), GIB),
+        )  # fmt: skip
+    return one, other
 
 
 def test_everything_that_is_counted_is_held_and_given_back(bench: Bench) -> None:
@@ -244,6 +263,19 @@ def test_only_who_takes_of_what_is_short_competes(bench: Bench) -> None:
     assert not budget.competes(("q", "alone"), waits)
 
 
+def test_who_waits_for_a_gpu_leaves_the_others_alone(bench: Bench) -> None:
+    """Jobs that fit on a device that is not waited for are not held back."""
+    budget = rich(bench)
+    budget.grant(bench.job("silent", "takes.v20000:alone"))
+    waits = ("q", "takes.g1.v10000:alone")
+    assert budget.hold_for(waits)
+    assert budget.competes(("q", "takes.v9000:alone"), waits)
+    assert not budget.competes(("q", "takes.v8000:alone"), waits)
+    budget.grant(bench.job("silent", "takes.v8000:alone"))
+    assert budget.competes(("q", "takes.v2000:alone"), waits)
+    budget.open_gate()
+
+
 def test_an_enlarged_share_counts(bench: Bench) -> None:
     """A job that ran out of a GPU's memory is given what its charges say."""
     budget, job = rich(bench), bench.job("silent", "takes.v6144:alone")
@@ -276,36 +308,53 @@ def test_the_largest_gpu_is_known_from_leases(bench: Bench) -> None:
     assert budget.largest_gpu_bytes == 80 * GIB
 
 
-def test_nobody_waits_here_for_what_another_worker_has(bench: Bench, tmp_path: Path) -> None:
-    """It may never come: the set is not waited for, and comes back when the device does."""
-    folder, uuids = tmp_path / "locks", [one.uuid for one in GPUS]
-    other = DeviceLocks(folder, uuids)
-    budget = Budget(
-        GIB, bench.tasks, bench.profiles,
-        capacity=HAS, devices=GPUS, locks=DeviceLocks(folder, uuids),
-    )  # fmt: skip
-    large, small = "takes.v20000:alone", "takes.v2000:alone"
-    assert other.hold("job", ["large"])
-    assert budget.could_hold(large)
-    assert [budget.could_make_room(need) for need in (large, small, "alone")] == [False, True, True]
-    assert budget.short_of(large, budget.free) == {GPU_CLAIM}
-    granted = budget.grant(bench.job("silent", small))
-    assert isinstance(granted, Grant)
-    assert granted.devices == ("small",)
-    assert isinstance(budget.grant(bench.job("silent", large)), Misfit)
-    other.drop("job")
-    assert budget.could_make_room(large)
-    assert not budget.short_of(large, budget.free)
-    other.close()
-    budget.locks.close()
+def test_two_workers_of_a_host_share_its_gpus(tmp_path: Path) -> None:
+    """What one has of a device the other does not have; both may have a part of one."""
+    one, other = neighbours(tmp_path)
+    large, small = "takes.v20000:alone", "takes.v4000:alone"
+    job = one.job("silent", large)
+    assert isinstance(one.budget.grant(job), Grant)
+    assert other.budget.could_hold(large)
+    assert other.budget.short_of(large, other.budget.free) == {GPU_CLAIM}
+    assert not other.budget.short_of(large, other.budget.own_free, alone=True)
+    assert isinstance(other.budget.grant(other.job("silent", large)), Misfit)
+    beside = [other.budget.grant(other.job("silent", small)) for _ in range(3)]
+    assert [one.devices for one in beside if isinstance(one, Grant)] == [
+        ("large",),
+        *[("small",)] * 2,
+    ]
+    one.budget.give_back(job)
+    assert other.budget.short_of("takes.g2:alone", other.budget.free) == {GPU_CLAIM}
+    other.budget.leave_host()
+    assert not one.budget.short_of("takes.g2:alone", one.budget.free)
+    one.budget.leave_host()
+
+
+def test_one_worker_of_a_host_waits_for_a_gpu(tmp_path: Path) -> None:
+    """For a job that has waited long: the others take nothing more of the device that it needs."""
+    one, other = neighbours(tmp_path)
+    whole, share = ("q", "takes.g1.v10000:alone"), "takes.v10000:alone"
+    held = other.job("silent", share)
+    assert isinstance(other.budget.grant(held), Grant)
+    assert one.budget.hold_for(whole)
+    assert not other.budget.hold_for(whole)
+    assert other.budget.short_of(share, other.budget.free) == {GPU_CLAIM}
+    assert not other.budget.short_of("takes.v8000:alone", other.budget.free), "the other device"
+    other.budget.give_back(held)
+    assert isinstance(other.budget.grant(other.job("silent", share)), Misfit)
+    granted = one.job("silent", whole[1])
+    assert isinstance(one.budget.grant(granted), Grant)
+    one.budget.open_gate()
+    one.budget.give_back(granted)
+    assert isinstance(other.budget.grant(held), Grant)
+    assert other.budget.hold_for(whole)
+    one.budget.leave_host()
+    other.budget.leave_host()
 
 
 def test_two_workers_of_a_host_share_its_memory(tmp_path: Path) -> None:
     """What one has promised or granted the other does not have; nor may both hold the gate."""
-    one, other = Bench(), Bench()
-    for number, bench in enumerate((one, other), 1):
-        ledger = HostLedger(tmp_path / "ledger", Record(number, 1), is_alive=lambda _: True)
-        bench.budget.host = HostShare(ledger, GIB)
+    one, other = neighbours(tmp_path)
     first = claim(3)
     assert one.budget.promise(first, {MEMORY: 256 * MIB})
     assert other.budget.free_bytes == 256 * MIB

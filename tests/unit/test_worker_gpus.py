@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -20,7 +19,6 @@ from penstock.worker.supervisor.child_kinds import (
     is_plain,
     may_be_plain,
 )
-from penstock.worker.supervisor.device_locks import DeviceLocks
 from penstock.worker.supervisor.gpus import chosen_devices
 
 FOUND = [Device("GPU-aa1", 1), Device("GPU-ab2", 2), Device("GPU-b3", 3)]
@@ -95,6 +93,7 @@ def test_a_child_suits_jobs_of_its_kind() -> None:
     assert kinds.suits("gpu", gpu, "t")
     assert not kinds.suits("gpu", gpu, "other")
     assert not kinds.suits("gpu", ChildKind(1, ("GPU-b",)), "t")
+    assert not kinds.suits("gpu", ChildKind(1, ("GPU-a",), 5), "t"), "it may have more by now"
     assert kinds.on(["GPU-a", "GPU-c"], ["plain", "gpu", "unknown"]) == ["gpu"]
     assert kinds.warm("t", ["plain", "gpu"]) == {"GPU-a"}
     assert kinds.warm("other", ["plain", "gpu"]) == frozenset()
@@ -142,35 +141,3 @@ def test_a_full_gpu_is_no_want_of_the_machines_memory() -> None:
     outcome = classify(error, verdicts, Stop.NONE)
     assert isinstance(outcome, o.OutOfMemory)
     assert (outcome.of_gpu, outcome.reserved_bytes) == (True, 0)
-
-
-def test_one_worker_of_a_host_has_a_device_at_a_time(tmp_path: Path) -> None:
-    """While a job or a child of its is on it; all of a job's devices, or none."""
-    folder, uuids = tmp_path / "own", ["GPU-a", "GPU-b"]
-    first, second = DeviceLocks(folder, uuids), DeviceLocks(folder, uuids)
-    assert first.hold("job", ["GPU-a"])
-    assert first.hold("child", ["GPU-a"])
-    assert first.others() == frozenset()
-    assert second.others() == {"GPU-a"}
-    assert not second.hold("job", ["GPU-b", "GPU-a"])
-    assert first.others() == frozenset(), "nothing is left of what was refused"
-    first.drop("job")
-    assert second.others() == {"GPU-a"}
-    first.drop("child")
-    first.drop("child")
-    assert second.hold("job", ["GPU-b", "GPU-a"])
-    assert first.others() == {"GPU-a", "GPU-b"}
-    second.close()
-    assert first.others() == frozenset()
-    first.close()
-
-
-def test_a_folder_of_others_is_not_used(tmp_path: Path) -> None:
-    """They could take the lock's place: the worker says so, and shares with nobody."""
-    folder = tmp_path / "open"
-    folder.mkdir()
-    folder.chmod(0o777)
-    locks = DeviceLocks(folder, ["GPU-a"])
-    assert locks.hold("job", ["GPU-a"])
-    assert not list(folder.iterdir())
-    assert DeviceLocks(None, ["GPU-a"]).others() == frozenset()

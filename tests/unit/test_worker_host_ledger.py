@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from penstock.executors.procfs import read_stat
-from penstock.worker.supervisor.host_ledger import HostLedger, Record
+from penstock.worker.supervisor.host_ledger import HostLedger
+from penstock.worker.supervisor.host_records import Record
 
 MIB = 2**20
 POOL = 1_000 * MIB
@@ -80,11 +81,34 @@ def test_one_worker_at_a_time_holds_the_gate(host: Host) -> None:
     other.close()
 
 
+def test_what_is_to_spare_is_given_up_when_others_ask(host: Host) -> None:
+    """It counts for the others, and not for the worker that has it."""
+    one, other = host.worker(1), host.worker(2)
+    assert one.take(300 * MIB, pool_bytes=POOL, spare_bytes=600 * MIB)
+    assert (other.others_bytes(), other.others_spare_bytes()) == (900 * MIB, 600 * MIB)
+    assert not other.take(101 * MIB, pool_bytes=POOL)
+    assert one.take(900 * MIB, pool_bytes=POOL, spare_bytes=600 * MIB)
+    assert not one.is_asked
+    other.ask(asks=True)
+    assert one.is_asked
+    assert not other.is_asked
+    one.note(300 * MIB)
+    assert other.take(700 * MIB, pool_bytes=POOL)
+    other.ask(asks=False)
+    assert not one.is_asked
+    other.ask(asks=True)
+    host.dead.add(2)
+    one.look_after()
+    assert not one.is_asked
+    one.close()
+    other.close()
+
+
 def test_nobody_waits_for_a_worker_that_stands_still_in_the_lock(host: Host) -> None:
     """There is no room as long as it holds it; what changed is written later."""
     one, other = host.worker(1), host.worker(2)
     one.take(200 * MIB, pool_bytes=POOL)
-    with other._locked() as is_locked:
+    with other._records.locked() as is_locked:
         assert is_locked
         began_s = time.monotonic()
         assert not one.take(300 * MIB, pool_bytes=POOL)
@@ -186,7 +210,8 @@ def test_processes_see_each_other(tmp_path: Path) -> None:
 import os, sys, time
 from pathlib import Path
 from penstock.executors.procfs import read_stat
-from penstock.worker.supervisor.host_ledger import HostLedger, Record
+from penstock.worker.supervisor.host_ledger import HostLedger
+from penstock.worker.supervisor.host_records import Record
 ticks = read_stat(os.getpid()).started_ticks
 ledger = HostLedger(Path({str(file)!r}), Record(os.getpid(), ticks), is_alive=lambda _: True)
 ledger.take({POOL}, pool_bytes={POOL})

@@ -132,5 +132,5 @@ OFFERED: Final = (
     ("resources", "offer", "NAME=NUMBER,...", "", "", _resources,
      "counted things that jobs with `resources=` share, in each worker its own"),
     ("gpus", "offer", "all | none | indexes", "all", "", _gpus,
-     "which GPUs jobs with `gpu=` or `gpu_memory=` may have; one worker of a host has each"),
+     "which GPUs jobs with `gpu=` or `gpu_memory=` may have; workers of a host share them"),
 )  # fmt: skip

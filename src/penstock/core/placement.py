@@ -143,7 +143,7 @@ class Room(msgspec.Struct, frozen=True, kw_only=True):
         for one in self.loads:
             if one.beside is not None and one.beside.takes_gpu:
                 devices.take(one.job, one.beside)
-        return devices.fits(load.beside)
+        return devices.fitting(load.beside) is not None
 
     def _cut(self, size_bytes: int) -> int:
         return size_bytes if self.total_bytes is None else min(size_bytes, self.total_bytes)

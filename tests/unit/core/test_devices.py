@@ -28,7 +28,7 @@ def test_whole_devices_belong_to_one_job() -> None:
     assert devices.take("a", ONE) == ("small",)
     assert devices.take("b", share(1)) == ("large",)
     assert devices.take("c", ONE) is None
-    assert not devices.fits(ONE)
+    assert devices.fitting(ONE) is None
     assert devices.could_hold(Demand(gpus=2))
     devices.give_back("b")
     assert devices.take("c", Demand(gpus=1, gpu_memory_bytes=16 * GIB)) == ("large",)
@@ -51,6 +51,29 @@ def test_a_device_where_the_task_is_warm_comes_first() -> None:
     assert devices.take("a", share(4), warm=["large"]) == ("large",)
     assert devices.take("b", share(21), warm=["large"]) is None
     assert devices.take("c", ONE, warm=["large"]) == ("small",)
+
+
+def test_what_other_workers_have_is_not_there() -> None:
+    """A device of which they have a part is no whole one; its rest may be shared."""
+    devices, taken = two(), {"large": 4 * GIB, "small": 0}
+    assert devices.take("a", Demand(gpus=2), taken=taken) is None
+    assert devices.fitting(Demand(gpus=1, gpu_memory_bytes=9 * GIB), taken=taken) is None
+    assert devices.take("a", share(21), taken=taken) is None
+    assert devices.take("a", share(20), taken=taken) == ("large",)
+    assert devices.held_bytes("large") == 20 * GIB
+    assert devices.give_back("a") == {"large"}
+    assert devices.give_back("a") == set()
+    assert devices.held_bytes("large") == 0
+
+
+def test_a_large_job_waits_where_others_have_least() -> None:
+    """What is held here ends by what is done here."""
+    devices, taken = two(), {"large": 4 * GIB, "small": 5 * GIB}
+    assert devices.awaited(ONE, taken=taken) == ("large",)
+    assert devices.awaited(ONE) == ("small",)
+    assert devices.awaited(share(9), taken={"large": 24 * GIB}) == ("large",)
+    assert devices.awaited(Demand(gpus=2), taken=taken) == ("large", "small")
+    assert devices.awaited(Demand(gpus=3)) == devices.awaited(Demand()) == ()
 
 
 def test_a_job_without_gpus_takes_none() -> None:
@@ -77,8 +100,8 @@ def test_no_device_is_given_out_twice(
         held.pop(holder, None)
         if is_taking:
             demand = Demand(gpus=gpus, gpu_memory_bytes=gib * GIB)
-            fits, found = devices.fits(demand), devices.take(holder, demand)
-            assert fits == (found is not None)
+            fits, found = devices.fitting(demand), devices.take(holder, demand)
+            assert fits == found
             if found is not None:
                 assert len(found) == (gpus or (1 if gib else 0))
                 held[holder] = demand, found

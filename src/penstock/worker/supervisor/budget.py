@@ -7,7 +7,7 @@ are here each holds what it really needs, until its attempt has ended. Belongs t
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Final
 
 import msgspec
@@ -24,14 +24,13 @@ from penstock.core.demand import (
     demand_of,
     in_words,
 )
-from penstock.core.devices import Device, Devices
 from penstock.core.ids import AttemptKey
 from penstock.core.job import Claimed
 from penstock.core.memory import ASSUMED_BYTES, COLD_BYTES, declared_bytes, limit_bytes, mib
 from penstock.core.need import Profile, profile_of, same_demand, sized_need, sizes_of
 
 from .claims import LoneClaim
-from .device_locks import DeviceLocks
+from .device_shares import DeviceShares
 from .grants import Grant, Misfit, everything, need_of
 from .host_share import HostShare
 from .profiles import Profiles
@@ -47,14 +46,14 @@ class Budget:
         total_bytes: of memory that may be reserved at once.
         largest_bytes: the budget of the largest worker alive, as far as is known.
         largest_gpu_bytes: memory of the largest GPU of any worker alive; 0: none is known.
-        locks: hold the GPUs against other workers, for jobs here and for children.
+        gpus: of this worker, shared with other workers.
         host: the memory that is shared with other workers; None: there is no other.
     """
 
     def __init__(
         self, total_bytes: int, tasks: Tasks, profiles: Profiles,
-        *, capacity: Capacity | None = None, devices: Sequence[Device] = (),
-        locks: DeviceLocks | None = None, host: HostShare | None = None,
+        *, capacity: Capacity | None = None, gpus: DeviceShares | None = None,
+        host: HostShare | None = None,
     ) -> None:  # fmt: skip
         """Begin with nothing reserved.
 
@@ -63,19 +62,17 @@ class Budget:
             tasks: of the app.
             profiles: what they were measured to take.
             capacity: what else there is; None: nothing that can be asked for.
-            devices: its GPUs.
-            locks: between the workers of this host; None: there is no other.
-            host: the same, for memory.
+            gpus: as the attribute; None: it has none.
+            host: as the attribute.
         """
         self.host = host
         self.total_bytes = self.largest_bytes = total_bytes
         self._tasks = tasks
         self._profiles = profiles
-        gpus = tuple(one.memory_bytes for one in devices)
-        self._has = msgspec.structs.replace(capacity or Capacity(), gpu_memory_bytes=gpus)
-        self._own_gpu_bytes = self.largest_gpu_bytes = max(gpus, default=0)
-        self._devices = Devices(devices)
-        self.locks = DeviceLocks(None, ()) if locks is None else locks
+        self.gpus = DeviceShares(()) if gpus is None else gpus
+        sizes = self.gpus.sizes
+        self._has = msgspec.structs.replace(capacity or Capacity(), gpu_memory_bytes=sizes)
+        self._own_gpu_bytes = self.largest_gpu_bytes = max(sizes, default=0)
         self._total = everything(total_bytes, self._has)
         self._granted: dict[AttemptKey, Amounts] = {}
         self._promised: dict[LoneClaim, Amounts] = {}
@@ -88,6 +85,7 @@ class Budget:
         self.largest_bytes = max(self.total_bytes, *(one.memory_bytes or 0 for one in told), 0)
         gpus = [size for one in told for size in one.gpu_memory_bytes]
         self.largest_gpu_bytes = max(self._own_gpu_bytes, *gpus, 0)
+        self.gpus.look_after()
         if self.host is not None:
             self.host.look_after()
 
@@ -130,27 +128,25 @@ class Budget:
         # Bound: sets tell whole MiB; a budget with a part of one would look again and again.
         return sizes is None or sizes.over_bytes < self.total_bytes // _MIB * _MIB
 
-    def could_make_room(self, need: str) -> bool:
-        """Return whether a job of a ready set fits here once enough of what runs here has ended.
+    def short_of(self, need: str, free: Amounts, *, alone: bool = False) -> frozenset[str]:
+        """Return the names of what the largest job of a ready set does not find; empty: it fits.
 
-        Not while it needs a GPU that another worker has: nobody waits here for what may never come.
+        Args:
+            need: of the set.
+            free: what may be had of all that is counted.
+            alone: GPUs are looked at as if there were no other worker.
         """
-        demand = demand_of(need) or NO_DEMAND
-        return self.could_hold(need) and (
-            not demand.takes_gpu or self._devices.could_hold(demand, without=self.locks.others())
-        )
-
-    def short_of(self, need: str, free: Amounts) -> frozenset[str]:
-        """Return the names of what the largest job of a ready set does not find; empty: it fits."""
         short = lacking(self.amounts_of(need), free)
         demand = demand_of(need) or NO_DEMAND
-        if demand.takes_gpu and not self._devices.fits(demand, without=self.locks.others()):
-            return short | {GPU_CLAIM}
-        return short
+        fits = self.gpus.fits_alone if alone else self.gpus.fits
+        return short if not demand.takes_gpu or fits(demand) else short | {GPU_CLAIM}
 
     def competes(self, one: Set, other: Set) -> bool:
         """Return whether jobs of the first set take of what those of the second are short of."""
         taken = {name for name, amount in self.amounts_of(one[1]).items() if amount}
+        if GPU_CLAIM in taken and self.gpus.fits(demand_of(one[1]) or NO_DEMAND):
+            # On a device that is not left to the second.
+            taken.remove(GPU_CLAIM)
         return not self.short_of(other[1], self.free).isdisjoint(taken)
 
     def bytes_of(self, need: str) -> int:
@@ -217,30 +213,20 @@ class Budget:
         # What it takes of GPUs is told by devices from here on.
         amounts.pop(GPU_CLAIM, None)
         key = job.id, job.fence
-        devices = None if lacking(amounts, self.free) else self._take(key, demand, warm)
+        is_free = not lacking(amounts, self.free)
+        devices = self.gpus.take(key, demand, warm=warm) if is_free else None
         if devices is None:
             text = f"it takes {in_words(demand)}, and that is not free here"
             return Misfit(set_of, text, needed)
         told = max(self._told_bytes, self.reserved_bytes + needed)
         if self.host is not None and not self.host.take(told):
             # Race: another worker of the host was quicker than this one's claim.
-            self._drop_devices(key)
+            self.gpus.give_back(key)
             text = f"it needs {mib(needed)}, which another worker of this host took"
             return Misfit(set_of, text, needed)
         self._granted[key] = amounts
-        gpu_bytes = self._devices.memory_bytes(devices) if demand.gpus else demand.gpu_memory_bytes
-        return Grant(needed, limit, demand.threads, devices, gpu_bytes)
-
-    def _take(
-        self, key: AttemptKey, demand: Demand, warm: Collection[str]
-    ) -> tuple[str, ...] | None:
-        others = self.locks.others() if demand.takes_gpu else ()
-        devices = self._devices.take(key, demand, warm=warm, without=others)
-        if devices and not self.locks.hold(key, devices):
-            # Race: another worker of this host was quicker.
-            self._devices.give_back(key)
-            return None
-        return devices
+        gpu_bytes = self.gpus.memory_bytes(devices) if demand.gpus else demand.gpu_memory_bytes
+        return Grant(needed, limit, demand.threads, devices, gpu_bytes, is_whole=bool(demand.gpus))
 
     def _demand(self, job: Claimed) -> Demand:
         return demand_of(need_of(job, self._tasks)) or NO_DEMAND
@@ -270,22 +256,40 @@ class Budget:
         """End a job's reservation: its attempt has ended."""
         # Race: the job may have been claimed here again while this attempt was being ended.
         self._granted.pop((job.id, job.fence), None)
-        self._drop_devices((job.id, job.fence))
+        self.gpus.give_back((job.id, job.fence))
         self.publish()
-
-    def _drop_devices(self, key: AttemptKey) -> None:
-        self._devices.give_back(key)
-        self.locks.drop(key)
 
     def hold_for(self, one: Set) -> bool:
         """Ask the other workers of this host to leave free what a set takes that has waited long.
 
         False: one of them holds itself free already.
         """
-        return self.host is None or self.host.hold_gate(self.bytes_of(one[1]))
+        demand = demand_of(one[1]) or NO_DEMAND
+        if demand.takes_gpu and not self.gpus.hold_gate(demand):
+            return False
+        if self.host is None or self.host.hold_gate(self.bytes_of(one[1])):
+            return True
+        self.gpus.open_gate()
+        return False
+
+    def ask_for(self, needs: Iterable[str]) -> None:
+        """Ask other workers of this host for the room of idle children on GPUs.
+
+        Args:
+            needs: of the ready sets whose jobs wait for other workers; none: nothing is asked.
+        """
+        demands = (demand_of(one) or NO_DEMAND for one in needs)
+        self.gpus.ask_for(one for one in demands if one.takes_gpu)
+
+    def open_gate(self) -> None:
+        """Let the other workers have that again."""
+        self.gpus.open_gate()
+        if self.host is not None:
+            self.host.open_gate()
 
     def leave_host(self) -> None:
-        """Leave the memory that is shared to the other workers: this one ends."""
+        """Leave what is shared to the other workers: this one ends."""
+        self.gpus.close()
         if self.host is not None:
             self.host.close()
 

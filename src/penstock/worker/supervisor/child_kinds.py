@@ -2,7 +2,7 @@
 
 What a library reads from its environment when it is loaded, how many threads to start and which
 GPUs to see, cannot be changed afterwards: it belongs to the child, so a job that needs another gets
-another child.
+another child. So does its share of a GPU: a library keeps what it once had of it.
 """
 
 from __future__ import annotations
@@ -36,10 +36,16 @@ class ChildKind(NamedTuple):
     Attributes:
         threads: that a library which computes may start.
         devices: GPUs that it sees, by UUID; empty: what the worker itself sees.
+        share_bytes: its part of the device; 0: it has whole ones, or none.
     """
 
     threads: int = 1
     devices: tuple[str, ...] = ()
+    share_bytes: int = 0
+
+    def sees_none_of(self, devices: Collection[str]) -> bool:
+        """Return whether none of these GPUs is seen."""
+        return set(self.devices).isdisjoint(devices)
 
     def environment(self, environ: Mapping[str, str]) -> dict[str, str]:
         """Return the variables that say so, but those that the worker's environment sets itself."""
@@ -85,20 +91,23 @@ class ChildKinds(Generic[C]):
         self._kinds.pop(child, None)
         self._tasks.pop(child, None)
 
+    def of(self, child: C) -> ChildKind:
+        """Return what a child was made for."""
+        return self._kinds.get(child, PLAIN)
+
     def suits(self, child: C, kind: ChildKind, task: str) -> bool:
         """Return whether a child may run a job.
 
         One that sees GPUs runs jobs of one task only: another task's would find its memory there.
         """
-        is_same = self._kinds.get(child, PLAIN) == kind
+        is_same = self.of(child) == kind
         return is_same and (not kind.devices or self._tasks.get(child) == task)
 
     def on(self, devices: Collection[str], children: Iterable[C]) -> list[C]:
         """Return those of `children` that see one of these devices."""
-        seen = ((child, self._kinds.get(child, PLAIN).devices) for child in children)
-        return [child for child, own in seen if not set(own).isdisjoint(devices)]
+        return [child for child in children if not self.of(child).sees_none_of(devices)]
 
     def warm(self, task: str, children: Iterable[C]) -> frozenset[str]:
         """Return the devices that those of `children` see which ran this task last."""
         own = (child for child in children if self._tasks.get(child) == task)
-        return frozenset(uuid for child in own for uuid in self._kinds.get(child, PLAIN).devices)
+        return frozenset(uuid for child in own for uuid in self.of(child).devices)

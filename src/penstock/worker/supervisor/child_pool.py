@@ -26,6 +26,9 @@ _log = logging.getLogger("penstock.worker")
 
 #: Seconds that an idle child is kept: its start costs a second of imports, its memory tens of MiB.
 _IDLE_S: Final = 60.0
+#: Seconds after which an idle child is ended for the job of another worker, and between two looks
+#: whether one asks: what waits that long while its child is idle this worker does not take itself.
+_SPARED_S: Final = 1.0
 #: Seconds that an idle child's stop hooks may take.
 _RETIRE_S: Final = 5.0
 
@@ -46,6 +49,7 @@ class ChildPool:
         self._crew = crew
         self._bell = bell
         self._idle: list[tuple[ChildProcess, float]] = []
+        self._leaving: dict[ChildProcess, asyncio.Event] = {}
         self._making = 0
         self._failures = 0
         self._not_before_s = 0.0
@@ -69,6 +73,7 @@ class ChildPool:
                 self._crew.send(f"burying child {child.pid}", self.bury(child))
             elif self.kinds.suits(child, kind, task):
                 del self._idle[place]
+                self._parts.budget.gpus.release(child)
                 return child
         return None
 
@@ -89,6 +94,8 @@ class ChildPool:
 
     def put_back(self, child: ChildProcess) -> None:
         """Keep a child for the next job, or end it: one that is old, has grown, or is outdated."""
+        kind = self.kinds.of(child)
+        self._parts.budget.gpus.keep(child, kind.devices, kind.share_bytes)
         is_old = child in self._outdated or self._is_used_up(child)
         self._outdated.discard(child)
         if not child.is_usable:
@@ -122,14 +129,23 @@ class ChildPool:
 
     def retire(self, child: ChildProcess) -> None:
         """End an idle child in the background."""
+        self._leaving[child] = asyncio.Event()
         self._crew.send(f"retiring child {child.pid}", self._retire(child))
 
-    def retire_idle(self, *, older_than_s: float = 0.0) -> None:
-        """End children that have been idle for long; 0: all that are idle."""
+    def retire_idle(
+        self, *, older_than_s: float = 0.0, devices: Collection[str] | None = None
+    ) -> None:
+        """End children that have been idle for long; 0: all that are idle.
+
+        Args:
+            older_than_s: for how long at least.
+            devices: only those that see one of these GPUs; None: any.
+        """
         now_s = asyncio.get_running_loop().time()
         kept = []
         for child, since_s in self._idle:
-            if now_s - since_s >= older_than_s:
+            is_there = devices is None or not self.kinds.of(child).sees_none_of(devices)
+            if is_there and now_s - since_s >= older_than_s:
                 self.retire(child)
             else:
                 kept.append((child, since_s))
@@ -143,8 +159,10 @@ class ChildPool:
     async def run(self) -> None:
         """End children that were idle for too long, for ever."""
         while True:
-            await asyncio.sleep(_IDLE_S / 4)
+            await asyncio.sleep(_SPARED_S)
             self.retire_idle(older_than_s=_IDLE_S)
+            asked = self._parts.budget.gpus.asked()
+            self.retire_idle(older_than_s=_SPARED_S, devices=asked)
 
     async def destroy(self) -> None:
         """Kill every child and what it started."""
@@ -186,7 +204,8 @@ class ChildPool:
     async def make(self, kind: ChildKind = PLAIN) -> ChildProcess:
         """Start a child, with a folder for its temporary files, and let it import the app.
 
-        Idle children on its GPUs are ended before: what they have loaded is nobody's share.
+        Idle children on its GPUs are ended before, and those that are leaving: what they have
+        loaded is in the way.
 
         Raises:
             ChildFailed: it could not be made; it is gone again.
@@ -208,7 +227,6 @@ class ChildPool:
         self._folders[child] = folder
         self.all.append(child)
         self.kinds.made(child, kind)
-        self._parts.budget.locks.hold(child, kind.devices)
         order = Prepare(
             worker=self._parts.identity.worker,
             result_bytes_max=self._parts.settings.result_bytes_max,
@@ -226,11 +244,18 @@ class ChildPool:
     async def _clear(self, devices: Collection[str]) -> None:
         gone = self.kinds.on(devices, [child for child, _ in self._idle])
         self._idle = [one for one in self._idle if one[0] not in gone]
-        await asyncio.gather(*(self.bury(child) for child in gone))
+        leaving = self.kinds.on(devices, self._leaving)
+        for child in leaving:
+            child.process.kill()
+        left = [self._leaving[child].wait() for child in leaving]
+        await asyncio.gather(*left, *(self.bury(child) for child in gone))
 
     async def _retire(self, child: ChildProcess) -> None:
-        await child.retire(int(_RETIRE_S * 1000))
-        await self._forget(child)
+        try:
+            await child.retire(int(_RETIRE_S * 1000))
+            await self._forget(child)
+        finally:
+            self._leaving.pop(child).set()
 
     async def bury(self, child: ChildProcess) -> None:
         """Kill a child and what it started, and forget it."""
@@ -241,7 +266,7 @@ class ChildPool:
         if child in self.all:
             self.all.remove(child)
         self.kinds.forget(child)
-        self._parts.budget.locks.drop(child)
+        self._parts.budget.gpus.release(child)
         folder = self._folders.pop(child, None)
         if folder is not None:
             await folder.remove()

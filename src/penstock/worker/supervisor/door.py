@@ -15,7 +15,7 @@ class Door:
 
     Attributes:
         waits_for_others: at the last look a job would have fitted, had not another worker of the
-            host reserved the memory; nobody tells when it is free again.
+            host reserved the memory, or has it a GPU; nobody tells when it is free again.
     """
 
     def __init__(self, parts: Parts, pool: ChildPool, claims: Claims) -> None:
@@ -30,12 +30,13 @@ class Door:
         """Return what a claim may ask for, so that whatever comes fits."""
         budget, clock = self._parts.budget, self._parts.link.clock
         self.tidy()
-        waiting = [one for one in self._claims.sets if budget.could_make_room(one[1])]
+        waiting = [one for one in self._claims.sets if budget.could_hold(one[1])]
         free, own = budget.free, budget.own_free
         fitting = [one for one in waiting if not budget.short_of(one[1], free)]
         self.waits_for_others = slots > 0 and any(
-            not budget.short_of(one[1], own) for one in waiting if one not in fitting
+            not budget.short_of(one[1], own, alone=True) for one in waiting if one not in fitting
         )
+        budget.ask_for(need for _, need in (waiting if self.waits_for_others else ()))
         let_through = self._gate.let_through(
             waiting,
             fitting,
@@ -45,7 +46,7 @@ class Door:
             listed=self._claims.full_sets,
         )
         if self._gate.holder is None:
-            self._open_of_host()
+            budget.open_gate()
         if not self._pool.may_make:
             let_through = [one for one in let_through if is_plain(one[1])]
         if any(is_plain(one[1]) for one in let_through):
@@ -58,12 +59,13 @@ class Door:
         """Take in that a claim was answered: for a set that brings nothing nobody is held back."""
         self._gate.passed()
         if self._gate.holder is None:
-            self._open_of_host()
+            self._parts.budget.open_gate()
 
     def shut(self) -> None:
         """Hold nothing free: nothing is claimed just now."""
         self._gate.open()
-        self._open_of_host()
+        self._parts.budget.open_gate()
+        self._parts.budget.ask_for(())
         self.tidy()
 
     def tidy(self) -> None:
@@ -71,8 +73,3 @@ class Door:
         budget = self._parts.budget
         budget.keep_promised(self._claims.open)
         budget.publish()
-
-    def _open_of_host(self) -> None:
-        host = self._parts.budget.host
-        if host is not None:
-            host.open_gate()

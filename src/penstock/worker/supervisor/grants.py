@@ -21,7 +21,8 @@ class Grant(NamedTuple):
         limit_bytes: what it may not pass; None: nothing was declared, and nothing is enforced.
         threads: that a library which computes may start in it.
         devices: GPUs that it may see, by UUID.
-        gpu_memory_bytes: its part of the device; all of it where it has whole ones.
+        gpu_memory_bytes: its part of the device; of whole ones, all that the smallest has.
+        is_whole: it has whole ones.
     """
 
     reserved_bytes: int
@@ -29,6 +30,7 @@ class Grant(NamedTuple):
     threads: int = 1
     devices: tuple[str, ...] = ()
     gpu_memory_bytes: int = 0
+    is_whole: bool = False
 
 
 class Misfit(NamedTuple):

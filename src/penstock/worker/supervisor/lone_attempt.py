@@ -109,7 +109,10 @@ class LoneAttempt:
     @property
     def _kind(self) -> ChildKind:
         grant = self.grant
-        return PLAIN if grant is None else ChildKind(grant.threads, grant.devices)
+        if grant is None:
+            return PLAIN
+        share = 0 if grant.is_whole else grant.gpu_memory_bytes
+        return ChildKind(grant.threads, grant.devices, share)
 
     def saw(self, held_bytes: int) -> None:
         """Take in what its processes hold together now."""

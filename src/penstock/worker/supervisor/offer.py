@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 from collections.abc import Mapping, Sequence
@@ -17,9 +18,10 @@ from penstock.core.devices import Device
 from penstock.core.memory import mib
 
 from .budget import Budget
-from .device_locks import DeviceLocks
+from .device_shares import DeviceShares
 from .health import health_dir
-from .host_ledger import HostLedger, Record
+from .host_ledger import HostLedger
+from .host_records import Record
 from .host_share import HostShare
 from .identity import Identity
 from .plan import WorkerPlan
@@ -50,36 +52,51 @@ def budget_of(
     tasks: Tasks,
     profiles: Profiles,
 ) -> Budget:
-    """Return the budget of a worker that begins, with the locks of its GPUs."""
-    folder = health_dir(environ, plan.health_dir)
+    """Return the budget of a worker that begins, in the ledgers of its host."""
+    memory = start.settings.memory
+    ledgers = _Ledgers(health_dir(environ, plan.health_dir), identity)
+    machine = machine_bytes()
+    if memory > machine > 0:
+        _log.warning(
+            "memory is %s, and there are %s here: jobs may together take more than there is",
+            mib(memory),
+            mib(machine),
+        )
     return Budget(
-        start.settings.memory,
+        memory,
         tasks,
         profiles,
         capacity=capacity_of(start.settings, start.devices),
-        devices=start.devices,
-        locks=DeviceLocks(folder, [one.uuid for one in start.devices]),
-        host=host_share(folder, start.settings.memory, identity),
+        gpus=DeviceShares(start.devices, ledgers.of_device),
+        host=HostShare(ledgers.of_memory(), max(budget_bytes(), memory)),
     )
 
 
-def host_share(folder: Path, memory_bytes: int, identity: Identity) -> HostShare:
-    """Return this worker's share of the memory of its host, or of the part of it that it sees."""
-    own = identity.owner(os.getpid())
-    # Processes are known by their numbers here, so others than of this namespace cannot be judged.
-    name = f"memory-{identity.boot_id[:8]}-{identity.pid_namespace}.ledger"
+class _Ledgers:
+    """Opens the ledgers of this host, or of the part of it that this worker sees."""
 
-    def is_alive(one: Record) -> bool:
-        return not identity.is_dead(
-            msgspec.structs.replace(own, pid=one.pid, started_ticks=one.started_ticks)
-        )
+    def __init__(self, folder: Path, identity: Identity) -> None:
+        """Open none yet."""
+        self._folder = folder
+        self._identity = identity
+        self._own = identity.owner(os.getpid())
 
-    machine = machine_bytes()
-    if memory_bytes > machine > 0:
-        _log.warning(
-            "memory is %s, and there are %s here: jobs may together take more than there is",
-            mib(memory_bytes),
-            mib(machine),
+    def of_memory(self) -> HostLedger:
+        """Open that of the memory."""
+        return self._open("memory", "its memory")
+
+    def of_device(self, device: Device) -> HostLedger:
+        """Open that of a GPU."""
+        digest = hashlib.blake2b(device.uuid.encode(), digest_size=8).hexdigest()
+        return self._open(f"gpu-{digest}", f"GPU {device.uuid}")
+
+    def _open(self, subject: str, what: str) -> HostLedger:
+        # Processes are known by their numbers, so others than of this namespace cannot be judged.
+        name = f"{subject}-{self._identity.boot_id[:8]}-{self._identity.pid_namespace}.ledger"
+        own = Record(self._own.pid, self._own.started_ticks)
+        return HostLedger(self._folder / name, own, is_alive=self._is_alive, what=what)
+
+    def _is_alive(self, one: Record) -> bool:
+        return not self._identity.is_dead(
+            msgspec.structs.replace(self._own, pid=one.pid, started_ticks=one.started_ticks)
         )
-    ledger = HostLedger(folder / name, Record(own.pid, own.started_ticks), is_alive=is_alive)
-    return HostShare(ledger, max(budget_bytes(), memory_bytes))
