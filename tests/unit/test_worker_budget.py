@@ -393,7 +393,9 @@ def test_a_claim_that_brings_nothing_opens_the_gate() -> None:
     gate, large, small = Gate(patience_ms=0), ("q", "alone.m30"), ("q", "alone.m1")
     gate.let_through([large, small], [small], 0)
     assert gate.let_through([large, small], [large, small], 1) == [large]
-    gate.passed()
+    gate.passed([large, small])
+    assert gate.let_through([large, small], [large, small], 1) == [large]
+    gate.passed([large])
     assert gate.let_through([large, small], [large, small], 2) == [large, small]
 
 

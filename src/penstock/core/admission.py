@@ -80,7 +80,6 @@ class Gate:
         self._patience_ms = patience_ms
         self._since: dict[Set, int] = {}
         self.holder: Set | None = None
-        self._is_offered = False
 
     def let_through(
         self,
@@ -121,15 +120,16 @@ class Gate:
             return fitting
         if holder not in fits:
             return [one for one in fitting if not competes(one, holder)]
-        self._is_offered = True
         return [holder]
 
-    def passed(self) -> None:
-        """Open, if a claim that offered only the holder's set has been answered."""
-        if self._is_offered:
+    def passed(self, sets: Sequence[Set]) -> None:
+        """Take in that a claim of these sets was answered: open if it was the holder's alone.
+
+        One that offered others as well, drawn before, may have brought jobs of those.
+        """
+        if self.holder is not None and list(sets) == [self.holder]:
             self.open()
 
     def open(self) -> None:
         """Hold nothing free."""
         self.holder = None
-        self._is_offered = False

@@ -63,9 +63,13 @@ def test_who_takes_nothing_of_what_is_short_is_not_held_back() -> None:
     for now_ms, through in ((0, fitting), (100, [plain]), (200, [plain])):
         assert gate.let_through(waiting, fitting, now_ms, competes=competes) == through
         # A claim that does not offer what is waited for does not open it.
-        gate.passed()
+        gate.passed(through)
     assert gate.let_through(waiting, waiting, 300, competes=competes) == [licensed]
-    gate.passed()
+    # Drawn before it fitted, and answered now: no slot was free for a claim of its own yet.
+    gate.passed(fitting)
+    gate.passed([licensed, also])
+    assert gate.holder == licensed
+    gate.passed([licensed])
     assert gate.let_through(waiting, fitting, 301, competes=competes) == fitting
 
 
@@ -79,7 +83,7 @@ def test_a_large_job_is_overtaken_for_its_patience_only() -> None:
     assert gate.holder == large
     assert gate.let_through(both, [small], 5_000) == []
     assert gate.let_through(both, both, 5_001) == [large]
-    gate.passed()
+    gate.passed([large])
     assert gate.let_through(both, [small], 5_002) == [small]
 
 

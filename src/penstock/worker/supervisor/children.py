@@ -114,6 +114,8 @@ class Children:
                 failures = 0
             except (Unavailable, OutcomeUnknown):
                 failures += 1
+                # Other workers of this host may have another broker, and go on.
+                self._door.shut()
                 wait_ms = round(retry_wait_s(failures) * 1000)
             self._move()
             if wait_ms:
@@ -174,13 +176,13 @@ class Children:
 
     async def _claim(self, claim: LoneClaim) -> ClaimAnswer:
         answer = await self._claims.ask(claim)
-        self._begin(answer.jobs)
+        self._begin(claim, answer.jobs)
         return answer
 
-    def _begin(self, jobs: Sequence[Claimed]) -> None:
+    def _begin(self, claim: LoneClaim, jobs: Sequence[Claimed]) -> None:
         # What the claim was promised becomes what its jobs hold: others are told at the end only.
         self._parts.budget.keep_promised(self._claims.open)
-        self._door.passed()
+        self._door.passed(claim.sets)
         for job in jobs:
             attempt = LoneAttempt(job, self._parts, self._pool, self._calls, self._crew)
             if job.lease != self._parts.leases.own:

@@ -34,14 +34,16 @@ class LoneClaim:
 
     Attributes:
         request: what is asked for; the same at each try.
+        sets: the ready sets that are offered by it.
         may_have_taken: of one try it is not known what it did.
     """
 
-    __slots__ = ("may_have_taken", "request")
+    __slots__ = ("may_have_taken", "request", "sets")
 
-    def __init__(self, request: ClaimRequest) -> None:
+    def __init__(self, request: ClaimRequest, sets: Sequence[Set] = ()) -> None:
         """Begin with no try made."""
         self.request = request
+        self.sets = sets
         self.may_have_taken = False
 
 
@@ -144,7 +146,7 @@ class Claims:
             limit=limit,
             fence=Fence(secrets.token_hex(16)),
         )
-        claim = LoneClaim(self.room.limited(request))
+        claim = LoneClaim(self.room.limited(request), sets)
         self.open.append(claim)
         return claim
 

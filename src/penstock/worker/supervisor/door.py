@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from penstock.core.admission import Gate, Room, room_for
+from collections.abc import Sequence
+
+from penstock.core.admission import Gate, Room, Set, room_for
 
 from .child_kinds import is_plain
 from .child_pool import ChildPool
@@ -55,9 +57,12 @@ class Door:
             slots = min(slots, self._pool.idle - self._claims.promised)
         return room_for(let_through, amounts_of=budget.amounts_of, free=free, slots=slots)
 
-    def passed(self) -> None:
-        """Take in that a claim was answered: for a set that brings nothing nobody is held back."""
-        self._gate.passed()
+    def passed(self, sets: Sequence[Set]) -> None:
+        """Take in that a claim of these sets was answered.
+
+        For a set that brings nothing nobody is held back.
+        """
+        self._gate.passed(sets)
         if self._gate.holder is None:
             self._parts.budget.open_gate()
 

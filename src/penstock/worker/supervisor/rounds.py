@@ -32,13 +32,13 @@ class Ends(NamedTuple):
 
     Attributes:
         draw: returns a claim for free children, those of so many ended attempts among them.
-        begin: starts claimed jobs.
+        begin: starts the jobs that a claim has brought.
         settled: told of attempts that the broker has answered for, and of the round's claim.
         moved: told that a call is being made.
     """
 
     draw: Callable[[int], LoneClaim | None]
-    begin: Callable[[Sequence[Claimed]], None]
+    begin: Callable[[LoneClaim, Sequence[Claimed]], None]
     settled: Callable[[Sequence[LoneAttempt], LoneClaim | None], None]
     moved: Callable[[], None]
 
@@ -121,7 +121,7 @@ class Rounds:
             raise
         self._give_slots_back()
         self._claims.answered(claim, answer)
-        self._ends.begin(answer.jobs)
+        self._ends.begin(claim, answer.jobs)
         return applied
 
     def _give_slots_back(self) -> None:
