@@ -68,3 +68,23 @@ def test_those_ahead_are_counted_over_all_pages(
     monkeypatch.setattr(explain, "_LOOKED_AT_MAX", BATCH_MAX)
     found = explained()
     assert (found["ahead"], found["ahead_at_least"]) == (BATCH_MAX, True)
+
+
+def test_queues_and_doctor_tell_of_jobs_that_nobody_can_hold(tmp_path: Path) -> None:
+    """A job larger than the only worker is told; a larger worker takes it, and all is quiet."""
+    with Supervised(tmp_path, memory="512MiB") as site:
+        site.start_ready(app="tests.support.memory_app:app")
+        go = tmp_path / "go"
+        go.touch()
+        (job,) = site.enqueue(tasks.wait_for.using(memory="2GiB").call(str(go), "large"))
+        words = ("queues", "--url", site.url)
+        (row,) = penstock(*words, "--json", folder=tmp_path).document["queues"]
+        assert "the largest worker may reserve 512 MiB" in row["unheld"][0], row
+        told = penstock(*words, folder=tmp_path)
+        assert "queue default: jobs wait that need more than" in told.out + told.err, told
+        found = json.loads(penstock("doctor", "--url", site.url, "--json", folder=tmp_path).out)
+        assert row["unheld"][0] in [one["text"] for one in found["findings"]], found
+        site.start_ready("--memory", "3GiB", app="tests.support.memory_app:app")
+        site.wait_final(job)
+        (row,) = penstock(*words, "--json", folder=tmp_path).document["queues"]
+        assert row["unheld"] == [], row

@@ -11,6 +11,7 @@ from penstock.broker import requests as r
 from penstock.cli.explanation import Explanation, Scene, explain
 from penstock.cli.findings import of_needs
 from penstock.core.capacity import Capacity
+from penstock.core.demand import Demand, need_with
 from penstock.core.footprint import Run, size_bucket, tally_of
 from penstock.core.ids import JobId, LeaseId
 from penstock.core.job import AttemptRecord, Charges, JobRecord, JobSpec, Reason
@@ -171,6 +172,20 @@ def test_doctor_tells_of_jobs_that_nobody_can_hold() -> None:
     assert not list(of_needs(needs, [lease("a", GIB), lease("c", 8 * GIB)], frozenset()))
     assert not list(of_needs(needs, [lease("a", GIB), lease("old", None)], frozenset()))
     assert not list(of_needs(needs, [], frozenset()))
+
+
+def test_doctor_tells_of_jobs_whose_memory_and_gpu_no_worker_has_together() -> None:
+    """One worker has the memory, the other the GPU; each has what the other set asks for."""
+    gpu = msgspec.structs.replace(
+        lease("a", GIB), capacity=Capacity(memory_bytes=GIB, gpu_memory_bytes=(8 * GIB,))
+    )
+    large = lease("b", 8 * GIB)
+    fine = [need_with(Demand(gpus=1), sized_need(GIB // 2)), sized_need(5 * GIB)]
+    assert not list(of_needs({"q": fine}, [gpu, large], frozenset()))
+    both = need_with(Demand(gpus=1), sized_need(5 * GIB))
+    (found,) = of_needs({"q": [*fine, both]}, [gpu, large], frozenset())
+    assert "take 1 GPU, and no live worker has both" in found.text
+    assert "may reserve 1 GiB: penstock worker ... --memory SIZE" in found.text
 
 
 def running(number: int, worker: str, memory: int | None, since_ms: int = 0) -> JobRecord:

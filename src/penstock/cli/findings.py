@@ -10,11 +10,8 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from penstock.broker.requests import BrokerFacts, Durability, LeaseFacts, QueueCounts
-from penstock.cli.sizes import size
 from penstock.cli.times import span
-from penstock.core.capacity import Capacity, wanting
-from penstock.core.demand import demand_of, in_words
-from penstock.core.need import sizes_of
+from penstock.cli.unheld import is_live, unheld
 from penstock.core.wording import counted
 from penstock.errors import BrokerError, UsageError
 
@@ -183,50 +180,9 @@ def of_workers(
 def of_needs(
     needs: Mapping[str, Sequence[str]], leases: Sequence[LeaseFacts], dead: frozenset[str]
 ) -> Iterator[Finding]:
-    """Jobs that need more than any live worker of their queue has.
-
-    Args:
-        needs: queue -> ready sets that are not empty.
-        leases: all that are open.
-        dead: names of workers that are known to be dead.
-    """
-    live = [one for one in leases if is_live(one) and one.owner.worker not in dead]
-    for queue, names in needs.items():
-        budgets = [one.capacity for one in live if queue in one.queues]
-        known = [one.memory_bytes for one in budgets if one is not None and one.memory_bytes]
-        if len(known) < len(budgets) or not known:
-            # Nobody serves it, which is told elsewhere; or one of an older release, which may.
-            continue
-        yield from _of_demands(queue, names, [one for one in budgets if one is not None])
-        sizes = [found for name in names if (found := sizes_of(name)) is not None]
-        least = min((one.over_bytes for one in sizes if one.over_bytes >= max(known)), default=None)
-        if least is not None:
-            yield Finding(
-                "problem",
-                f"queue {queue}",
-                f"jobs wait that need more than {size(least)}, and the largest worker may reserve "
-                f"{size(max(known))}: penstock worker ... --memory SIZE",
-            )
-
-
-def _of_demands(
-    queue: str, needs: Sequence[str], capacities: Sequence[Capacity]
-) -> Iterator[Finding]:
-    """Jobs that take something beside memory that no worker has."""
-    for demand in sorted({found for need in needs if (found := demand_of(need))}, key=in_words):
-        lacks = [wanting(one, demand) for one in capacities]
-        if all(one is not None for one in lacks):
-            yield Finding(
-                "problem",
-                f"queue {queue}",
-                f"jobs wait that take {in_words(demand)}, and no live worker has that; the first "
-                f"lacks {lacks[0]}: see --cpus, --labels, --resources, --gpus of penstock worker",
-            )
-
-
-def is_live(lease: LeaseFacts) -> bool:
-    """Return whether a lease is extended, as far as the broker can tell."""
-    return lease.expires_in_ms is not None and lease.expires_in_ms > 0
+    """Jobs that no live worker of their queue could hold; the arguments are those of `unheld`."""
+    for one in unheld(needs, leases, dead):
+        yield Finding("problem", f"queue {one.queue}", one.text)
 
 
 def _of_queue(counts: QueueCounts, *, is_served: bool) -> Iterator[Finding]:

@@ -166,21 +166,24 @@ class QueueRow(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         states: state -> number of jobs, every state named.
         oldest_queued_ms: how long the oldest claimable job has waited; null: none waits.
+        unheld: what waiting jobs need that no live worker of the queue has, and the way out.
     """
 
     queue: str
     paused: bool
     states: dict[str, int]
     oldest_queued_ms: int | None
+    unheld: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, counts: QueueCounts) -> QueueRow:
+    def of(cls, counts: QueueCounts, unheld: tuple[str, ...] = ()) -> QueueRow:
         """Return the row of a queue."""
         return cls(
             queue=counts.queue,
             paused=counts.paused,
             states={state.value: getattr(counts, state.value) for state in State},
             oldest_queued_ms=counts.oldest_queued_ms,
+            unheld=unheld,
         )
 
 

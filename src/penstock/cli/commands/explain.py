@@ -10,10 +10,11 @@ import typer
 
 from penstock.cli.command import Answer
 from penstock.cli.explanation import Candidate, Explanation, Scene, explain
-from penstock.cli.findings import dead_workers, is_live
+from penstock.cli.findings import dead_workers
 from penstock.cli.session import Session
 from penstock.cli.sizes import size
 from penstock.cli.times import span
+from penstock.cli.unheld import is_live
 from penstock.core.lifecycle import State
 from penstock.core.wording import counted
 

@@ -8,10 +8,12 @@ import typer
 
 from penstock.cli.command import Answer
 from penstock.cli.exits import NotFound
+from penstock.cli.findings import dead_workers
 from penstock.cli.output import Column
 from penstock.cli.session import Session
 from penstock.cli.shapes import QueueRow
 from penstock.cli.times import span
+from penstock.cli.unheld import unheld
 from penstock.core.lifecycle import State
 
 if TYPE_CHECKING:
@@ -28,12 +30,13 @@ def queues(session: Session) -> Answer:
 
     Jobs by state, paused or not, and how long the oldest queued job has waited. The columns queued,
     running, completed and dead are always there, the others where a queue has a job in that state.
+    Jobs that no live worker of their queue could run are told below the table.
 
     JSON, with every state named: {"queues": [{"queue", "paused", "states": {STATE: COUNT},
-    "oldest_queued_ms"}]}.
+    "oldest_queued_ms", "unheld": [TEXT]}]}.
     """
     with session.broker() as broker:
-        rows = [QueueRow.of(counts) for counts in broker.counts()]
+        rows = _rows(broker)
     out = session.output
     if out.as_json:
         out.document({"queues": rows})
@@ -42,6 +45,9 @@ def queues(session: Session) -> Answer:
         columns = [Column("queue", whole=True), *(Column(s, right=True) for s in states)]
         columns += [Column("oldest", right=True, spare=1), Column("")]
         out.table(columns, [_cells(row, states) for row in rows])
+        for row in rows:
+            for text in row.unheld:
+                out.note(f"queue {row.queue}: {text}")
     else:
         out.note("no queue yet: a queue exists from its first job or worker on")
     return None
@@ -83,6 +89,16 @@ def check_queue(broker: Broker, name: str) -> None:
     if name not in known:
         there = ", ".join(known) or "none yet"
         raise NotFound(f"queue {name!r} is unknown: use one of the queues of this broker: {there}")
+
+
+def _rows(broker: Broker) -> list[QueueRow]:
+    counts, leases = broker.counts(), broker.leases()
+    needs = broker.needs([one.queue for one in counts])
+    told = unheld(needs, leases, dead_workers(leases))
+    return [
+        QueueRow.of(one, tuple(each.text for each in told if each.queue == one.queue))
+        for one in counts
+    ]
 
 
 def _say(session: Session, name: str, *, paused: bool) -> None:
