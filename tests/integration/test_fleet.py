@@ -31,6 +31,7 @@ from penstock.fleet.watch import GrowthWatch
 from tests.support import processes
 from tests.support.command_line import PENSTOCK, environment, penstock
 from tests.support.eventually import eventually
+from tests.support.fake_nvml import fake_gpus
 from tests.support.port_worker import PortWorker
 
 APP = """
@@ -297,6 +298,40 @@ def test_plan_holds_a_profile_against_the_machine(folder: Path) -> None:
     assert (document["fits"], document["unserved"]) == (False, ["mail"])
     fits = penstock("plan", "datasets", "--json", folder=folder)
     assert (fits.code, fits.document["origin"]) == (0, "built in")
+
+
+def test_plan_names_queues_that_are_too_large_for_their_workers(folder: Path) -> None:
+    """With what a job needs, what the largest worker has, and the way out; also as JSON."""
+    (folder / "penstock.toml").write_text(
+        """
+        [queues.heavy]
+        memory = "256MiB"
+
+        [queues.render]
+        gpu_memory = "24GiB"
+
+        [profiles.small.one]
+        queues = ["heavy", "render", "default"]
+        memory = "128MiB"
+        cores = 1
+        gpu_count = 0
+        """
+    )
+    gpus = fake_gpus(GPU_A=8192, GPU_B=16384)
+    told = penstock("plan", "small", folder=folder, env=gpus)
+    assert told.code == 1
+    assert "queue heavy: a job needs 256 MiB, and the largest worker of this profile" in told.out
+    assert "raise memory of that worker, or lower memory in [queues.heavy]" in told.out
+    assert "queue render: a job needs 24 GiB of a GPU, and the largest that a worker" in told.out
+    assert "has 16 GiB (worker one): lower gpu_memory in [queues.render]" in told.out
+    document = penstock("plan", "small", "--json", folder=folder, env=gpus).document
+    assert (document["fits"], document["over"]) == (False, [])
+    assert document["too_large"][0] == {
+        "queue": "heavy", "what": "memory_bytes", "needed": 256 * 2**20, "largest": 128 * 2**20,
+        "worker": "one",
+    }  # fmt: skip
+    none_here = penstock("plan", "small", folder=folder, env=fake_gpus())
+    assert "of a GPU, and no worker of this profile that serves it has one" in none_here.out
 
 
 def test_profiles_are_listed(folder: Path) -> None:

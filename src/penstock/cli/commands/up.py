@@ -57,8 +57,8 @@ def up(
     for warning in config.warnings:
         session.output.note(f"warning: {warning}")
     needed = fleet.planned(config, fleet.find(config, profile), fleet.machine())
-    for over in needed.over:
-        session.output.note(f"warning: {fleet.too_much(over)}; see penstock plan {profile}")
+    for text in fleet.misfits(needed):
+        session.output.note(f"warning: {text}; see penstock plan {profile}")
     return _run(session, config, order)
 
 
