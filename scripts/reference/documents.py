@@ -16,6 +16,7 @@ from penstock.core.job import StoredError
 from penstock.core.runtime import Runtime
 from penstock.core.usage import Usage
 from penstock.demo import summary
+from penstock.fleet.fitting import TooLarge
 from penstock.fleet.role import Over, Resources
 from penstock.worker.supervisor.health import ChildHealth, Health, RunnerHealth
 from scripts.reference.docstring import markdown
@@ -45,7 +46,7 @@ SECTIONS: dict[str, tuple[str, tuple[type[msgspec.Struct], ...]]] = {
     "queues": ('`{"queues": [QueueRow]}`.', (shapes.QueueRow,)),
     "plan": (
         'One `ProfilePlan`; without a profile `{"profiles": [ProfilePlan]}`, as `up`.',
-        (fleet.ProfilePlan, fleet.WorkerNeed, Resources, Over),
+        (fleet.ProfilePlan, fleet.WorkerNeed, Resources, Over, TooLarge),
     ),
     "doctor": (
         (

@@ -27,10 +27,10 @@ from penstock.fleet.member import Member
 from penstock.fleet.order import FleetOrder
 from penstock.fleet.role import Role, roles_of
 from penstock.fleet.scaling import Scaling, busy_workers
-from penstock.fleet.watch import GrowthWatch
 from tests.support import processes
 from tests.support.command_line import PENSTOCK, environment, penstock
 from tests.support.eventually import eventually
+from tests.support.fake_nvml import fake_gpus
 from tests.support.port_worker import PortWorker
 
 APP = """
@@ -195,24 +195,21 @@ def test_a_worker_that_never_can_begin_ends_the_fleet(folder: Path) -> None:
         assert "is started again" not in fleet.log()
 
 
-def test_a_worker_that_has_grown_is_drained_and_follows_itself(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """`restart_above` counts all processes of a worker; it ends with 0, and another one starts."""
-    monkeypatch.chdir(folder)
-    order = _order(folder, 'restart_above = "10MB"')
-    member = Member(order, order.roles[0], 1, Spawner(), environment(folder), lambda _: False)
-
-    async def grow() -> None:
-        keeping = asyncio.create_task(member.keep())
-        watching = asyncio.create_task(GrowthWatch(lambda: [member], look_s=0.2).run())
-        await _until(lambda: member.restarts > 0 and member.process is not None, "a restart")
-        watching.cancel()
-        assert member.is_tidy
-        member.end()
-        assert await keeping is None
-
-    asyncio.run(grow())
+def test_a_fleet_goes_on_with_a_worker_that_begins_anew(folder: Path) -> None:
+    """`restart_above` is kept by the worker itself: the process that the fleet knows stays."""
+    with up(folder, "minimal", "--restart-above", "10MB") as fleet:
+        [pid] = fleet.wait_log(rf"all-queues@{HOST} started, pid (\d+)")
+        fleet.wait_log(r"more than 9 MiB \(restart_above\): draining, to begin anew")
+        fleet.wait_log(
+            rf"worker all-queues@{HOST}@{pid}-\w+ serves default, heavy, mail on ", times=2
+        )
+        job = penstock("enqueue", "shop", "heavy.cluster", "--quiet", folder=folder).out.strip()
+        done = penstock("job", job, "--wait", "--timeout", "40s", "--json", folder=folder)
+        assert (done.document["state"], done.document["claims"]) == ("completed", 1)
+        fleet.process.send_signal(signal.SIGTERM)
+        assert fleet.wait_exit() == 0, fleet.log()
+        assert fleet.log().count("started, pid") == 1
+        assert "watched, and not enforced" not in fleet.log().partition("begin anew")[2]
 
 
 async def _never(_: Scaling) -> None:
@@ -299,6 +296,40 @@ def test_plan_holds_a_profile_against_the_machine(folder: Path) -> None:
     assert (fits.code, fits.document["origin"]) == (0, "built in")
 
 
+def test_plan_names_queues_that_are_too_large_for_their_workers(folder: Path) -> None:
+    """With what a job needs, what the largest worker has, and the way out; also as JSON."""
+    (folder / "penstock.toml").write_text(
+        """
+        [queues.heavy]
+        memory = "256MiB"
+
+        [queues.render]
+        gpu_memory = "24GiB"
+
+        [profiles.small.one]
+        queues = ["heavy", "render", "default"]
+        memory = "128MiB"
+        cores = 1
+        gpu_count = 0
+        """
+    )
+    gpus = fake_gpus(GPU_A=8192, GPU_B=16384)
+    told = penstock("plan", "small", folder=folder, env=gpus)
+    assert told.code == 1
+    assert "queue heavy: a job needs 256 MiB, and the largest worker of this profile" in told.out
+    assert "raise memory of that worker, or lower memory in [queues.heavy]" in told.out
+    assert "queue render: a job needs 24 GiB of a GPU, and the largest that a worker" in told.out
+    assert "has 16 GiB (worker one): lower gpu_memory in [queues.render]" in told.out
+    document = penstock("plan", "small", "--json", folder=folder, env=gpus).document
+    assert (document["fits"], document["over"]) == (False, [])
+    assert document["too_large"][0] == {
+        "queue": "heavy", "what": "memory_bytes", "needed": 256 * 2**20, "largest": 128 * 2**20,
+        "worker": "one",
+    }  # fmt: skip
+    none_here = penstock("plan", "small", folder=folder, env=fake_gpus())
+    assert "of a GPU, and no worker of this profile that serves it has one" in none_here.out
+
+
 def test_profiles_are_listed(folder: Path) -> None:
     """Without a profile `up` starts nobody and shows all, as `plan` does."""
     listed = penstock("up", folder=folder)
@@ -364,12 +395,12 @@ def test_workers_that_run_jobs_are_known_by_their_leases() -> None:
 
 
 def test_a_second_signal_is_sent_only_where_it_is_meant(folder: Path) -> None:
-    """A worker that drains already, to be started again, is not told to release its jobs."""
+    """A worker that drains already is not told to release its jobs."""
     order = _order(folder, "max = 2")
     member = Member(order, order.roles[0], 1, Spawner(), environment(folder), lambda _: False)
     sent: list[int] = []
     member.process = cast("Process", SimpleNamespace(send_signal=sent.append))
-    member.restart("it has grown")
+    member.end()
     member.end()
     assert sent == [signal.SIGTERM]
     member.end(at_once=True)

@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -18,6 +19,8 @@ from penstock.brokers.postgres import PostgresBroker
 from penstock.connect import connect
 from penstock.core import settlement as s
 from penstock.errors import BadSetting, Unavailable
+from tests.support.command_line import penstock
+from tests.support.eventually import eventually
 from tests.support.postgres_schema import (
     ask,
     claim,
@@ -82,6 +85,42 @@ def test_no_secret_is_shown() -> None:
     with pytest.raises(Unavailable) as unreachable:
         PostgresBroker.open("postgresql://penstock:hush@127.0.0.1:1/postgres?sslpassword=hush")
     assert "hush" not in str(unreachable.value)
+
+
+def test_a_wrong_password_or_database_is_a_wrong_setting(tmp_path: Path) -> None:
+    """Each command ends with 78 and says what the server said, without the password."""
+    (tmp_path / "shop.py").write_text("from penstock import App\napp = App()\n")
+    with closing(PostgresServer({"fsync": "off"})) as server:
+        with closing(psycopg.connect(server.url, autocommit=True)) as client:
+            client.execute("CREATE ROLE shop LOGIN SUPERUSER PASSWORD 'right-hush'")
+            (file,) = client.execute("SHOW hba_file").fetchone() or ("",)
+            rules = Path(file).read_text()
+            Path(file).write_text(f"host all shop 127.0.0.1/32 scram-sha-256\n{rules}")
+            client.execute("SELECT pg_reload_conf()")
+        url = server.url.replace("penstock@", "shop:{}@")
+
+        def says(url: str, *words: str) -> str:
+            told = penstock(*words, folder=tmp_path, env={"PENSTOCK_URL": url})
+            assert (told.code, "hush" in told.err) == (78, False), told
+            return told.err
+
+        # The server takes the new rules in its own time.
+        eventually(lambda: is_refused(url.format("wrong-hush")), within_s=30, what="the new rules")
+        for words in (["queues"], ["worker", "shop"]):
+            assert "password authentication failed" in says(url.format("wrong-hush"), *words)
+            nowhere = url.format("right-hush").replace("/postgres", "/nowhere")
+            assert 'database "nowhere" does not exist' in says(nowhere, *words)
+        assert "no password supplied" in says(url.replace(":{}", ""), "queues")
+        PostgresBroker.open(url.format("right-hush")).close()
+
+
+def is_refused(url: str) -> bool:
+    """Return whether a server refuses the user of a URL."""
+    try:
+        PostgresBroker.open(url).close()
+    except BadSetting:
+        return True
+    return False
 
 
 def test_a_schema_of_a_newer_penstock_is_refused(url: str) -> None:

@@ -17,6 +17,7 @@ from penstock.brokers.redis.settings import check_settings, version_of
 from penstock.connect import connect
 from penstock.core import settlement as s
 from penstock.errors import BadSetting, OutcomeUnknown, Unavailable, WrongContext
+from tests.support.command_line import penstock
 from tests.support.eventually import eventually
 from tests.support.port_actor import QUEUE, PortActor, completions
 from tests.support.redis_server import RedisServer, redis_server
@@ -291,17 +292,42 @@ def test_a_valkey_is_told_as_what_it_is(
 
 def test_a_wrong_password_is_told_without_it(tmp_path: Path) -> None:
     """Neither the password of the URL nor that of the server is in any error."""
+    (tmp_path / "shop.py").write_text("from penstock import App\napp = App()\n")
     with redis_server(tmp_path) as server:
         with closing(server.client()) as client:
             client.config_set("requirepass", SECRET)
         urls = (server.url, server.url.replace("//", f"//:{SECRET}x@"))
         for url in urls:
-            with pytest.raises(Unavailable, match="refuses this user or password") as caught:
+            with pytest.raises(BadSetting, match="refuses this user or password") as caught:
                 RedisBroker.open(url)
             assert_kept(caught.value)
+            for words in (["queues"], ["worker", "shop"]):
+                told = penstock(*words, folder=tmp_path, env={"PENSTOCK_URL": url})
+                assert (told.code, "refuses this user or password" in told.err) == (78, True), told
+                assert SECRET not in told.err
         with closing(RedisBroker.open(server.url.replace("//", f"//:{SECRET}@"))) as broker:
             assert PortActor(broker).put()
             assert SECRET not in str(broker.describe())
+
+
+def test_a_database_that_is_not_there_is_a_mistake_in_the_url(redis: RedisServer) -> None:
+    """The server counts its databases; none of a higher number will come to be by waiting."""
+    with pytest.raises(BadSetting, match="has no database of this number"):
+        RedisBroker.open(redis.url.removesuffix("/0") + "/4711")
+
+
+def test_a_password_that_changes_under_an_open_broker_passes(tmp_path: Path) -> None:
+    """Calls are refused, nothing is written, and once it is back they go on."""
+    with redis_server(tmp_path) as server, opened(server) as broker, closing(server.client()) as c:
+        client: Any = c
+        actor = PortActor(broker)
+        assert actor.put()
+        client.config_set("requirepass", SECRET)
+        client.execute_command("CLIENT", "KILL", "TYPE", "NORMAL", "SKIPME", "YES")
+        with pytest.raises(Unavailable, match="refuses this user or password"):
+            actor.put()
+        client.config_set("requirepass", "")
+        assert actor.put()
 
 
 @pytest.mark.parametrize(

@@ -21,3 +21,13 @@ def test_a_job_that_is_too_large_is_looked_at_once(tmp_path: Path) -> None:
             site.wait_final(*site.enqueue(tasks.lone.using(memory="64MiB").call()))
         record = site.record(large)
         assert (record.state, record.claim_number) == (State.QUEUED, 1), record
+
+
+def test_a_job_as_large_as_its_worker_was_told_to_be_runs(tmp_path: Path) -> None:
+    """The same words say the same size to both, also where they are no whole number of MiB."""
+    with Supervised(tmp_path, memory="100MB") as site:
+        site.start_ready()
+        (one,) = site.enqueue(tasks.lone.using(memory="100MB").call())
+        site.wait_final(one)
+        record = site.record(one)
+        assert (record.state, len(record.attempts)) == (State.COMPLETED, 1), record

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from penstock.core.job import JobRecord, Reason
 from penstock.core.lifecycle import State
 from penstock.core.memory import limit_bytes
 from penstock.task import Call
+from tests.support import fat_app
 from tests.support import memory_app as tasks
 from tests.support.eventually import eventually
 from tests.support.processes import is_alive
@@ -64,6 +66,27 @@ def test_what_fits_the_second_time_completes(tmp_path: Path) -> None:
         assert record.state is State.COMPLETED, record
         assert outcomes(record) == ["out_of_memory", "succeeded"], record
         assert record.charges.ooms == 1, record
+
+
+@pytest.mark.parametrize("cgroups", ["auto", "off"])
+def test_a_limit_below_what_an_idle_child_holds_is_named(tmp_path: Path, cgroups: str) -> None:
+    """At the first kill, with both figures; the next attempt is given enough to begin with."""
+    with Supervised(tmp_path, memory="4GiB", cgroups=cgroups) as site:
+        site.start_ready(app="tests.support.fat_app:app")
+        (record,) = site.wait_final(*site.enqueue(fat_app.small.call()))
+        assert record.state is State.COMPLETED, record
+        assert outcomes(record) == ["out_of_memory", "succeeded"], record
+        first, second = record.attempts
+        assert first.error is not None
+        told = re.search(
+            r"with a limit of 40 MiB; the child held (\d+) MiB before the job began, and 8 MiB "
+            r"were reserved: declare memory= above what the app's imports take",
+            first.error.message,
+        )
+        assert told is not None, first
+        assert int(told[1]) > 96, first
+        assert second.usage is not None
+        assert (second.usage.reserved_bytes or 0) > 96 * MIB, second
 
 
 def test_what_no_worker_can_hold_is_too_large(tmp_path: Path) -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import sys
+from datetime import date
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from penstock import App
-from penstock.errors import BadArguments, BadSetting
-from penstock.tasks.command import RESULT_CHARS_MAX, command_function
+from penstock.errors import BadArguments, BadSetting, SerializationError
+from penstock.tasks.command import ARGUMENT_BYTES_MAX, RESULT_CHARS_MAX, command_function
 from penstock.testing import Sandbox
 
 ECHO = [sys.executable, "-c", "import sys; print(sys.argv[1:])"]
@@ -29,6 +32,45 @@ def test_placeholders_are_parameters() -> None:
         task.call("a", 1, other=2)
     with pytest.raises(BadArguments):
         task.call("a", ["no", "list"])
+
+
+@pytest.mark.parametrize(
+    ("args", "kwargs", "told"),
+    [
+        (("a",), {}, "missing a required argument: 'k'"),
+        ((), {"k": 1}, "missing a required argument: 'path'"),
+        (("a", 1, 2), {}, "too many positional arguments"),
+        (("a",), {"k": 1, "seed": 3}, "got an unexpected keyword argument 'seed'"),
+        (("a", None), {}, "command show: argument k is None: give text, a number or true/false"),
+        ((["a"], 1), {}, r"argument path is \['a'\]: give text, a number or true/false"),
+        (("a", {"b": 1}), {}, "argument k is {'b': 1}: give text"),
+        ((b"raw", 1), {}, "argument path is b'raw': give text"),
+        ((object(), 1), {}, "argument path of show"),
+        (("a\0b", 1), {}, "argument 'a.x00b' holds a zero byte, .*: write it to a file"),
+        (("-rf", 1), {}, "argument '-rf' begins with a dash, as an option does: put ./ or --"),
+        ((ARGUMENT_BYTES_MAX * "x" + "x", 1), {}, "131,072 bytes, over the 131,071 that the ker"),
+    ],
+)
+def test_a_call_that_the_program_could_not_be_given_is_refused(
+    args: tuple[Any, ...], kwargs: dict[str, Any], told: str
+) -> None:
+    """Where it is enqueued: what is wrong, the rule and the way out; no job is made."""
+    app = App("memory://")
+    task = app.command("show", [*ECHO, "{path}", "--k={k}"])
+    with Sandbox(app) as sandbox:
+        with pytest.raises((BadArguments, SerializationError), match=told):
+            task.enqueue(*args, **kwargs)
+        assert sandbox.drain() == []
+
+
+def test_what_json_writes_as_text_is_text() -> None:
+    """Paths, days and the like are given as they would be written."""
+    app = App("memory://")
+    task = app.command("show", [*ECHO, "{path}", "{day}"])
+    with Sandbox(app) as sandbox:
+        job = task.enqueue(Path("data/a.csv"), date(2026, 1, 31))
+        sandbox.drain()
+        assert job.result() == "['data/a.csv', '2026-01-31']"
 
 
 @pytest.mark.parametrize(

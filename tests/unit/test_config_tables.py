@@ -72,10 +72,11 @@ def test_values_beside_the_workers_hold_for_all_of_them(tmp_path: Path) -> None:
     profile = tables(tmp_path, FILE).profiles.by_name["night"]
     training, mail = profile.workers
     assert (training.app, mail.app) == ("lab.jobs:app", "lab.jobs:app")
-    assert training.settings == {"drain_grace": "5s", "memory": "8GB"}
+    assert training.settings == {
+        "drain_grace": "5s", "memory": "8GB", "restart_above": "10GB"
+    }  # fmt: skip
     assert mail.settings == {"drain_grace": "5s"}
     assert (training.least, training.most, training.gpu_count) == (1, 1, 1)
-    assert training.restart_above_bytes == 10_000_000_000
     assert (mail.least, mail.most, mail.queues) == (0, 3, ("mail",))
 
 
@@ -99,7 +100,7 @@ def test_values_alone_change_a_profile_that_comes_along(tmp_path: Path) -> None:
     [light], [full] = profiles["light"].workers, profiles["full"].workers
     assert (light.queues, light.least, light.most) == (("light",), 1, 4)
     assert light.settings["memory"] == "2GB"
-    assert (full.queues, full.restart_above_bytes) == (("a",), 10**9)
+    assert (full.queues, full.settings) == (("a",), {"restart_above": "1GB"})
 
 
 def test_a_list_called_queues_is_still_the_setting(tmp_path: Path) -> None:

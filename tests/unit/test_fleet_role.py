@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from penstock.broker.requests import QueueCounts
@@ -12,6 +13,7 @@ from penstock.config.resolve import load
 from penstock.core.autoscale import Backlog
 from penstock.core.need import sized_need
 from penstock.fleet.backlog import backlog_of
+from penstock.fleet.fitting import too_large
 from penstock.fleet.role import Over, Resources, Role, excess, roles_of, total, unserved
 
 FILE = """
@@ -106,3 +108,67 @@ def test_gpus_are_counted_as_the_driver_lists_them(tmp_path: Path) -> None:
     (tmp_path / "gpus" / "0000:01:00.0").mkdir(parents=True)
     (tmp_path / "gpus" / "0000:02:00.0").mkdir()
     assert gpu_count(tmp_path / "gpus") == 2
+
+
+LARGE = """
+[queues.training]
+memory = "4GB"
+
+[queues.render]
+gpu_memory = "24GiB"
+
+[queues.auto]
+memory = "auto"
+
+[profiles.p.first]
+{first}
+
+[profiles.p.second]
+{second}
+"""
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "found"),
+    [
+        # A worker that says no memory has that of its queues.
+        ('queues = ["training"]', 'queues = ["render"]\ngpus = [1]', []),
+        # The same words on both sides say the same size.
+        ('queues = ["training"]\nmemory = "4GB"', 'queues = ["render"]\ngpus = [1]', []),
+        # One that holds it is enough.
+        ('queues = ["training"]\nmemory = "1GB"', 'memory = "9GB"\ngpus = [1]', []),
+        (
+            'queues = ["training", "auto"]\nmemory = "1GB"',
+            'queues = ["training"]\nmemory = "2GB"',
+            [("training", "memory_bytes", 4 * GB, 1908 * 2**20, "second")],
+        ),
+        # Nobody says anything: what the settings say.
+        (
+            "",
+            'queues = ["mail"]\ngpus = [1]',
+            [
+                ("training", "memory_bytes", 4 * GB, GB, "first"),
+                ("render", "gpu_memory_bytes", 24 * 2**30, 8 * 2**30, "first"),
+            ],
+        ),
+        (
+            'queues = ["render"]\ngpus = "none"',
+            'queues = ["elsewhere"]',
+            [("render", "gpu_memory_bytes", 24 * 2**30, 0, "first")],
+        ),
+    ],
+)
+def test_a_queue_whose_jobs_no_worker_holds_is_named(
+    tmp_path: Path, first: str, second: str, found: list[tuple[str, str, int, int, str]]
+) -> None:
+    """With the largest worker that serves it, by memory and by that of one GPU."""
+    (tmp_path / "penstock.toml").write_text(LARGE.format(first=first, second=second))
+    tables = load(environ={}, directory=tmp_path).tables
+    sizes = {"none": 0, "[1]": 80 * 2**30, "None": 8 * 2**30}
+    told = too_large(
+        roles_of(tables.profiles.by_name["p"], tables.queues),
+        tables.queues,
+        budget_bytes=GB,
+        gpu_bytes=lambda role: sizes[str(role.table.settings.get("gpus"))],
+    )
+    assert [msgspec.structs.astuple(one) for one in told] == found

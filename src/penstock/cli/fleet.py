@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
+from functools import cache
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -9,6 +12,9 @@ import msgspec
 from penstock.cli.exits import NotFound
 from penstock.cli.output import Column, Output
 from penstock.cli.sizes import size
+from penstock.config.settings import SETTINGS
+from penstock.errors import BadSetting
+from penstock.fleet.fitting import GPU_MEMORY, TooLarge, too_large
 from penstock.fleet.role import Over, Resources, Role, excess, roles_of, total, unserved
 from penstock.tasks.asked import QUEUE_DEFAULT
 
@@ -46,7 +52,9 @@ class ProfilePlan(msgspec.Struct, frozen=True, kw_only=True):
         origin: the file it stands in, or "built in".
         total: of all workers, each kind grown to its most.
         machine: what this process may use.
-        over: totals that the machine does not have; empty: it fits.
+        over: totals that the machine does not have.
+        too_large: queues whose jobs need more than any worker of the profile that serves them has.
+            The profile fits where both are empty.
         unserved: queues that no worker of the profile serves: of those that the settings file
             names, and the default queue unless a route `*` leaves nothing for it.
     """
@@ -58,6 +66,7 @@ class ProfilePlan(msgspec.Struct, frozen=True, kw_only=True):
     total: Resources
     machine: Resources
     over: list[Over]
+    too_large: list[TooLarge]
     unserved: list[str]
 
 
@@ -96,30 +105,52 @@ def find(config: Config, name: str) -> Profile:
     return found
 
 
-def planned(config: Config, profile: Profile, here: Resources) -> ProfilePlan:
-    """Hold what a profile needs against what is here."""
+def planned(
+    config: Config,
+    profile: Profile,
+    here: Resources,
+    gpu_bytes: Callable[[Role], int] | None = None,
+) -> ProfilePlan:
+    """Hold what a profile needs against what is here.
+
+    Args:
+        config: settings, with the tables of the queues.
+        profile: whose workers are meant.
+        here: what this process may use.
+        gpu_bytes: returns the memory of the largest GPU of a worker; None: the driver is asked
+            where a queue says `gpu_memory`.
+    """
     needed = roles_of(profile, config.tables.queues)
     whole = total(needed)
     over = excess(whole, here)
+    misfits = too_large(
+        needed,
+        config.tables.queues,
+        budget_bytes=config.settings.memory,
+        gpu_bytes=gpu_bytes or _gpu_bytes(config),
+    )
     routed = [str(one.options["queue"]) for one in config.tables.routes if "queue" in one.options]
     if not any(one.pattern == "*" for one in config.tables.routes):
         routed.append(QUEUE_DEFAULT)
     return ProfilePlan(
         profile=profile.name,
         origin=profile.origin,
-        fits=not over,
+        fits=not over and not misfits,
         workers=[_need(one) for one in needed],
         total=whole,
         machine=here,
         over=over,
+        too_large=misfits,
         unserved=unserved(needed, [*config.tables.queues, *routed]),
     )
 
 
 def list_profiles(out: Output, config: Config) -> None:
     """Print every profile with what it needs."""
-    here = machine()
-    plans = [planned(config, one, here) for one in profiles(config).values() if one.workers]
+    here, gpu_bytes = machine(), _gpu_bytes(config)
+    plans = [
+        planned(config, one, here, gpu_bytes) for one in profiles(config).values() if one.workers
+    ]
     if out.as_json:
         out.document({"profiles": plans})
         return
@@ -156,19 +187,67 @@ def show(out: Output, plan: ProfilePlan) -> None:
         out.line("A worker without memory takes 85 % of what is there: give each its own.")
     for name in plan.unserved:
         out.line(f"queue {name} is served by no worker of this profile")
-    for one in plan.over:
-        out.line(too_much(one))
+    for text in misfits(plan):
+        out.line(text)
     if plan.fits:
         out.line(f"profile {plan.profile} fits this machine")
 
 
-def too_much(one: Over) -> str:
-    """Return in words by how much a total is over what the machine has."""
+def misfits(plan: ProfilePlan) -> list[str]:
+    """Return in words why a profile does not fit; empty: it does."""
+    return [_too_much(one) for one in plan.over] + [_too_large(one) for one in plan.too_large]
+
+
+def _too_large(one: TooLarge) -> str:
+    if one.what == GPU_MEMORY and not one.largest:
+        return (
+            f"queue {one.queue}: a job needs {size(one.needed)} of a GPU, and no worker of this "
+            f"profile that serves it has one: let gpus of worker {one.worker} name one, or lower "
+            f"gpu_memory in [queues.{one.queue}]"
+        )
+    if one.what == GPU_MEMORY:
+        return (
+            f"queue {one.queue}: a job needs {size(one.needed)} of a GPU, and the largest that a "
+            f"worker of this profile may use has {size(one.largest)} (worker {one.worker}): lower "
+            f"gpu_memory in [queues.{one.queue}], or run its jobs where there is a larger one"
+        )
+    return (
+        f"queue {one.queue}: a job needs {size(one.needed)}, and the largest worker of this "
+        f"profile that serves it may reserve {size(one.largest)} (worker {one.worker}): raise "
+        f"memory of that worker, or lower memory in [queues.{one.queue}]"
+    )
+
+
+def _too_much(one: Over) -> str:
     texts = [
         size(number) if one.what == "memory_bytes" else str(number)
         for number in (one.needed, one.here, one.over)
     ]
     return f"{_CALLED[one.what]}: {texts[0]} needed, {texts[1]} here: {texts[2]} too much"
+
+
+def _gpu_bytes(config: Config) -> Callable[[Role], int]:
+    """Return how to find the largest GPU that a worker may use; the driver is asked when it is."""
+
+    @cache
+    def largest(wanted: tuple[int, ...] | None) -> int:
+        import asyncio
+
+        from penstock.worker.supervisor.gpus import find_gpus
+
+        settings = msgspec.structs.replace(config.settings, gpus=wanted)
+        try:
+            found = asyncio.run(find_gpus(settings, os.environ))
+        except BadSetting:
+            # A device that is not there, which the worker itself refuses when it starts.
+            return 0
+        return max((one.memory_bytes for one in found), default=0)
+
+    def of_role(role: Role) -> int:
+        said = role.table.settings.get("gpus")
+        return largest(config.settings.gpus if said is None else SETTINGS["gpus"].read(said))
+
+    return of_role
 
 
 def _need(one: Role) -> WorkerNeed:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -50,8 +51,9 @@ def _memory(value: object) -> int:
     found = budget_bytes() if value == "" else size_bytes(value)
     if found < _MEMORY_FLOOR:
         raise BadSetting(f"{value!r:.80} is too little: give 64MiB or more")
-    # Whole MiB: ready sets tell in MiB which worker was too small for what waits in them.
-    return found // _MIB * _MIB
+    # Whole MiB: ready sets tell in MiB which worker was too small for what waits in them. Rounded
+    # up where it was said, so that a job of the same size fits; down where it was measured.
+    return (found // _MIB if value == "" else math.ceil(found / _MIB)) * _MIB
 
 
 def _percent(value: object) -> int:

@@ -14,7 +14,6 @@ import msgspec
 from penstock.config.queues import QueueTable, check_whole, unknown
 from penstock.config.settings import SETTINGS
 from penstock.core.names import check_name
-from penstock.core.units import size_bytes
 from penstock.errors import BadSetting
 
 T = TypeVar("T")
@@ -49,7 +48,6 @@ OWN: Final[Mapping[str, tuple[str, str]]] = {
     "min": ("number", "workers that always run, where the backlog decides; 0 is allowed"),
     "max": ("number", "workers to which the fleet grows while jobs wait"),
     "jobs_per_worker": ("number", "jobs that wait for each before another one starts; none: 50"),
-    "restart_above": ("size", "memory of its processes together above which it is restarted"),
     "cores": ("number", "for `penstock plan`; none: its slots, else its runners"),
     "gpu_count": ("number", "for `penstock plan`; none: what the jobs of its queues ask for"),
 }
@@ -66,7 +64,6 @@ class WorkerTable(msgspec.Struct, frozen=True, kw_only=True):
         queues: that it serves; empty: all.
         least: workers of this kind that always run.
         most: to which the fleet grows while jobs wait.
-        restart_above_bytes: memory of its processes together above which it is restarted; 0: never.
         jobs_per_worker: jobs that wait for each worker before another one is started.
         cores: that it is planned with; None: worked out.
         gpu_count: GPUs that it is planned with; the same.
@@ -78,7 +75,6 @@ class WorkerTable(msgspec.Struct, frozen=True, kw_only=True):
     queues: tuple[str, ...] = ()
     least: int = 1
     most: int = 1
-    restart_above_bytes: int = 0
     jobs_per_worker: int = _JOBS_PER_WORKER
     cores: int | None = None
     gpu_count: int | None = None
@@ -186,7 +182,6 @@ def _worker(key: str, given: Mapping[str, Any], place: str) -> WorkerTable:
         _read(SETTINGS[name].read, name, value, place)
     own = {name: value for name, value in given.items() if name in OWN}
     least, most = _counts(own, place)
-    above = own.get("restart_above")
     app = own.get("app")
     if app is not None and not isinstance(app, str):
         raise BadSetting(f"app in {place} is {app!r:.80}: give text such as 'shop.jobs:app'")
@@ -197,9 +192,6 @@ def _worker(key: str, given: Mapping[str, Any], place: str) -> WorkerTable:
         queues=() if named is None else _read(SETTINGS["queues"].read, "queues", named, place),
         least=least,
         most=most,
-        restart_above_bytes=(
-            0 if above is None else _read(size_bytes, "restart_above", above, place)
-        ),
         jobs_per_worker=_whole(own, "jobs_per_worker", place, 1, _JOBS_MAX, _JOBS_PER_WORKER),
         cores=_whole(own, "cores", place, 0, _DEVICES_MAX, None),
         gpu_count=_whole(own, "gpu_count", place, 0, _DEVICES_MAX, None),

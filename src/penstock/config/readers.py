@@ -65,6 +65,11 @@ def read_light(value: object) -> int | None:
     return None if value == "" else whole_number(0, 4096)(value)
 
 
+def read_bound(value: object) -> int:
+    """Return bytes that are not to be passed, 0 for ""."""
+    return 0 if value == "" else size_bytes(value)
+
+
 def duration_from(least_ms: int) -> Callable[[Any], int]:
     """Return a reader of durations that are no shorter, in milliseconds."""
 

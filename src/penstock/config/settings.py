@@ -18,6 +18,7 @@ from penstock.config.readers import (
     duration_from,
     one_of,
     payload_cap,
+    read_bound,
     read_concurrency,
     read_durability,
     read_light,
@@ -38,7 +39,8 @@ FLAGS: Final[Mapping[str, str]] = {
     "concurrency": "--concurrency", "coroutines": "--coroutines", "light": "--light",
     **OFFERED_FLAGS,
     "worker_name": "--name", "drain_grace": "--drain-grace", "timeout": "--timeout",
-    "soft_timeout": "--soft-timeout", "log_format": "--log-format",
+    "soft_timeout": "--soft-timeout", "restart_above": "--restart-above",
+    "log_format": "--log-format",
     "log_level": "--log-level", "log_file": "--log-file",
 }  # fmt: skip
 
@@ -67,6 +69,7 @@ class Settings(Offered, frozen=True, kw_only=True):
     kill_grace_ms: int
     timeout_ms: int
     soft_timeout_ms: int
+    restart_above: int
     worker_name: str
     lease_ttl_ms: int
     lease_extend_ms: int
@@ -200,6 +203,8 @@ SETTINGS: Final[Mapping[str, Setting]] = _table(
      "hard limit of attempts whose call and task name none; none: a job may be long"),
     ("soft_timeout", "worker", "duration", "", "ms", read_limit,
      "soft limit of attempts whose call and task name none; none: as timeout"),
+    ("restart_above", "worker", "size", "", "bytes", read_bound,
+     "memory of its processes together above which a worker drains and begins anew; none: never"),
     ("worker_name", "worker", "name", "", "", read_worker_name,
      "name of the worker; none: made of host and process id"),
     ("child_jobs_max", "child", "number", "10000", "", whole_number(1, 10**9),

@@ -25,7 +25,6 @@ from .member import WELL_BEGUN_S, Member
 from .order import FleetOrder
 from .role import Role
 from .scaling import Scaling
-from .watch import GrowthWatch
 
 _log = logging.getLogger("penstock.fleet")
 
@@ -69,7 +68,6 @@ class Foreman:
         self._notifier.ready()
         async with asyncio.TaskGroup() as group:
             crew = Crew(group)
-            crew.keep("memory watch", GrowthWatch(lambda: tuple(self._members)).run)
             scaling = Scaling(self._order.roles, self._settings, self.set_count)
             crew.keep("autoscale", scaling.run)
             await self._all_ended.wait()

@@ -56,8 +56,6 @@ class Member:
         self._environ = environ
         self._bell = Bell()
         self._is_ending = False
-        self._is_restarting = False
-        self._is_told = False
         self._failures = 0
         self.role = role
         self.number = number
@@ -93,23 +91,11 @@ class Member:
 
     def end(self, *, at_once: bool = False) -> None:
         """Let the worker drain and start no other; `at_once`: it releases its jobs now."""
-        self._is_ending = True
-        self._tell_to_end(again=at_once)
-        self._bell.ring()
-
-    def _tell_to_end(self, *, again: bool = False) -> None:
         # A second signal means something else to a worker than the first one.
-        if again or not self._is_told:
-            self._is_told = True
+        if at_once or not self._is_ending:
             self._signal(signal.SIGTERM)
-
-    def restart(self, reason: str) -> None:
-        """Let the worker drain, and start another one in its place at once."""
-        if self.process is None or self._is_ending or self._is_restarting:
-            return
-        _log.warning("%s drains, and is started again: %s", self.name, reason)
-        self._is_restarting = True
-        self._tell_to_end()
+        self._is_ending = True
+        self._bell.ring()
 
     def pass_on(self, number: signal.Signals) -> None:
         """Send the worker a signal that this process was sent."""
@@ -124,7 +110,6 @@ class Member:
         finally:
             os.close(descriptor)
         self.process = process
-        self._is_told = False
         self.began_s = asyncio.get_running_loop().time()
         _log.info("%s started, pid %d", self.name, process.pid)
         return process
@@ -136,9 +121,6 @@ class Member:
     async def _wait(self, lived_s: float) -> None:
         """Let time pass before the next worker: the longer, the more often one has failed."""
         self.restarts += 1
-        if self._is_restarting:
-            self._is_restarting = False
-            return
         self._failures = 1 if lived_s >= WELL_BEGUN_S else self._failures + 1
         wait_s = backoff_ms(self._failures) / 1000
         _log.info("%s is started again in %.1f s", self.name, wait_s)
@@ -148,11 +130,10 @@ class Member:
         """Say how a worker ended; return whether no other one is worth starting."""
         # A signal that arrives before the worker can take it: it has claimed nothing.
         was_unbegun = status.killed_by == signal.SIGTERM
-        asked = self._is_ending or self._is_restarting
-        self.is_tidy = status.code == EXIT_DRAINED or (asked and was_unbegun)
+        self.is_tidy = status.code == EXIT_DRAINED or (self._is_ending and was_unbegun)
         level = logging.INFO if self.is_tidy else logging.ERROR
         _log.log(level, "%s ended, pid %d: it %s", self.name, pid, status)
         is_hopeless = status.code in _HOPELESS and lived_s < WELL_BEGUN_S
         # Where one of its kind has begun well the call is right: a deploy under way, or a database
         # that is away while the app is imported, must not end those that work.
-        return not asked and is_hopeless and not self._has_begun_well(self.role)
+        return not self._is_ending and is_hopeless and not self._has_begun_well(self.role)

@@ -18,8 +18,10 @@ from typing import Any, Final
 import msgspec
 
 from penstock.context import current_job
-from penstock.errors import BadSetting
+from penstock.errors import BadArguments, BadSetting
+from penstock.serializers.json import JsonWriter
 from penstock.signals import Retry
+from penstock.tasks.signature import CHECK
 
 Value = str | int | float | bool
 """What can stand in an argument."""
@@ -31,6 +33,8 @@ RESULT_CHARS_MAX: Final = 64 * 1024
 PROGRESS_MARK: Final = "::progress "
 #: Exit status that asks for another attempt: EX_TEMPFAIL of sysexits.h.
 EXIT_RETRY: Final = 75
+#: Bytes of one argument, its end not counted, that the kernel takes with pages of 4 KiB: execve(2).
+ARGUMENT_BYTES_MAX: Final = 128 * 1024 - 1
 #: Seconds that a program is given to end after SIGTERM.
 _TERM_S: Final = 1.0
 
@@ -56,6 +60,14 @@ def command_function(name: str, arguments: Sequence[str]) -> Callable[..., str]:
     def run(**values: Value) -> str:
         return _run([_filled(word, values) for word in words], values)
 
+    def check(values: dict[str, Any]) -> None:
+        plain = {one: _plain(name, one, value) for one, value in values.items()}
+        try:
+            for word in words:
+                _filled(word, plain)
+        except ValueError as error:
+            raise BadArguments(f"command {name}: {error}") from error
+
     parameters = [
         inspect.Parameter(one, inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=Value)
         for one in names
@@ -64,7 +76,26 @@ def command_function(name: str, arguments: Sequence[str]) -> Callable[..., str]:
     run.__doc__ = f"Run {' '.join(words)}."
     run.__signature__ = inspect.Signature(parameters, return_annotation=str)  # type: ignore[attr-defined]
     run.__annotations__ = {**dict.fromkeys(names, Value), "return": str}
+    setattr(run, CHECK, check)
     return run
+
+
+def _plain(task: str, name: str, value: object) -> Value:
+    """Return a value as the job will find it, before anything is enqueued.
+
+    Raises:
+        BadArguments: it is nothing that can stand in an argument.
+        SerializationError: JSON cannot hold it.
+    """
+    if not isinstance(value, bytes | bytearray | memoryview):
+        # Paths, instants, UUIDs and the like are text in JSON.
+        plain = msgspec.json.decode(JsonWriter().write(value, f"argument {name} of {task}"))
+        if isinstance(plain, str | int | float):
+            return plain
+    raise BadArguments(
+        f"command {task}: argument {name} is {value!r:.80}: give text, a number or true/false; "
+        "of anything else pass the path of a file that holds it"
+    )
 
 
 def _names(task: str, words: Sequence[str]) -> list[str]:
@@ -96,7 +127,15 @@ def _names(task: str, words: Sequence[str]) -> list[str]:
 def _filled(word: str, values: dict[str, Value]) -> str:
     filled = word.format_map({name: _text(value) for name, value in values.items()})
     if "\0" in filled:
-        raise ValueError("an argument of a program cannot hold a zero byte")
+        raise ValueError(
+            f"argument {filled!r:.80} holds a zero byte, which no argument of a program can: "
+            "write it to a file, and pass its path"
+        )
+    if len(filled.encode()) > ARGUMENT_BYTES_MAX:
+        raise ValueError(
+            f"argument {filled!r:.40} has {len(filled.encode()):,} bytes, over the "
+            f"{ARGUMENT_BYTES_MAX:,} that the kernel takes: write it to a file, and pass its path"
+        )
     if filled.startswith("-") and not word.startswith("-") and not _is_number(filled):
         # What comes from outside must not become an option of the program.
         raise ValueError(

@@ -12,21 +12,23 @@ against the annotations.
 
 from __future__ import annotations
 
-import functools
 import inspect
-import operator
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
-from pathlib import PurePath
 from typing import Any, Final
 
 import msgspec
 
 from penstock.errors import BadArguments, BadSetting, SerializationError
 from penstock.serializers.json import JsonReader, JsonWriter
+from penstock.tasks.annotations import readable
 from penstock.tasks.secret_parameters import holds_secret, part
+
+#: Attribute of a function that refuses arguments beyond what their types say: it is called with
+#: name -> value where a job is enqueued, and raises BadArguments.
+CHECK: Final = "check_arguments"
 
 
 class _Absent:
@@ -55,6 +57,7 @@ class Signature:
         self._function = function
         self._what = f"arguments of task {task}"
         self._write = JsonWriter().write
+        self._check: Callable[[dict[str, Any]], None] | None = getattr(function, CHECK, None)
 
     @cached_property
     def parameters(self) -> Mapping[str, inspect.Parameter]:
@@ -169,7 +172,10 @@ class Signature:
 
         Cost: about 1 us for a few plain arguments.
         """
-        text = self._write(self._bound(args, kwargs), self._what)
+        bound = self._bound(args, kwargs)
+        if self._check is not None:
+            self._check({name: getattr(bound, name) for name in self.parameters})
+        text = self._write(bound, self._what)
         decode = self._reader.decode
         try:
             # What a worker could not read is refused here, where the mistake can be seen.
@@ -280,18 +286,3 @@ class Signature:
     def shown(self) -> str:
         """The signature as text, for errors."""
         return str(inspect.signature(self._function))
-
-
-def readable(hint: Any) -> Any:
-    """Return the annotation as which msgspec reads a parameter.
-
-    msgspec allows a path in a union only beside None; where text is allowed too, text is what the
-    function gets.
-    """
-    if not isinstance(hint, types.UnionType) and typing.get_origin(hint) is not typing.Union:
-        return hint
-    members = typing.get_args(hint)
-    if str not in members:
-        return hint
-    kept = [m for m in members if not (isinstance(m, type) and issubclass(m, PurePath))]
-    return functools.reduce(operator.or_, kept)

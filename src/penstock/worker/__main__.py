@@ -12,7 +12,7 @@ from penstock.errors import BadSetting
 from penstock.executors.process import keep_descriptors
 from penstock.telemetry import logs
 from penstock.worker.secrecy import hide_from_user
-from penstock.worker.supervisor.launch import drain_with
+from penstock.worker.supervisor.launch import become_worker, drain_with
 from penstock.worker.supervisor.plan import PLAN_FD_ENV, WorkerPlan, read_plan
 from penstock.worker.supervisor.startup import (
     EXIT_DRAINED,
@@ -50,10 +50,15 @@ def main() -> int:
         sys.stderr.write(f"penstock worker: {error}\n")
         return EXIT_REFUSED
     try:
-        return asyncio.run(Supervisor(plan, environ).run())
+        supervisor = Supervisor(plan, environ)
+        code = asyncio.run(supervisor.run())
     except StartFailed as failure:
         _tell(failure, plan)
         return failure.code
+    if supervisor.begins_anew:
+        # The same process: whoever watches it, and what it was given, need not know.
+        become_worker(plan, environ, sys.argv[1:])
+    return code
 
 
 def _tell(failure: StartFailed, plan: WorkerPlan) -> None:

@@ -15,7 +15,7 @@ from penstock.broker.threaded import ThreadedBroker
 from penstock.core.ids import JobId, LeaseId
 from penstock.core.job import JobRecord
 from penstock.core.settlement import Applied, Settlement
-from penstock.errors import BrokerError, WrongContext
+from penstock.errors import BadSetting, BrokerError, Unavailable, WrongContext
 
 from .listener import RedisListener
 from .loop_broker import RedisLoopBroker
@@ -85,16 +85,20 @@ class RedisBroker:
             answer_timeout_s: for each answer.
 
         Raises:
-            BadSetting: the URL, the server's settings, what it holds or the class of durability
-                cannot be used.
+            BadSetting: the URL with its user, password and database, the server's settings, what
+                it holds or the class of durability cannot be used.
             Unavailable: the server cannot be reached.
         """
         server = Server(url, answer_timeout_s=answer_timeout_s)
         try:
             facts = check_settings(server, durability or r.Durability.LOCAL)
             schema = prepare(server, root, read_scripts(clock)["schema"])
-        except BaseException:
+        except BaseException as error:
             server.close()
+            if isinstance(error, Unavailable) and error.lasts:
+                # While a broker is open a password may be changed under it, and changed back. Here
+                # nothing was begun, and waiting would hide a mistake.
+                raise BadSetting(str(error)) from error
             raise
         facts = msgspec.structs.replace(facts, schema_version=schema.version)
         return cls(server, facts, payload_bytes_max, root=root, clock=clock)

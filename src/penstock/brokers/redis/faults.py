@@ -41,8 +41,15 @@ _REFUSED: Final = {
     "NOREPLICAS": "too few replicas answer (min-replicas-to-write): look at INFO replication",
     "NOPERM": "this user may not do it: docs/explanation/redis-layout.md names the rights it needs",
     "NOAUTH": "the server refuses this user or password: put the right one into the URL",
+    "NODB": "it has no database of this number: put another one into the URL, most have 0 to 15",
     "PENSTOCK_TAGS": "it lost its data and gave its queues other tags: start this process anew",
 }
+#: Those of them that stay until somebody mends the URL, or the server's users.
+_LASTING: Final = frozenset({"NOPERM", "NOAUTH", "NODB"})
+#: What a server says to a number in the URL that is none of its databases; it has no word for it.
+_NO_DATABASE: Final = "DB index is out of range"
+#: What it says instead of NOAUTH where the command is too long for somebody whom it does not know.
+_UNKNOWN_CALLER: Final = "Protocol error: unauthenticated"
 #: Seconds after which a full server may have room again: some of its jobs have ended by then.
 _RETRY_AFTER_S: Final = 5.0
 
@@ -61,6 +68,10 @@ def refused(error: Exception, where: str, *, writes: bool = False) -> BrokerErro
     text = str(error)
     first = text.split(" ", 1)[0].removeprefix("-")
     word = next((word for kind, word in _WORDS if isinstance(error, kind)), first)
+    if _NO_DATABASE in text:
+        word = "NODB"
+    if _UNKNOWN_CALLER in text:
+        word = "NOAUTH"
     if word == "OOM":
         return QueueFull(
             f"{where}: its memory is full (maxmemory), nothing was written: end or prune jobs, or "
@@ -72,7 +83,9 @@ def refused(error: Exception, where: str, *, writes: bool = False) -> BrokerErro
             f"{where} broke off with {text!r:.300}, so a part may be written: {AGAIN}"
         )
     advice = _REFUSED.get(word, f"the server answered {text!r:.300}")
-    return Unavailable(f"{where}: {advice} (nothing was written)")
+    told = Unavailable(f"{where}: {advice} (nothing was written)")
+    told.lasts = word in _LASTING
+    return told
 
 
 def not_reached(error: Exception, where: str) -> Unavailable:

@@ -21,7 +21,8 @@ def plan(
 ) -> Answer:
     """Print the cores, memory and GPUs that a profile needs, and hold them against this machine.
 
-    Exits with 1 when the profile does not fit. JSON: one ProfilePlan; without PROFILE {"profiles":
+    The jobs of each queue are held against the workers that serve it. Exits with 1 when the profile
+    does not fit. JSON: one ProfilePlan; without PROFILE {"profiles":
     [ProfilePlan]}, and the exit code says nothing of them.
     """
     config = session.config()

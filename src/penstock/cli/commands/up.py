@@ -39,7 +39,8 @@ def up(
     restart_above: Annotated[
         str | None,
         typer.Option(
-            metavar="SIZE", help="Drain and restart a worker whose processes hold more, as 1GB."
+            metavar="SIZE",
+            help="A worker that holds more, as 1GB, drains and begins anew.",
         ),
     ] = None,
 ) -> Answer:
@@ -57,8 +58,8 @@ def up(
     for warning in config.warnings:
         session.output.note(f"warning: {warning}")
     needed = fleet.planned(config, fleet.find(config, profile), fleet.machine())
-    for over in needed.over:
-        session.output.note(f"warning: {fleet.too_much(over)}; see penstock plan {profile}")
+    for text in fleet.misfits(needed):
+        session.output.note(f"warning: {text}; see penstock plan {profile}")
     return _run(session, config, order)
 
 
@@ -77,30 +78,30 @@ def _order(
 
     found = fleet.find(config, profile)
     refuse_memory(config.settings.url, config.values["url"].origin)
-    above = None if restart_above is None else size_bytes(restart_above, name="--restart-above")
+    if restart_above is not None:
+        size_bytes(restart_above, name="--restart-above")
     app = None if target is None else whole_target(target)
-    workers = tuple(_told(one, app, above, profile) for one in found.workers)
+    workers = tuple(_told(one, app, profile) for one in found.workers)
     found = msgspec.structs.replace(found, workers=workers)
     host = re.sub(r"[^A-Za-z0-9_.:-]", "-", socket.gethostname())[:_HOST_CHARS_MAX] or "localhost"
     return FleetOrder(
         profile=profile,
         roles=tuple(roles_of(found, config.tables.queues)),
         host=host,
-        flags=_flags(session),
+        flags=_flags(session, restart_above),
         errors_as_json=session.output.as_json,
         debug=session.debug,
     )
 
 
-def _flags(session: Session) -> dict[str, str]:
+def _flags(session: Session, restart_above: str | None) -> dict[str, str]:
     """Return the settings of all workers that the command line says."""
-    flags = {} if session.url is None else {"url": session.url}
+    said = {"url": session.url, "restart_above": restart_above}
+    flags = {name: value for name, value in said.items() if value is not None}
     return {**flags, "log_format": "json"} if session.output.as_json else flags
 
 
-def _told(
-    worker: WorkerTable, app: str | None, restart_above: int | None, profile: str
-) -> WorkerTable:
+def _told(worker: WorkerTable, app: str | None, profile: str) -> WorkerTable:
     """Return a worker's table with what the command line says; its app is there to be imported."""
     import msgspec
 
@@ -112,8 +113,7 @@ def _told(
             )
         app = whole_target(worker.app)
     check_module(app)
-    above = worker.restart_above_bytes if restart_above is None else restart_above
-    return msgspec.structs.replace(worker, app=app, restart_above_bytes=above)
+    return msgspec.structs.replace(worker, app=app)
 
 
 def _run(session: Session, config: Config, order: FleetOrder) -> int:

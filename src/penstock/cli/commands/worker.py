@@ -77,6 +77,12 @@ def worker(  # noqa: PLR0913 - one parameter per option
         str | None,
         typer.Option(metavar="DURATION", help="Soft limit where call and task name none."),
     ] = None,
+    restart_above: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SIZE", help="Drain and begin anew above this memory, as 1GB. Default: never."
+        ),
+    ] = None,
     log_format: Annotated[
         str | None, typer.Option(metavar="FORMAT", help="human or json. Default: human.")
     ] = None,
@@ -104,6 +110,7 @@ def worker(  # noqa: PLR0913 - one parameter per option
         "coroutines": coroutines, "light": light, "memory": memory, "cpus": cpus,
         "labels": labels, "resources": resources, "gpus": gpus, "worker_name": name,
         "drain_grace": drain_grace, "timeout": timeout, "soft_timeout": soft_timeout,
+        "restart_above": restart_above,
         "log_format": log_format, "log_level": log_level, "log_file": log_file,
     }  # fmt: skip
     flags = {option: value for option, value in options.items() if value is not None}

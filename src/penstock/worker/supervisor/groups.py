@@ -57,7 +57,7 @@ class Groups:
         identity = Identity.of_this_process(boot_id)
         stem = identity.owned_name(os.getpid())
         try:
-            place = find_place()
+            place = _outside(find_place(), f"{stem}.{_WORKER}")
             sweep(place, identity)
             make_way(place, f"{stem}.{_WORKER}")
         except NoGroups as why:
@@ -88,6 +88,14 @@ class Groups:
                 return
             await asyncio.sleep(_REMOVAL_S)
         _log.warning("group %s cannot be removed: there are processes in it", group.folder)
+
+
+def _outside(place: Place, own: str) -> Place:
+    """Return the group that this process was started in.
+
+    A worker that begins anew is in the group `own` still, into which it moved when it began.
+    """
+    return place._replace(folder=place.folder.parent) if place.folder.name == own else place
 
 
 def sweep(place: Place, identity: Identity) -> bool:

@@ -56,7 +56,7 @@ class LoneAttempt:
         self._calls = calls
         self._crew = crew
         self._on_end: OnEnd = _ignore_end
-        self._ooms_before = self._began_ms = 0
+        self._ooms_before = self._began_ms = self._idle_bytes = 0
         self._usage: Usage | None = None
         self.grant: Grant | None = None
         self.sampled_bytes = 0
@@ -204,9 +204,8 @@ class LoneAttempt:
         grant, group = self.grant, child.group
         limit = None if grant is None else grant.limit_bytes
         child.wear.reserved_bytes = None if grant is None or limit is None else grant.reserved_bytes
-        if group is not None and not group.begin(
-            hard_limit_bytes(limit), resident_bytes(child.pid)
-        ):
+        self._idle_bytes = resident_bytes(child.pid)
+        if group is not None and not group.begin(hard_limit_bytes(limit), self._idle_bytes):
             # The cache of the job before goes first, and the loop must not wait for it.
             self._crew.send(f"limit of job {self.job.id}", asyncio.to_thread(group.enforce))
 
@@ -235,7 +234,9 @@ class LoneAttempt:
     def _with_memory(self, child: ChildProcess, outcome: Outcome | None) -> Outcome | None:
         """Tell running out of memory from a crash, and say what was taken and given."""
         taken = None if child.group is None else child.group.end()
-        usage = usage_of(self.sampled_bytes, self.grant, child.measured, taken)
+        usage = usage_of(
+            self.sampled_bytes, self.grant, child.measured, taken, idle_bytes=self._idle_bytes
+        )
         outcome, self._usage = judged(
             outcome,
             usage,

@@ -1,6 +1,7 @@
 """Whether the worker goes on: signals, and the phases of its end.
 
-SIGTERM, SIGINT, SIGHUP    drain; a second one releases everything at once
+SIGTERM, SIGINT, SIGHUP    drain; a second one releases everything at once. While the worker drains
+                           to begin anew, the first means that it is to end instead
 SIGTSTP                    quiet: claim nothing, let running jobs go on
 SIGCONT                    claim again
 
@@ -20,6 +21,8 @@ _log = logging.getLogger("penstock.worker")
 
 #: Signals that ask the worker to end.
 STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+#: Rounds of the loop from a signal to its handler.
+_SIGNAL_ROUNDS: Final = 3
 
 
 class Stopping:
@@ -28,6 +31,7 @@ class Stopping:
     Attributes:
         drain: set at the first request to end; for good.
         release: set at the second.
+        begins_anew: it drains by its own will, and another worker follows in its process.
         gave_up: the worker ends because its broker does not answer.
         is_quiet: nothing is claimed.
         quiet_changed: rung when `is_quiet` changes.
@@ -37,6 +41,7 @@ class Stopping:
         """Go on, until told otherwise."""
         self.drain = asyncio.Event()
         self.release = asyncio.Event()
+        self.begins_anew = False
         self.gave_up = False
         self.is_quiet = False
         self.quiet_changed = Bell()
@@ -63,6 +68,9 @@ class Stopping:
         if not self.drain.is_set():
             _log.info("%s: draining; once more releases all jobs at once", cause)
             self.drain.set()
+        elif self.begins_anew:
+            _log.info("%s: ending once drained; once more releases all jobs at once", cause)
+            self.begins_anew = False
         elif not self.release.is_set():
             _log.warning("%s again: releasing all jobs now", cause)
             self.release.set()
@@ -72,6 +80,25 @@ class Stopping:
         if not self.drain.is_set():
             _log.info("%s", cause)
             self.drain.set()
+
+    def begin_anew(self, cause: str) -> None:
+        """Drain by the worker's own will, and begin anew in the same process."""
+        if not self.drain.is_set():
+            _log.warning("%s: draining, to begin anew", cause)
+            self.begins_anew = True
+            self.drain.set()
+
+    async def hold(self) -> None:
+        """Let no further signal in: what comes from now on waits for the worker that follows.
+
+        Race: one that came just before is on its way through the loop, which reads, schedules and
+        calls in three rounds; after this `begins_anew` is final.
+        """
+        # Only the main thread blocks, and any other one would take the signal in its place.
+        await asyncio.get_running_loop().shutdown_default_executor()
+        signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+        for _ in range(_SIGNAL_ROUNDS):
+            await asyncio.sleep(0)
 
     def set_quiet(self, is_quiet: bool) -> None:  # noqa: FBT001 - called by the event loop
         """Stop claiming, or go on."""

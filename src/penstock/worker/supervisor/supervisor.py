@@ -29,6 +29,7 @@ from .children import Children
 from .crew import Crew, Run
 from .drain import Drain
 from .eviction import Evictions
+from .growth import Growth
 from .health import health_dir
 from .health_server import HealthServer
 from .limits import Limits
@@ -71,7 +72,11 @@ class _Duties:
 
 
 class Supervisor:
-    """One worker, from its plan to its exit code."""
+    """One worker, from its plan to its exit code.
+
+    Attributes:
+        begins_anew: it has drained because it had grown, and another one is to follow.
+    """
 
     def __init__(self, plan: WorkerPlan, environ: Mapping[str, str]) -> None:
         """Prepare; nothing is started yet."""
@@ -81,6 +86,7 @@ class Supervisor:
         self._spawner = Spawner()
         self._stopping = Stopping()
         self._notifier = Notifier(environ)
+        self.begins_anew = False
 
     async def run(self) -> int:
         """Work until told to end; return the exit code.
@@ -98,11 +104,15 @@ class Supervisor:
             async with asyncio.TaskGroup() as group:
                 crew = Crew(group)
                 try:
-                    return await self._serve(start, crew)
+                    code = await self._serve(start, crew)
                 finally:
                     crew.dismiss()
         finally:
             await start.broker.close()
+        if code == EXIT_DRAINED and self._stopping.begins_anew:
+            await self._stopping.hold()
+            self.begins_anew = self._stopping.begins_anew
+        return code
 
     async def _serve(self, start: Start, crew: Crew) -> int:
         """Start every duty, wait for the end, and see to it that it is a tidy one."""
@@ -124,7 +134,8 @@ class Supervisor:
         for runner in start.runners:
             duties.runners.adopt(runner)
         await self._stopping.drain.wait()
-        self._notifier.send(STOPPING=1)
+        if not self._stopping.begins_anew:
+            self._notifier.send(STOPPING=1)
         is_tidy = await Drain(duties.parts, duties.runners, duties.children).run()
         crew.dismiss()
         for detach in duties.detach:
@@ -209,6 +220,8 @@ class Supervisor:
         }
         if self._plan.burst:
             duties["burst"] = Burst(parts, runners, children).run
+        if parts.settings.restart_above:
+            duties["growth"] = Growth(self._stopping, parts.settings.restart_above).run
         if self._plan.reload:
             duties["reload"] = Reload(parts, runners, pool, Path.cwd(), crew).run
         for name, run in duties.items():

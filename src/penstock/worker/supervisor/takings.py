@@ -13,7 +13,12 @@ from .grants import Grant
 
 
 def usage_of(
-    sampled_bytes: int, grant: Grant | None, measured: Measured | None, taken: Taken | None = None
+    sampled_bytes: int,
+    grant: Grant | None,
+    measured: Measured | None,
+    taken: Taken | None = None,
+    *,
+    idle_bytes: int = 0,
 ) -> Usage:
     """Return what an attempt took and was given.
 
@@ -22,6 +27,7 @@ def usage_of(
         grant: what it was given; None: it did not begin.
         measured: what the child saw of itself; None: it ended without a word.
         taken: what its control group saw; None: it has none.
+        idle_bytes: what the child was seen to hold before the attempt; 0: not known.
     """
     if taken is not None:
         return _of_group(taken, grant, measured)
@@ -29,9 +35,10 @@ def usage_of(
     # The child's mark misses nothing, but programs of the job have marks of their own.
     is_own = own is not None and own >= sampled_bytes
     peak = own if is_own else sampled_bytes
+    baseline = idle_bytes if measured is None else measured.baseline_bytes
     return Usage(
         peak_bytes=peak or None,
-        baseline_bytes=None if measured is None else measured.baseline_bytes or None,
+        baseline_bytes=baseline or None,
         reserved_bytes=None if grant is None else grant.reserved_bytes,
         limit_bytes=None if grant is None else grant.limit_bytes,
         measured=("hwm" if is_own else "sampled") if peak else None,
@@ -69,12 +76,20 @@ def out_of_memory(
     """
     peak = usage.peak_bytes or 0
     limit = "no limit" if grant.limit_bytes is None else f"a limit of {mib(grant.limit_bytes)}"
+    text = f"{evidence}; seen to take {mib(peak)} with {limit}"
     # Without a limit nothing told how much it would take but what it took.
     known = peak if grant.limit_bytes is None else 0
+    baseline = usage.baseline_bytes or 0
+    if grant.limit_bytes is not None and baseline >= grant.reserved_bytes:
+        # Half as much again of too little for the app alone would be killed again.
+        known = baseline
+        text += (
+            f"; the child held {mib(baseline)} before the job began, and "
+            f"{mib(grant.reserved_bytes)} were reserved: declare memory= above what the app's "
+            "imports take"
+        )
     return o.OutOfMemory(
-        StoredError(
-            "out_of_memory", f"{evidence}; seen to take {mib(peak)} with {limit}", traceback
-        ),
+        StoredError("out_of_memory", text, traceback),
         max(grant.reserved_bytes, known),
         largest_bytes,
     )

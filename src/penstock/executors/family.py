@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Final
 
-from penstock.executors.memory import descendants
+from .memory import descendants
 
 _PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
 
