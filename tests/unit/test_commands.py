@@ -11,7 +11,12 @@ import pytest
 
 from penstock import App
 from penstock.errors import BadArguments, BadSetting, SerializationError
-from penstock.tasks.command import ARGUMENT_BYTES_MAX, RESULT_CHARS_MAX, command_function
+from penstock.tasks.command import (
+    ARGUMENT_BYTES_MAX,
+    RESULT_CHARS_MAX,
+    CommandFailed,
+    command_function,
+)
 from penstock.testing import Sandbox
 
 ECHO = [sys.executable, "-c", "import sys; print(sys.argv[1:])"]
@@ -82,15 +87,47 @@ def test_what_is_no_plain_name_is_refused(arguments: list[str]) -> None:
         command_function("odd", arguments)
 
 
-@pytest.mark.parametrize(("value", "fits"), [("-rf", False), ("--x", False), ("-5", True)])
+@pytest.mark.parametrize(
+    ("value", "fits"),
+    [
+        ("-rf", False),
+        ("--x", False),
+        ("-inf", False),
+        ("-nan", False),
+        ("-5", True),
+        ("-5.0e-3", True),
+    ],
+)
 def test_a_value_never_becomes_an_option(value: str, *, fits: bool) -> None:
     """What begins with a dash is refused where it stands alone, unless it is a number."""
     function = command_function("show", [*ECHO, "{what}"])
     if fits:
-        assert "'-5'" in run(function, value)
+        assert f"'{value}'" in run(function, value)
     else:
         with pytest.raises(ValueError, match="begins with a dash"):
             function(what=value)
+
+
+def test_a_program_may_write_all_that_it_reads() -> None:
+    """Neither waits for the other, whatever a pipe holds."""
+    words = [f"'{letter}' {{{letter}}}" for letter in "abc"]
+    task = command_function("copy", ["sh", "-c", "cat", *words])
+    text = run(task, *("x" * 100_000 for _ in range(3)))
+    assert text.endswith('x"}')
+    assert len(text) == RESULT_CHARS_MAX
+
+
+def test_an_end_by_a_signal_without_a_name_is_told() -> None:
+    """Of the real-time signals Python names the first and the last only."""
+    with pytest.raises(CommandFailed, match="ended with signal 40"):
+        command_function("shot", ["sh", "-c", "kill -40 $$"])()
+
+
+def test_progress_that_no_broker_takes_is_a_line_of_the_log() -> None:
+    """What is nested too deep, or no JSON, does not end the job."""
+    deep = "[" * 80 + "]" * 80
+    text = run(command_function("deep", ["echo", f"::progress {deep}"]))
+    assert text == f"::progress {deep}"
 
 
 def test_only_the_end_of_a_long_output_is_kept() -> None:

@@ -19,6 +19,8 @@ from typing import Final
 
 import msgspec
 
+from penstock.core.wording import signal_name
+
 from .procfs import read_stat
 
 #: Signals that the parent may handle or ignore; the new process starts with their defaults.
@@ -50,10 +52,7 @@ class ExitStatus(msgspec.Struct, frozen=True):
         """Return words for people: "was killed by SIGSEGV", "exited with code 3"."""
         if self.killed_by is None:
             return f"exited with code {self.code}"
-        try:
-            return f"was killed by {signal.Signals(self.killed_by).name}"
-        except ValueError:
-            return f"was killed by signal {self.killed_by}"
+        return f"was killed by {signal_name(self.killed_by)}"
 
 
 class Process:

@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import contextlib
 import inspect
-import signal
+import re
 import string
 import subprocess
+import tempfile
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Final
+from typing import IO, Any, Final
 
 import msgspec
 
 from penstock.context import current_job
-from penstock.errors import BadArguments, BadSetting
+from penstock.core.wording import signal_name
+from penstock.errors import BadArguments, BadSetting, SerializationError
 from penstock.serializers.json import JsonWriter
 from penstock.signals import Retry
 from penstock.tasks.signature import CHECK
@@ -35,6 +37,8 @@ PROGRESS_MARK: Final = "::progress "
 EXIT_RETRY: Final = 75
 #: Bytes of one argument, its end not counted, that the kernel takes with pages of 4 KiB: execve(2).
 ARGUMENT_BYTES_MAX: Final = 128 * 1024 - 1
+#: What may begin with a dash and not be taken for options; -inf reads as -i -n -f.
+_NUMBER: Final = re.compile(r"-[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?\Z")
 #: Seconds that a program is given to end after SIGTERM.
 _TERM_S: Final = 1.0
 
@@ -136,7 +140,7 @@ def _filled(word: str, values: dict[str, Value]) -> str:
             f"argument {filled!r:.40} has {len(filled.encode()):,} bytes, over the "
             f"{ARGUMENT_BYTES_MAX:,} that the kernel takes: write it to a file, and pass its path"
         )
-    if filled.startswith("-") and not word.startswith("-") and not _is_number(filled):
+    if filled.startswith("-") and not word.startswith("-") and not _NUMBER.match(filled):
         # What comes from outside must not become an option of the program.
         raise ValueError(
             f"argument {filled!r:.80} begins with a dash, as an option does: put ./ or -- before it"
@@ -148,27 +152,15 @@ def _text(value: Value) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _is_number(text: str) -> bool:
-    with contextlib.suppress(ValueError):
-        float(text)
-        return True
-    return False
-
-
 def _run(words: list[str], values: dict[str, Value]) -> str:
     """Run the program: its arguments as JSON on stdin, its output into the job's log."""
-    program = subprocess.Popen(
-        words,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        encoding="utf-8",
-        errors="replace",
-    )
+    with tempfile.TemporaryFile() as arguments:
+        # A pipe would fill up where a program writes all that it reads: both would wait for ever.
+        arguments.write(msgspec.json.encode(values))
+        arguments.seek(0)
+        program = _started(words, arguments)
     said = _Said()
     try:
-        _tell(program, values)
         for line in _lines(program):
             said.keep(line)
         status = program.wait()
@@ -178,18 +170,21 @@ def _run(words: list[str], values: dict[str, Value]) -> str:
     if status == EXIT_RETRY:
         raise Retry(reason=f"the program asked for another attempt (exit status {status})")
     if status != 0:
-        how = f"exit status {status}" if status > 0 else f"{signal.Signals(-status).name}"
+        how = f"exit status {status}" if status > 0 else signal_name(-status)
         raise CommandFailed(f"{words[0]} ended with {how}\n{output[-4_000:]}")
     return output
 
 
-def _tell(program: subprocess.Popen[str], values: dict[str, Value]) -> None:
-    assert program.stdin is not None  # noqa: S101 - it is a pipe
-    # A program that does not read is free not to.
-    with contextlib.suppress(BrokenPipeError):
-        program.stdin.write(msgspec.json.encode(values).decode())
-    with contextlib.suppress(BrokenPipeError):
-        program.stdin.close()
+def _started(words: list[str], arguments: IO[bytes]) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        words,
+        stdin=arguments,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        encoding="utf-8",
+        errors="replace",
+    )
 
 
 def _lines(program: subprocess.Popen[str]) -> Iterator[str]:
@@ -213,7 +208,8 @@ class _Said:
     def keep(self, line: str) -> None:
         job = current_job()
         if line.startswith(PROGRESS_MARK):
-            with contextlib.suppress(msgspec.DecodeError):
+            # What is no JSON, or is nested too deep for the broker, is an ordinary line.
+            with contextlib.suppress(msgspec.DecodeError, SerializationError):
                 job.progress(msgspec.json.decode(line.removeprefix(PROGRESS_MARK)))
                 return
         job.log(line)
