@@ -135,12 +135,33 @@ def test_a_file_that_was_removed_is_made_again(host: Host) -> None:
     later.close()
 
 
+def test_a_worker_that_found_the_lock_held_joins_later(host: Host) -> None:
+    """What it has reserved meanwhile counts from then on."""
+    one = host.worker(1)
+    one.take(200 * MIB, pool_bytes=POOL)
+    with one._records.locked() as is_locked:
+        assert is_locked
+        late = host.worker(2)
+        assert late.take(700 * MIB, pool_bytes=POOL)
+        late.look_after()
+    assert one.others_bytes() == 0
+    late.look_after()
+    assert one.others_bytes() == 700 * MIB
+    assert not late.take(900 * MIB, pool_bytes=POOL)
+    one.close()
+    late.close()
+    assert not host.file.exists()
+
+
 def test_a_host_may_have_more_workers_than_records(host: Host) -> None:
-    """Those above reserve as if they were alone, and say so in the log."""
+    """Those above reserve as if they were alone, and say so in the log, until one leaves."""
     workers = [host.worker(1 + number) for number in range(65)]
     assert workers[0].take(POOL, pool_bytes=POOL)
     assert not workers[63].take(1, pool_bytes=POOL)
     assert workers[64].take(POOL, pool_bytes=POOL)
+    workers[3].close()
+    workers[64].look_after()
+    assert workers[0].others_bytes() == POOL
     for one in workers:
         one.close()
     assert not host.file.exists()

@@ -58,6 +58,7 @@ class HostLedger:
             spare_bytes: further ones, which whoever takes this gives up where they are in the way.
         """
         if not self._records.is_shared:
+            self.note(reserved_bytes, spare_bytes)
             return True
         with self._records.locked() as is_locked:
             if not is_locked:

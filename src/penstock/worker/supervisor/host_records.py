@@ -76,11 +76,11 @@ class HostRecords:
         self._what = what
         self.own = owner
         self._place = -1
-        self._file = Path()
+        self._file = file
         self._fd = -1
         self._map: mmap.mmap | None = None
-        if file is not None:
-            self._try_open(file)
+        self._trouble = ""
+        self._try_open()
 
     @property
     def is_shared(self) -> bool:
@@ -93,25 +93,30 @@ class HostRecords:
         assert self._map is not None  # noqa: S101 - who calls this
         return self._place, self._map[:]
 
-    def _try_open(self, file: Path) -> None:
+    def _try_open(self) -> None:
+        """Join the others; where that fails, `look_after` tries again."""
+        if self._file is None:
+            return
         try:
-            self._open(file)
+            while not self._joins(self._file):
+                # Race: the last worker has removed the file between its opening here and the lock.
+                self._let_go()
         except OSError as error:
-            _log.warning("this worker does not share %s with others: %s", self._what, error)
+            if str(error) != self._trouble:
+                _log.warning("this worker does not share %s with others: %s", self._what, error)
+            self._trouble = str(error)
             self._let_go()
-
-    def _open(self, file: Path) -> None:
-        self._file = file
-        while not self._joins(file):
-            # Race: the last worker has removed the file between its opening here and the lock.
-            self._let_go()
+        else:
+            if self._trouble:
+                _log.warning("this worker shares %s with others from now on", self._what)
+            self._trouble = ""
 
     def _joins(self, file: Path) -> bool:
         self._fd = open_files(file.parent, [file.name])[file.name]
         with self.locked() as is_locked:
             if not is_locked:
                 raise TimeoutError(f"{file} is locked by another process")
-            if not self._is_in_place():
+            if not self._is_in_place(file):
                 return False
             size = _RECORD.size * _RECORDS_MAX
             if os.fstat(self._fd).st_size < size:
@@ -124,10 +129,10 @@ class HostRecords:
             self.write(self.own)
         return True
 
-    def _is_in_place(self) -> bool:
+    def _is_in_place(self, file: Path) -> bool:
         """Whether the file that is open is the one that others will open."""
         try:
-            found = self._file.lstat()
+            found = file.lstat()
         except FileNotFoundError:
             return False
         return os.path.samestat(found, os.fstat(self._fd))
@@ -137,12 +142,13 @@ class HostRecords:
 
         A file that somebody has removed is made again: those who come now would not see this one.
         """
-        if self._map is None:
+        if self._file is None:
             return
-        if not self._is_in_place():
+        if self._map is not None and not self._is_in_place(self._file):
             _log.warning("%s was removed, and is made again: workers are to share it", self._file)
             self._let_go()
-            self._try_open(self._file)
+        if self._map is None:
+            self._try_open()
             return
         with self.locked() as is_locked:
             if is_locked:
@@ -151,12 +157,12 @@ class HostRecords:
 
     def close(self) -> None:
         """Give the record back, and let go of the file; the last worker removes it."""
-        if self._map is not None:
+        if self._map is not None and self._file is not None:
             with self.locked() as is_locked:
                 if is_locked and self._place >= 0:
                     self.write(Record(0, 0))
                     self.drop_dead()
-                    if not any(self.others()) and self._is_in_place():
+                    if not any(self.others()) and self._is_in_place(self._file):
                         self._file.unlink()
         self._let_go()
 
@@ -197,7 +203,11 @@ class HostRecords:
 
     def note(self, one: Record) -> None:
         """Write the own record, now or, where somebody holds the lock, by `look_after`."""
-        if self._map is None or one == self.own:
+        if one == self.own:
+            return
+        if self._map is None:
+            # Told to the others once this worker has joined them.
+            self.own = one
             return
         with self.locked() as is_locked:
             if is_locked:
