@@ -1,4 +1,4 @@
-"""What a worker that was killed has left on its host: programs of its jobs, and groups.
+"""What a worker that was killed has left on its host: programs of its jobs, groups, and files.
 
 A child dies with its supervisor, and what it started does not. All of it carries whose it was:
 groups in their names, processes in their environment. The next worker here
@@ -12,13 +12,14 @@ import asyncio
 import logging
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 from penstock.broker.requests import Owner
 from penstock.core.wording import counted
 from penstock.executors.procfs import ProcStat, all_stats, environment_value, signal_all
 
+from .child_folder import sweep_folders
 from .groups import Groups, sweep
 from .identity import Identity, owner_named
 
@@ -45,6 +46,19 @@ class Remains:
             await asyncio.to_thread(self._clear)
         except Exception:  # noqa: BLE001 - taking over the jobs of the dead must not fail of it
             _log.exception("what a dead worker has left could not be cleared away")
+
+    async def clear_all(self, environ: Mapping[str, str]) -> None:
+        """Do the same, and remove temporary files of children, which no job waits for.
+
+        Args:
+            environ: of this worker: a TMPDIR there says where they are.
+        """
+        await self.clear()
+        # Behind the processes, which may have written there.
+        removed = await asyncio.to_thread(sweep_folders, environ)
+        if removed:
+            told = counted(removed, "folder", "folders")
+            _log.info("%s of temporary files of dead workers removed", told)
 
     def _clear(self) -> None:
         left = list(self._processes())

@@ -195,7 +195,7 @@ class Supervisor:
         runners.on_ready = self._notifier.ready
         remains = Remains(parts.identity, parts.groups)
         parts.reclaim.before_takeover = remains.clear
-        crew.send("what dead workers have left", remains.clear())
+        crew.send("what dead workers have left", remains.clear_all(self._environ))
         parts.profiles.on_look = runners.tell_kinds
         folder = health_dir(self._environ, self._plan.health_dir)
         duties: dict[str, Run] = {
