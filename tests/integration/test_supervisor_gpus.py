@@ -47,8 +47,8 @@ def test_devices_are_read_from_the_library(monkeypatch: pytest.MonkeyPatch) -> N
     for name, value in fake_gpus(GPU_a=24_576, GPU_b=0).items():
         monkeypatch.setenv(name, value)
     assert list_devices(str(library())) == (
-        Device("GPU-a", 24 * GIB, "Fake GPU 0"),
-        Device("GPU-b", 2**20, "Fake GPU 1"),
+        Device("GPU-a", 24 * GIB, "Fake GPU of 24576 MiB"),
+        Device("GPU-b", 2**20, "Fake GPU of 0 MiB"),
     )
     monkeypatch.setenv("FAKE_NVML_STATUS", "9")
     with pytest.raises(NvmlFailed, match="nvmlInit_v2 answers 9"):
@@ -158,6 +158,55 @@ def test_a_device_that_is_not_there_is_refused(tmp_path: Path) -> None:
         worker = site.start("--burst", app=APP, gpus="all")
         assert worker.wait_exit(SOON_S) == 0
         assert "this worker has no GPUs: nvmlInit_v2 answers 9" in worker.log(), worker.report()
+
+
+@pytest.mark.parametrize(
+    ("visible", "seen"),
+    [
+        ("2,0", "GPU-c,GPU-a"),
+        ("0,2", "GPU-a,GPU-c"),
+        ("GPU-b,GPU-c", "GPU-b,GPU-c"),
+        ("GPU-c,GPU-b", "GPU-c,GPU-b"),
+        ("1", None),
+        ("", None),
+        ("-1", None),
+    ],
+)
+def test_jobs_have_the_devices_that_the_worker_may_see(
+    tmp_path: Path, visible: str, seen: str | None
+) -> None:
+    """Numbers or UUIDs, in their order; where none is left jobs for a GPU wait, and others run."""
+    with Supervised(tmp_path) as site:
+        site.extra |= fake_gpus(GPU_a=8_192, GPU_b=24_576, GPU_c=16_384) | {VISIBLE: visible}
+        both, plain = site.enqueue(tasks.tell.using(gpu=2).call(), tasks.tell.call())
+        worker = site.start("--burst", app=APP)
+        assert worker.wait_exit(SOON_S) == 0, worker.report()
+        assert plain.result(timeout=SOON_S)[VISIBLE] == visible
+        if seen is None:
+            assert both.status() is State.QUEUED
+        else:
+            assert both.result(timeout=SOON_S)[VISIBLE] == seen
+
+
+def test_a_device_that_the_worker_may_not_see_is_refused(tmp_path: Path) -> None:
+    """Whoever started it gave that device to somebody else."""
+    with with_gpus(tmp_path) as site:
+        site.extra[VISIBLE] = "GPU-small"
+        worker = site.start("--burst", "--gpus", "0,1", app=APP)
+        assert worker.wait_exit(SOON_S) == 78
+        assert "gpus names device 0, which CUDA_VISIBLE_DEVICES hides" in worker.log()
+
+
+def test_numbers_that_cuda_may_count_otherwise_are_told(tmp_path: Path) -> None:
+    """It counts faster devices first, unless it is told not to; of one model all are alike."""
+    log = []
+    with with_gpus(tmp_path) as site:
+        for more in ({VISIBLE: "0"}, {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}, {VISIBLE: "GPU-small"}):
+            site.extra |= more
+            worker = site.start("--burst", app=APP)
+            assert worker.wait_exit(SOON_S) == 0, worker.report()
+            log.append("CUDA_DEVICE_ORDER=PCI_BUS_ID" in worker.log())
+    assert log == [True, False, False]
 
 
 def test_two_workers_of_a_host_do_not_share_a_whole_device(tmp_path: Path) -> None:

@@ -55,7 +55,7 @@ int nvmlDeviceGetUUID(void *device, char *text, unsigned int length) {
 }
 
 int nvmlDeviceGetName(void *device, char *text, unsigned int length) {
-    snprintf(text, length, "Fake GPU %u", place(device));
+    snprintf(text, length, "Fake GPU of %llu MiB", devices[place(device)].mib);
     return 0;
 }
 

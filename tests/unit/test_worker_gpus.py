@@ -29,7 +29,10 @@ FOUND = [Device("GPU-aa1", 1), Device("GPU-ab2", 2), Device("GPU-b3", 3)]
     [
         (None, None, [1, 2, 3]),
         ((), None, []),
-        ((2, 0), "1", [3, 1]),
+        ((2, 0), "0,1,2", [3, 1]),
+        (None, "-1", []),
+        (None, "GPU-a", []),
+        (None, "GPU-b,GPU-a,GPU-aa1", [3]),
         (None, "", []),
         (None, "2, 0,2", [3, 1]),
         (None, "GPU-ab2,GPU-b", [2, 3]),
@@ -47,10 +50,12 @@ def test_a_worker_has_the_devices_that_it_may_see(
     assert [one.memory_bytes for one in chosen] == sizes
 
 
-def test_an_index_that_the_driver_does_not_know_is_refused() -> None:
-    """It is a mistake of the settings."""
+def test_an_index_that_is_not_to_be_had_is_refused() -> None:
+    """The driver does not know it, or the worker may not see it."""
     with pytest.raises(BadSetting, match="gpus names device 3, and the driver knows 3"):
         chosen_devices(FOUND, (0, 3), {})
+    with pytest.raises(BadSetting, match="gpus names device 2, which CUDA_VISIBLE_DEVICES hides"):
+        chosen_devices(FOUND, (0, 2), {"CUDA_VISIBLE_DEVICES": "0,1"})
 
 
 def test_a_kind_of_child_is_told_by_its_environment() -> None:

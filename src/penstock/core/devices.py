@@ -119,10 +119,10 @@ def could_hold(memory_bytes: Sequence[int], demand: Demand) -> bool:
 def _choose(
     devices: Sequence[Device], free: Mapping[str, int], demand: Demand, warm: Collection[str]
 ) -> Sequence[Device] | None:
-    """Return the devices for a demand; None: they are not free.
+    """Return the devices for a demand, in their own order; None: they are not free.
 
-    Warm ones first. Then whole devices by size, the smallest that will do, and shares where least
-    is left, so that what is large and what is free stays whole for those that need it.
+    Warm ones are taken first. Then whole devices by size, the smallest that will do, and shares
+    where least is left, so that what is large and what is free stays whole for those that need it.
     """
     if not demand.takes_gpu:
         return ()
@@ -132,7 +132,8 @@ def _choose(
             if free[one.uuid] == one.memory_bytes >= demand.gpu_memory_bytes
         ]  # fmt: skip
         able.sort(key=lambda one: (one.uuid not in warm, one.memory_bytes))
-        return able[: demand.gpus] if len(able) >= demand.gpus else None
+        chosen = able[: demand.gpus]
+        return [one for one in devices if one in chosen] if len(chosen) == demand.gpus else None
     able = [one for one in devices if free[one.uuid] >= demand.gpu_memory_bytes]
     able.sort(key=lambda one: (one.uuid not in warm, free[one.uuid]))
     return able[:1] or None

@@ -35,6 +35,13 @@ def test_whole_devices_belong_to_one_job() -> None:
     assert devices.take("d", share(1)) is None
 
 
+def test_several_devices_come_in_the_workers_order() -> None:
+    """Whichever was chosen first: a child that sees them is found again."""
+    devices = Devices([Device(name, 8 * GIB) for name in "abc"])
+    assert devices.take("first", Demand(gpus=2), warm=["c"]) == ("a", "c")
+    assert two().take("first", Demand(gpus=2)) == ("large", "small")
+
+
 def test_shares_fill_the_fullest_device_that_has_room() -> None:
     """So that the other one stays whole for who needs it."""
     devices = two()

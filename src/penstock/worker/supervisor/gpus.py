@@ -20,6 +20,9 @@ _log = logging.getLogger("penstock.worker")
 #: Seconds that the driver is given: it wakes up within two, and one that has lost a device may
 #: never answer.
 _PATIENCE_S: Final = 15.0
+#: How CUDA counts devices: faster ones first, unless it says PCI_BUS_ID; NVML counts by bus ids.
+#: Source: CUDA C++ Programming Guide, environment variables.
+_ORDER_ENV: Final = "CUDA_DEVICE_ORDER"
 #: Begins the UUID of a part of a device (Multi-Instance GPU).
 _PART_PREFIX: Final = "MIG-"
 
@@ -43,6 +46,14 @@ async def find_gpus(settings: Settings, environ: Mapping[str, str]) -> tuple[Dev
     except TimeoutError:
         _log.warning("this worker has no GPUs: NVML has not answered for %.0f s", _PATIENCE_S)
     chosen = chosen_devices(found, settings.gpus, environ)
+    if settings.gpus is None and _is_ambiguous(found, environ):
+        _log.warning(
+            "%s=%s names GPUs by number, and they are of several models here: this worker counts "
+            "them as nvidia-smi does, programs with CUDA do so if %s=PCI_BUS_ID is set",
+            DEVICES_ENV,
+            environ[DEVICES_ENV],
+            _ORDER_ENV,
+        )
     for one in chosen:
         _log.info("GPU %s: %s, %.1f GiB", one.uuid, one.name, one.memory_bytes / 2**30)
     return chosen
@@ -81,29 +92,41 @@ def chosen_devices(
         found: in the driver's order.
         wanted: indexes into them; None: all that the worker itself may see.
         environ: of the worker; CUDA_VISIBLE_DEVICES there, as a batch system or a container sets
-            it, narrows what is meant by all. Source for its form: CUDA C++ Programming Guide.
+            it, says which those are.
 
     Raises:
-        BadSetting: an index that the driver does not know.
+        BadSetting: an index of a device that the driver does not know, or the worker may not see.
     """
-    if wanted is not None:
-        missing = [index for index in wanted if index >= len(found)]
-        if missing and not found:
-            raise BadSetting(
-                f"gpus names device {missing[0]}, and no GPU was found here: leave gpus out, or "
-                "give none"
-            )
-        if missing:
-            raise BadSetting(
-                f"gpus names device {missing[0]}, and the driver knows {len(found)}: give indexes "
-                "from 0 up, all, or none"
-            )
-        return tuple(found[index] for index in wanted)
+    visible = _visible(found, environ)
+    if wanted is None:
+        return visible
+    missing = [index for index in wanted if index >= len(found)]
+    if missing and not found:
+        raise BadSetting(
+            f"gpus names device {missing[0]}, and no GPU was found here: leave gpus out, or "
+            "give none"
+        )
+    if missing:
+        raise BadSetting(
+            f"gpus names device {missing[0]}, and the driver knows {len(found)}: give indexes "
+            "from 0 up, all, or none"
+        )
+    hidden = [index for index in wanted if found[index] not in visible]
+    if hidden:
+        raise BadSetting(
+            f"gpus names device {hidden[0]}, which {DEVICES_ENV} hides from this worker: name it "
+            "there too, or leave it out"
+        )
+    return tuple(found[index] for index in wanted)
+
+
+def _visible(found: Sequence[Device], environ: Mapping[str, str]) -> tuple[Device, ...]:
+    """Return what CUDA shows to a process. Source: CUDA C++ Programming Guide."""
     visible = environ.get(DEVICES_ENV)
     if visible is None:
         return tuple(found)
     chosen: list[Device] = []
-    for word in (part.strip() for part in visible.split(",")):
+    for word in _words(visible):
         one = _named(found, word)
         if one is None:
             # As CUDA reads it: what follows a word that names no device is not seen.
@@ -112,9 +135,22 @@ def chosen_devices(
     return tuple(dict.fromkeys(chosen))
 
 
+def _words(visible: str) -> list[str]:
+    return [word.strip() for word in visible.split(",")]
+
+
 def _named(found: Sequence[Device], word: str) -> Device | None:
+    """Return the device of a number or of the beginning of one UUID, None: there is none."""
     if word.isdecimal():
         return found[int(word)] if int(word) < len(found) else None
     if word.startswith(_PART_PREFIX) or not word:
         return None
-    return next((one for one in found if one.uuid.startswith(word)), None)
+    able = [one for one in found if one.uuid.startswith(word)]
+    return able[0] if len(able) == 1 else None
+
+
+def _is_ambiguous(found: Sequence[Device], environ: Mapping[str, str]) -> bool:
+    """Return whether numbers may mean other devices to CUDA than to the driver."""
+    is_by_number = any(word.isdecimal() for word in _words(environ.get(DEVICES_ENV, "")))
+    models = {(one.name, one.memory_bytes) for one in found}
+    return is_by_number and len(models) > 1 and environ.get(_ORDER_ENV) != "PCI_BUS_ID"
