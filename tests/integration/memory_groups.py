@@ -171,6 +171,28 @@ def test_a_program_that_the_kernel_kills_is_evidence(home: Home, tmp_path: Path)
         assert hard_bytes - NEAR < (usage.peak_bytes or 0) <= hard_bytes + MIB, usage
 
 
+@pytest.mark.parametrize("cgroups", ["auto", "off"])
+def test_what_outgrows_its_container_is_free_once(
+    place: Place, tmp_path: Path, cgroups: str
+) -> None:
+    """It stays within its own limit and the kernel kills it: uncharged once, then out of memory."""
+    # Bytes that the worker may reserve and its container does not have.
+    with (
+        home_in(place, 300 * MIB) as small,
+        Supervised(tmp_path, memory="1GiB", cgroups=cgroups) as site,
+    ):
+        site.under = small.under
+        worker = site.start_ready(app=APP)
+        call = tasks.hog.using(memory="600MiB").call(400, 30.0)
+        (record,) = site.wait_final(*site.enqueue(call))
+        assert [one.outcome for one in record.attempts] == [
+            "interrupted", "out_of_memory", "out_of_memory", "out_of_memory",
+        ], record  # fmt: skip
+        assert (record.reason, record.charges.ooms) == (Reason.TOO_LARGE, 3), record
+        assert "within its own limit" in str(record.attempts[1].error), record
+        assert worker.exit_code is None, worker.report()
+
+
 def test_a_daemon_ends_with_its_job(home: Home, tmp_path: Path) -> None:
     """It has another session, parent and environment, and is in the group of its job's child."""
     with Supervised(tmp_path, memory="1GiB") as site:

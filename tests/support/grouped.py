@@ -74,14 +74,24 @@ class Home(NamedTuple):
 
 
 @contextmanager
-def home_in(place: Place) -> Iterator[Home]:
-    """Return a home for one worker after the other; with version 2 each must be alone in it."""
-    if place.version == V1:
+def home_in(place: Place, limit_bytes: int | None = None) -> Iterator[Home]:
+    """Return a home for one worker after the other; with version 2 each must be alone in it.
+
+    Args:
+        place: below which it is made; with version 1 and no limit it is the place itself.
+        limit_bytes: of all that is in it together, as a container has; None: it has none.
+    """
+    if place.version == V1 and limit_bytes is None:
         yield Home(place.folder, ())
         return
     folder = place.folder / f"penstock-test.{os.getpid()}.{next(NUMBERS)}"
     folder.mkdir()
-    enter = f'echo "-memory" > {folder}/cgroup.subtree_control; echo $$ > {folder}/cgroup.procs'
+    enter = f"echo $$ > {folder}/cgroup.procs"
+    if place.version != V1:
+        enter = f'echo "-memory" > {folder}/cgroup.subtree_control; {enter}'
+    if limit_bytes is not None:
+        name = "memory.limit_in_bytes" if place.version == V1 else "memory.max"
+        (folder / name).write_text(str(limit_bytes))
     yield Home(folder, ("sh", "-c", f'{enter} && exec "$@"', "sh"))
     eventually(lambda: is_removed(folder), within_s=10, what=f"{folder} to be removed")
 

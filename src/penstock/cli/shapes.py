@@ -91,6 +91,7 @@ class Charged(msgspec.Struct, frozen=True, kw_only=True):
     ooms: int
     lost: bool
     suspect: bool
+    bystander: bool
 
 
 class JobDocument(msgspec.Struct, frozen=True, kw_only=True):

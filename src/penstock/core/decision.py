@@ -11,6 +11,8 @@ The rules of charging, in one place:
   up to the largest device, and if it was given none, that is its own error;
 - a loss without a witness marks the job the first time, makes a marked one a suspect, and charges
   a job that already ran alone;
+- a kill of the kernel for want of memory, within the job's own limit, marks the job; that it is
+  marked makes the next one out of memory (`core/memory.py`);
 - a drain, a neighbour's limit and a snooze charge nothing;
 - what cannot run at all (unknown task or missing key after its snoozes, unreadable payload) is
   buried.
@@ -108,8 +110,9 @@ class _Rules:
                 return self._after_death(outcome)
             case o.OutOfMemory() as outcome:
                 return self._after_out_of_memory(outcome)
-            case o.Interrupted():
-                return self._release(charges)
+            case o.Interrupted(bystander=bystander):
+                marked = msgspec.structs.replace(charges, bystander=True)
+                return self._release(marked if bystander else charges)
             case o.DoesNotFit(need=need):
                 return self._release(charges, need)
             case o.TaskUnknown() | o.KeyMissing() as outcome:

@@ -123,6 +123,8 @@ class Charges(msgspec.Struct, frozen=True, omit_defaults=True):
         unknown_task: times the job was snoozed because no task of its name was registered.
         lost: the job was lost once without a witness; lost again it becomes a suspect.
         suspect: its next attempt runs alone in a child, so that a crash has one culprit.
+        bystander: the kernel killed it once for want of memory while it was within its own limit;
+            the next time that counts as out of memory.
         memory_bytes: enlarged reservation after an out-of-memory attempt.
         gpu_memory_bytes: enlarged share of a GPU after an attempt that ran out of its memory.
     """
@@ -135,6 +137,7 @@ class Charges(msgspec.Struct, frozen=True, omit_defaults=True):
     unknown_task: int = 0
     lost: bool = False
     suspect: bool = False
+    bystander: bool = False
     memory_bytes: int | None = None
     gpu_memory_bytes: int | None = None
 

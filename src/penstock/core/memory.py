@@ -42,6 +42,7 @@ class Evidence(NamedTuple):
         kernel_ooms: kills of the kernel for want of memory on this host meanwhile.
         peak_bytes: the most that it was seen to take.
         limit_bytes: what it was not to pass; None: no limit.
+        was_bystander: an earlier attempt of its job was a bystander.
     """
 
     mark: bool
@@ -51,6 +52,7 @@ class Evidence(NamedTuple):
     peak_bytes: int
     limit_bytes: int | None
     group_kills: int | None = None
+    was_bystander: bool = False
 
 
 def evidence_text(seen: Evidence) -> str | None:
@@ -59,6 +61,8 @@ def evidence_text(seen: Evidence) -> str | None:
     In the order of reliability.md §4.7, what is certain first. The kernel's kills in its own group
     stand before our mark: we end what those have left over.
     """
+    if _is_killed_within_limit(seen):
+        return "the kernel killed it again for want of memory, and it was within its own limit"
     if seen.group_kills:
         return "the kernel killed in its memory group, for want of memory"
     if seen.mark:
@@ -76,11 +80,19 @@ def evidence_text(seen: Evidence) -> str | None:
 
 
 def is_bystander(seen: Evidence) -> bool:
-    """Return whether the kernel killed a job for want of memory that was well within its own limit.
+    """Return whether an attempt is to be forgiven that the kernel killed for want of memory.
 
-    It ran out of somebody else's memory: the container's, or the machine's.
+    It was well within its own limit: what ran out was the container's memory, or the machine's, and
+    who took it nobody knows. The first of a job may well be a neighbour's doing. The second counts
+    as out of memory: a job that outgrows what a worker has and says it has ends there each time.
     """
-    if seen.mark or seen.raised or seen.limit_bytes is None:
+    return not seen.was_bystander and _is_killed_within_limit(seen)
+
+
+def _is_killed_within_limit(seen: Evidence) -> bool:
+    # Our mark says nothing here. The watch sets it for a kill of the kernel, too; where it was set
+    # for what was held, that is more than the limit.
+    if seen.raised or seen.limit_bytes is None:
         return False
     was_killed = bool(seen.group_kills) or (
         seen.group_kills is None and seen.killed_by == _SIGKILL and seen.kernel_ooms > 0

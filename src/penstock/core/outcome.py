@@ -96,9 +96,15 @@ class Lost(msgspec.Struct, frozen=True, tag="lost"):
 
 
 class Interrupted(msgspec.Struct, frozen=True, tag="interrupted"):
-    """Not the job's doing: a drain, a neighbour's hard limit, a closed lease."""
+    """Not the job's doing: a drain, a neighbour's hard limit, a closed lease.
+
+    Attributes:
+        error: says what it was.
+        bystander: the kernel killed it for want of memory, within its own limit (`core/memory.py`).
+    """
 
     error: StoredError | None = None
+    bystander: bool = False
 
 
 class DoesNotFit(msgspec.Struct, frozen=True, tag="does_not_fit"):

@@ -49,6 +49,7 @@ OUTCOMES: list[o.Outcome] = [
     o.OutOfMemory(ERROR, 0, of_gpu=True),
     o.OutOfMemory(ERROR, GIB, largest_bytes=5 * GIB // 4, of_gpu=True),
     o.Interrupted(),
+    o.Interrupted(ERROR, bystander=True),
     o.DoesNotFit(ERROR, "alone.m27.over6000"),
     o.TaskUnknown(ERROR),
     o.KeyMissing(ERROR),
@@ -225,6 +226,13 @@ def test_a_drain_changes_nothing() -> None:
     assert (settlement.charges, settlement.need) == (charges, None)
 
 
+def test_a_kill_for_memory_within_the_limit_marks_the_job() -> None:
+    """It goes back at once and uncharged; the mark tells the worker that it is no second time."""
+    settlement = settled(o.Interrupted(ERROR, bystander=True), Charges(errors=2))
+    assert isinstance(settlement, s.Release)
+    assert settlement.charges == Charges(errors=2, bystander=True)
+
+
 @pytest.mark.parametrize(
     ("outcome", "reason"),
     [(o.TaskUnknown(ERROR), Reason.UNKNOWN_TASK), (o.KeyMissing(ERROR), Reason.KEY_MISSING)],
@@ -273,6 +281,7 @@ def test_charges_only_rise_and_only_for_what_was_done() -> None:
         assert after.crashes - before.crashes == is_crash
         assert after.ooms - before.ooms == (isinstance(outcome, o.OutOfMemory) and not had_none)
         assert (after.lost, after.suspect) >= (before.lost, before.suspect)
+        assert after.bystander == (outcome == o.Interrupted(ERROR, bystander=True))
 
 
 def test_a_suspect_always_goes_alone() -> None:

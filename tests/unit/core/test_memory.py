@@ -64,7 +64,10 @@ def test_reservations_grow_up_to_the_largest_worker(reserved: int, largest: int 
         (CALM, False),
         (CALM._replace(group_kills=1, peak_bytes=GIB // 2), True),
         (CALM._replace(group_kills=1, peak_bytes=GIB), False),
-        (CALM._replace(group_kills=1, peak_bytes=GIB // 2, mark=True), False),
+        (CALM._replace(group_kills=1, peak_bytes=GIB // 2, mark=True), True),
+        (CALM._replace(group_kills=1, peak_bytes=GIB + 1, mark=True), False),
+        (CALM._replace(group_kills=1, peak_bytes=GIB // 2, was_bystander=True), False),
+        (CALM._replace(group_kills=1, peak_bytes=GIB // 2, raised=True), False),
         (CALM._replace(group_kills=1, limit_bytes=None), False),
         (CALM._replace(killed_by=9, kernel_ooms=1, peak_bytes=GIB // 2), True),
         (CALM._replace(killed_by=9, peak_bytes=GIB // 2), False),
@@ -72,7 +75,7 @@ def test_reservations_grow_up_to_the_largest_worker(reserved: int, largest: int 
     ],
 )
 def test_who_is_killed_within_its_limit_is_a_bystander(seen: Evidence, *, is_one: bool) -> None:
-    """The memory that ran out was not its own: it goes back, and nothing is charged."""
+    """The memory that ran out was not its own: once it goes back, and nothing is charged."""
     assert is_bystander(seen) == is_one
 
 
@@ -89,6 +92,9 @@ def test_who_is_killed_within_its_limit_is_a_bystander(seen: Evidence, *, is_one
         (CALM._replace(killed_by=9, peak_bytes=GIB, limit_bytes=None), False),
         (CALM._replace(killed_by=9, kernel_ooms=1, limit_bytes=None), True),
         (CALM._replace(group_kills=1), True),
+        (CALM._replace(group_kills=1, peak_bytes=GIB // 2, was_bystander=True), True),
+        (CALM._replace(killed_by=9, kernel_ooms=1, was_bystander=True), True),
+        (CALM._replace(killed_by=9, was_bystander=True), False),
         (CALM._replace(group_kills=0), False),
         (CALM._replace(group_kills=0, mark=True), True),
         (CALM._replace(group_kills=0, killed_by=9, kernel_ooms=1, peak_bytes=GIB), False),

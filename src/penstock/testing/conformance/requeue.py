@@ -28,7 +28,7 @@ def test_a_requeued_job_has_a_new_budget(scene: Scene) -> None:
     """Charges are cleared, and the need of the spec holds again."""
     job_id = scene.put()
     scene.settle(retry(scene.run(job_id), 0, need=ALONE))
-    charges = Charges(errors=4, crashes=2, suspect=True, lost=True)
+    charges = Charges(errors=4, crashes=2, suspect=True, lost=True, bystander=True)
     scene.settle(msgspec.structs.replace(bury(scene.run(job_id)), charges=charges))
     scene.broker.requeue([job_id])
     assert scene.record(job_id).charges == NO_CHARGES

@@ -69,13 +69,15 @@ def test_retry_waits_and_charges(scene: Scene) -> None:
     """From running to retrying, due by the broker's clock, with the charges and the error."""
     job = scene.run(scene.put())
     settlement = msgspec.structs.replace(
-        retry(job, delay_ms=900), charges=Charges(errors=2, suspect=True), error=ERROR
+        retry(job, delay_ms=900),
+        charges=Charges(errors=2, suspect=True, bystander=True),
+        error=ERROR,
     )
     assert scene.settle(settlement) is s.Applied.APPLIED
     record = scene.record(job.id)
     assert record.state is State.RETRYING
     assert record.due_at == scene.harness.wall_ms() + 900
-    assert record.charges == Charges(errors=2, suspect=True)
+    assert record.charges == Charges(errors=2, suspect=True, bystander=True)
     assert (record.finished_at, record.error) == (None, ERROR)
 
 

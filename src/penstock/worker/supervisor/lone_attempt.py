@@ -245,6 +245,7 @@ class LoneAttempt:
             budget=self._parts.budget,
             kills=None if taken is None else taken.kills,
             kernel_ooms=kernel_ooms() - self._ooms_before,
+            was_bystander=self.job.charges.bystander,
         )
         self._learn(child, usage, outcome)
         return outcome

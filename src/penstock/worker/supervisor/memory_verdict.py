@@ -31,6 +31,7 @@ def judged(
     budget: Budget,
     kills: int | None,
     kernel_ooms: int,
+    was_bystander: bool,
 ) -> tuple[Outcome | None, Usage]:
     """Return how the attempt ended, and what it took, with the evidence where it is out of memory.
 
@@ -42,6 +43,7 @@ def judged(
         budget: knows the largest worker.
         kills: of its group by the kernel; None: it had no group.
         kernel_ooms: kills for want of memory on this host meanwhile.
+        was_bystander: an earlier attempt of the job was killed within its own limit.
     """
     if grant is None or not isinstance(outcome, o.OutOfMemory | o.Crashed | o.Failed):
         return outcome, usage
@@ -60,9 +62,10 @@ def judged(
         peak_bytes=usage.peak_bytes or 0,
         limit_bytes=grant.limit_bytes,
         group_kills=kills,
+        was_bystander=was_bystander,
     )
     if is_bystander(seen):
-        return o.Interrupted(StoredError("interrupted", _BYSTANDER)), usage
+        return o.Interrupted(StoredError("interrupted", _BYSTANDER), bystander=True), usage
     evidence = evidence_text(seen)
     if evidence is None:
         return outcome, usage
