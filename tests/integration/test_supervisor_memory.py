@@ -209,7 +209,8 @@ def test_reservations_are_learned_by_size_and_shared(tmp_path: Path) -> None:
             assert record.state is State.COMPLETED, record
             given.append(reserved(record))
         assert given[:3] == [512] * 3, "nothing is known yet"
-        assert min(given[3:]) > 512, "a larger size is judged by the smaller one, in proportion"
+        assert given[3] > 512, "a larger size is judged by the smaller one, in proportion"
+        assert all(300 < one < 420 for one in given[4:]), "how it grows is known by then"
         small, large = site.wait_final(
             *site.enqueue(tasks.learned.call(32), tasks.learned.call(256))
         )
@@ -224,7 +225,7 @@ def test_reservations_are_learned_by_size_and_shared(tmp_path: Path) -> None:
         first.end()
         site.start_ready(app=APP)
         (again,) = site.wait_final(*site.enqueue(tasks.learned.call(32)))
-        assert reserved(again) == reserved(small), again
+        assert 64 < reserved(again) <= reserved(small), again
 
 
 def test_a_job_that_takes_more_than_learned_is_tried_with_more(tmp_path: Path) -> None:
