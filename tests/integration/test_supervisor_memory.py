@@ -206,6 +206,22 @@ def test_a_leak_is_told_and_its_child_replaced(tmp_path: Path) -> None:
         assert abs(leak - 8 * MIB) < MIB, leak
 
 
+def test_what_a_job_has_freed_its_child_gives_back(tmp_path: Path) -> None:
+    """The next job in that child begins with what the first one began with, and a little."""
+    with Supervised(tmp_path, memory="1GiB", concurrency="1") as site:
+        site.start_ready(app=APP)
+        baselines, pids = [], set()
+        for _ in range(4):
+            (record,) = site.wait_final(*site.enqueue(tasks.punctured.call(24)))
+            usage = record.attempts[0].usage
+            assert usage is not None
+            assert usage.baseline_bytes is not None
+            baselines.append(usage.baseline_bytes // MIB)
+            pids.add(bytes(record.result or b""))
+        assert len(pids) < len(baselines), f"no child was used again: {pids}"
+        assert max(baselines) < min(baselines) + 8, baselines
+
+
 def test_reservations_are_learned_by_size_and_shared(tmp_path: Path) -> None:
     """After three runs of a size its jobs are given what they take; another worker knows it too."""
     with Supervised(tmp_path, memory="2GiB") as site:
@@ -216,7 +232,8 @@ def test_reservations_are_learned_by_size_and_shared(tmp_path: Path) -> None:
             assert record.state is State.COMPLETED, record
             given.append(reserved(record))
         assert given[:3] == [512] * 3, "nothing is known yet"
-        assert min(given[3:]) > 512, "a larger size is judged by the smaller one, in proportion"
+        assert given[3] > 512, "a larger size is judged by the smaller one, in proportion"
+        assert all(300 < one < 420 for one in given[4:]), "how it grows is known by then"
         small, large = site.wait_final(
             *site.enqueue(tasks.learned.call(32), tasks.learned.call(256))
         )
@@ -231,7 +248,7 @@ def test_reservations_are_learned_by_size_and_shared(tmp_path: Path) -> None:
         first.end()
         site.start_ready(app=APP)
         (again,) = site.wait_final(*site.enqueue(tasks.learned.call(32)))
-        assert reserved(again) == reserved(small), again
+        assert 64 < reserved(again) <= reserved(small), again
 
 
 def test_a_job_that_takes_more_than_learned_is_tried_with_more(tmp_path: Path) -> None:

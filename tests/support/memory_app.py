@@ -113,6 +113,22 @@ def leaky(mib: int) -> int:
     return len(LEAKED)
 
 
+#: Small blocks that jobs of this process keep.
+KEPT: list[bytes] = []
+
+
+@app.task(memory="128MiB")
+def punctured(mib: int) -> int:
+    """Free so much again that lies below a block which stays; return the pid."""
+    # The allocator serves large blocks from its heap once it has seen one of them freed.
+    first = b"x" * (mib * MIB)
+    del first
+    large = b"x" * (mib * MIB - 4_096)
+    KEPT.extend(b"x" * 65_536 for _ in range(4))
+    del large
+    return os.getpid()
+
+
 @app.task(memory="128MiB")
 def refuse() -> None:
     """Ask for more than there is."""

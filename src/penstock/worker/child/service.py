@@ -13,6 +13,7 @@ from penstock.app import App
 from penstock.core.outcome import Outcome, ResultUnwritable
 from penstock.executors.lane import ThreadRun
 from penstock.executors.main_thread import MainThreadExecutor
+from penstock.executors.memory import give_back_freed
 from penstock.executors.stop import Stop
 from penstock.serializers.sealing import LeftOpen
 from penstock.worker import boot, wire
@@ -94,6 +95,8 @@ class Service:
         outcome = await run_attempt(plan, attempt)
         measured = self._gauge.read()
         self._attempt = None
+        # Before the supervisor is told, which looks at what is left and may replace this child.
+        give_back_freed()
         attempt.send_notes()
         self._finish(attempt, outcome, measured)
 
