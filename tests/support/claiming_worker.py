@@ -7,7 +7,7 @@ What it may take is decided as in `worker/supervisor/children.py`, by the same p
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Final, cast
 
 from penstock.broker import requests as r
@@ -19,7 +19,9 @@ from penstock.core.ids import Fence, LeaseId
 from penstock.core.job import SHARED, Claimed
 from penstock.core.settlement import Complete, Release
 from penstock.worker.supervisor.budget import Budget
+from penstock.worker.supervisor.claims import LoneClaim
 from penstock.worker.supervisor.grants import Misfit
+from penstock.worker.supervisor.host_share import HostShare
 from penstock.worker.supervisor.link import BrokerLink
 from penstock.worker.supervisor.offers import Offers
 from penstock.worker.supervisor.profiles import Profiles
@@ -38,9 +40,20 @@ class ClaimingWorker:
 
     def __init__(
         self, broker: MemoryBroker, name: str, queues: tuple[str, ...],
-        *, capacity: Capacity, chance: random.Random,
+        *, capacity: Capacity, chance: random.Random, host: HostShare | None = None,
     ) -> None:  # fmt: skip
-        """Open the lease; nothing is claimed."""
+        """Open the lease; nothing is claimed.
+
+        Args:
+            broker: from which it claims.
+            name: of the worker.
+            queues: that it serves.
+            capacity: what it has.
+            chance: draws its fences.
+            host: the memory that it shares with others.
+        """
+        self.name = name
+        self.capacity = capacity
         self._broker = broker
         self._queues = queues
         self._chance = chance
@@ -55,6 +68,7 @@ class ClaimingWorker:
             Profiles(cast("BrokerLink", None), tasks),
             capacity=capacity,
             devices=[Device(f"{name}-{number}", size) for number, size in sizes],
+            host=host,
         )
         self._offers = Offers(queues)
         self._gate = Gate(_FOR_EVER_MS)
@@ -87,16 +101,25 @@ class ClaimingWorker:
         room = room_for(
             let_through, amounts_of=budget.amounts_of, free=free, slots=self._slots - children
         )
-        return bool(room.jobs) and self._take(self._offers.of(room.sets), room.jobs)
+        if not room.jobs:
+            return False
+        claim = LoneClaim(self._request(self._offers.of(room.sets), room.jobs))
+        return budget.promise(claim, room.each) and self._claim(claim.request)
 
-    def _take(self, offers: Iterable[r.Offer], limit: int = _COROUTINES) -> bool:
-        request = r.ClaimRequest(
+    def _take(self, offers: Iterable[r.Offer]) -> bool:
+        return self._claim(self._request(offers, _COROUTINES))
+
+    def _request(self, offers: Iterable[r.Offer], limit: int) -> r.ClaimRequest:
+        return r.ClaimRequest(
             lease=self._lease,
             offers=tuple(offers),
             limit=limit,
             fence=Fence(self._hex()),
         )
+
+    def _claim(self, request: r.ClaimRequest) -> bool:
         jobs = self._broker.claim(request).jobs
+        self._budget.keep_promised([])
         for job in jobs:
             grant = None if job.spec.need == SHARED else self._budget.grant(job)
             if isinstance(grant, Misfit):
@@ -107,7 +130,16 @@ class ClaimingWorker:
                 self._broker.settle([release])
             else:
                 self.running.append(job)
+        self._budget.publish()
         return bool(jobs)
+
+    def lift(self, obstacles: Collection[str]) -> None:
+        """Take away what keeps it from taking jobs that it has room for, by the names of `explain`.
+
+        What was running runs on.
+        """
+        if "host" in obstacles:
+            self._budget.host = None
 
     def complete(self, job: Claimed) -> None:
         """End one of its jobs."""

@@ -225,3 +225,22 @@ def test_full_workers_are_named_with_those_ahead_and_an_earliest_start() -> None
     paused = msgspec.structs.replace(scene, counts=r.QueueCounts(queue="q", paused=True))
     assert explain(paused).kinds == ("paused", "full", "ahead")
     assert "paused" in explain(paused).start
+
+
+def test_workers_with_a_reason_each_are_one_blocker() -> None:
+    """One is full, the other finds the memory of its host taken: the end of either is enough."""
+    shared = Capacity(memory_bytes=GIB, pool="host", pool_bytes=GIB)
+    lent = [lease("a", GIB), lease("b", GIB), lease("elsewhere", GIB, queue="other")]
+    lent[1:] = [msgspec.structs.replace(one, capacity=shared) for one in lent[1:]]
+    there = [running(1, "a", GIB), running(2, "elsewhere", GIB // 2)]
+    scene = Scene(
+        record=waiting(9), counts=r.QueueCounts(queue="q", queued=1), leases=lent, footprints={},
+        now_ms=NOW, running=there,
+    )  # fmt: skip
+    found = explain(scene)
+    assert found.kinds == ("full",)
+    assert [one.obstacles for one in found.workers] == [("full",), ("host",)]
+    assert "b finds 512 MiB of 1 GiB that nobody on its host has reserved" in found.blockers[0]
+    found = explain(msgspec.structs.replace(scene, leases=lent[1:]))
+    assert found.kinds == ("host",)
+    assert found.workers[0].free_bytes == GIB // 2

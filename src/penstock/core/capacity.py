@@ -18,6 +18,10 @@ class Capacity(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
         labels: names of what it offers, which jobs may ask for.
         gpu_memory_bytes: memory of each GPU that it may use, in the order of the devices.
         resources: other things by name, and how many of each.
+        pool: name of the memory that it shares with the other workers of its host; empty: it has
+            its own, as far as it knows.
+        pool_bytes: what those who share it may reserve together, as this one is told; None: as
+            `pool` is empty, or not told.
     """
 
     memory_bytes: int | None = None
@@ -26,6 +30,8 @@ class Capacity(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     labels: tuple[str, ...] = ()
     gpu_memory_bytes: tuple[int, ...] = ()
     resources: dict[str, int] = {}
+    pool: str = ""
+    pool_bytes: int | None = None
 
 
 def wanting(capacity: Capacity, demand: Demand) -> str | None:

@@ -119,6 +119,11 @@ class HostLedger:
         """Give the record back."""
         self.close()
 
+    @property
+    def is_shared(self) -> bool:
+        """Whether there is a file that other workers see."""
+        return self._map is not None
+
     def others_bytes(self) -> int:
         """Return what the other workers have reserved, or want left free."""
         if self._map is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 from collections.abc import Mapping, Sequence
@@ -30,8 +31,17 @@ from .task_facts import Tasks
 _log = logging.getLogger("penstock.worker")
 
 
-def capacity_of(settings: Settings, devices: Sequence[Device]) -> Capacity:
-    """Return what is said of a worker with its leases."""
+def capacity_of(
+    settings: Settings, devices: Sequence[Device], host: HostShare | None = None
+) -> Capacity:
+    """Return what is said of a worker with its leases.
+
+    Args:
+        settings: of the worker.
+        devices: its GPUs.
+        host: the memory that it shares; None: there is nobody to share it with.
+    """
+    shared = host if host is not None and host.name else None
     return Capacity(
         memory_bytes=settings.memory,
         slots=settings.concurrency,
@@ -39,6 +49,8 @@ def capacity_of(settings: Settings, devices: Sequence[Device]) -> Capacity:
         labels=settings.labels,
         gpu_memory_bytes=tuple(one.memory_bytes for one in devices),
         resources=dict(settings.resources),
+        pool="" if shared is None else shared.name,
+        pool_bytes=None if shared is None else shared.pool_bytes,
     )
 
 
@@ -82,4 +94,6 @@ def host_share(folder: Path, memory_bytes: int, identity: Identity) -> HostShare
             mib(machine),
         )
     ledger = HostLedger(folder / name, Record(own.pid, own.started_ticks), is_alive=is_alive)
-    return HostShare(ledger, max(budget_bytes(), memory_bytes))
+    seen = f"{identity.boot_id}-{identity.pid_namespace}-{os.getuid()}-{folder.resolve()}"
+    pool = hashlib.blake2b(seen.encode(), digest_size=6).hexdigest()
+    return HostShare(ledger, max(budget_bytes(), memory_bytes), pool)
