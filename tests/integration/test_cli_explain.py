@@ -19,6 +19,7 @@ from tests.support import memory_app as tasks
 from tests.support.command_line import penstock
 from tests.support.port_worker import PortWorker
 from tests.support.supervised import Supervised
+from tests.support.worker_process import ROOT
 
 MIB = 2**20
 
@@ -64,6 +65,29 @@ def test_memory_that_another_worker_of_the_host_has_is_named(tmp_path: Path) -> 
         assert found["kinds"] == ["host"], found
         assert sorted(one["obstacles"] for one in found["workers"]) == [["full", "host"], ["host"]]
         assert "that nobody on its host has reserved" in penstock(*words, folder=tmp_path).out
+        go.touch()
+        (record,) = site.wait_final(second)
+        assert record.state is State.COMPLETED
+
+
+def test_a_queue_at_its_limit_is_named(tmp_path: Path) -> None:
+    """With how many run and how many may; the job that runs ends, and what was explained runs."""
+    (tmp_path / "penstock.toml").write_text("[queues.default]\nconcurrency = 1\n")
+    with Supervised(tmp_path, memory="512MiB") as site:
+        site.extra["PYTHONPATH"] = str(ROOT)
+        worker = site.start(app="tests.support.memory_app:app", cwd=tmp_path)
+        site.wait_health(worker, lambda health: health.ready, "it to be ready")
+        go = tmp_path / "go"
+        call = tasks.wait_for.using(memory="16MiB")
+        (first,) = site.enqueue(call.call(str(go), "first"))
+        site.wait_attempt(first, lambda _: True, "the first job to begin")
+        (second,) = site.enqueue(call.call(str(go), "second"))
+        words = ("explain", second.id, "--url", site.url)
+        found = penstock(*words, "--json", folder=tmp_path).document
+        assert found["kinds"] == ["limit"], found
+        (one,) = found["workers"]
+        assert (one["queue_running"], one["queue_limit"], one["obstacles"]) == (1, 1, ["limit"])
+        assert "runs 1 of 1 jobs of queue default" in penstock(*words, folder=tmp_path).out
         go.touch()
         (record,) = site.wait_final(second)
         assert record.state is State.COMPLETED

@@ -7,7 +7,8 @@ What it may take is decided as in `worker/supervisor/children.py`, by the same p
 from __future__ import annotations
 
 import random
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
+from functools import partial
 from typing import Final, cast
 
 from penstock.broker import requests as r
@@ -18,6 +19,7 @@ from penstock.core.devices import Device
 from penstock.core.ids import Fence, LeaseId
 from penstock.core.job import SHARED, Claimed
 from penstock.core.settlement import Complete, Release
+from penstock.worker.queue_room import QueueRoom
 from penstock.worker.supervisor.budget import Budget
 from penstock.worker.supervisor.claims import LoneClaim
 from penstock.worker.supervisor.grants import Misfit
@@ -41,6 +43,7 @@ class ClaimingWorker:
     def __init__(
         self, broker: MemoryBroker, name: str, queues: tuple[str, ...],
         *, capacity: Capacity, chance: random.Random, host: HostShare | None = None,
+        landlord: ClaimingWorker | None = None,
     ) -> None:  # fmt: skip
         """Open the lease; nothing is claimed.
 
@@ -51,6 +54,7 @@ class ClaimingWorker:
             capacity: what it has.
             chance: draws its fences.
             host: the memory that it shares with others.
+            landlord: whose jobs count for the limits of this one's queues too.
         """
         self.name = name
         self.capacity = capacity
@@ -71,6 +75,8 @@ class ClaimingWorker:
             host=host,
         )
         self._offers = Offers(queues)
+        self._landlord = landlord
+        self._bound(capacity.queue_limits)
         self._gate = Gate(_FOR_EVER_MS)
         self.running: list[Claimed] = []
         owner = r.Owner(name, "here", "boot", 0, 1, 0)
@@ -79,6 +85,18 @@ class ClaimingWorker:
                 id=self._lease, queues=queues, owner=owner, ttl_ms=_TTL_MS, capacity=capacity
             )
         )
+
+    def _bound(self, limits: Mapping[str, int]) -> None:
+        """Let queues have limits, for jobs in children and for those in runners."""
+        self._limits = limits
+        self._lone_room, self._shared_room = (
+            QueueRoom(self._queues, limits, running=partial(self._queues_of, is_lone=is_lone))
+            for is_lone in (True, False)
+        )
+
+    def _queues_of(self, *, is_lone: bool) -> list[str]:
+        jobs = [*self.running, *(self._landlord.running if self._landlord else ())]
+        return [one.queue for one in jobs if (one.spec.need != SHARED) is is_lone]
 
     def take_all(self) -> bool:
         """Claim until nothing more comes; return whether anything came."""
@@ -93,7 +111,8 @@ class ClaimingWorker:
         budget = self._budget
         budget.look(self._broker.leases())
         self._offers.learn(self._broker.needs(self._queues))
-        waiting = [one for one in self._offers.sets if budget.could_make_room(one[1])]
+        sets = [one for one in self._offers.sets if self._lone_room.is_open(one[0])]
+        waiting = [one for one in sets if budget.could_make_room(one[1])]
         free = budget.free
         fitting = [one for one in waiting if not budget.short_of(one[1], free)]
         let_through = self._gate.let_through(waiting, fitting, 0, competes=budget.competes)
@@ -103,11 +122,13 @@ class ClaimingWorker:
         )
         if not room.jobs:
             return False
-        claim = LoneClaim(self._request(self._offers.of(room.sets), room.jobs))
+        request = self._request(self._offers.of(room.sets), room.jobs)
+        claim = LoneClaim(self._lone_room.limited(request))
         return budget.promise(claim, room.each) and self._claim(claim.request)
 
     def _take(self, offers: Iterable[r.Offer]) -> bool:
-        return self._claim(self._request(offers, _COROUTINES))
+        request = self._shared_room.limited(self._request(offers, _COROUTINES))
+        return bool(request.offers) and self._claim(request)
 
     def _request(self, offers: Iterable[r.Offer], limit: int) -> r.ClaimRequest:
         return r.ClaimRequest(
@@ -140,6 +161,8 @@ class ClaimingWorker:
         """
         if "host" in obstacles:
             self._budget.host = None
+        if "limit" in obstacles:
+            self._bound({queue: most for queue, most in self._limits.items() if queue != "q"})
 
     def complete(self, job: Claimed) -> None:
         """End one of its jobs."""

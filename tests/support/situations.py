@@ -27,12 +27,13 @@ MIB: Final = 2**20
 GIB: Final = 2**30
 #: What can be taken out of a job's way here; "final" and "running" are told elsewhere.
 KINDS: Final = (
-    "parents", "due", "paused", "no_worker", "lacking", "too_large", "full", "host", "ahead",
+    "parents", "due", "paused", "no_worker", "lacking", "too_large", "full", "host", "limit",
+    "ahead",
 )  # fmt: skip
 #: Of these, what a worker more, just large enough for the job, takes away.
 SPACE: Final = frozenset({"no_worker", "lacking", "too_large", "full"})
 #: What keeps workers that could hold the job from taking it.
-ROOM: Final = frozenset({"full", "host"})
+ROOM: Final = frozenset({"full", "host", "limit"})
 _DELAY_MS: Final = 60_000
 #: Declared sizes, some of them in the middle of a class.
 _DEMANDS: Final = (
@@ -103,6 +104,8 @@ class Situation:
             # With several the broker does not tell which of them a job has.
             gpu_memory_bytes=self._chance.choice(((), (8 * GIB,), (4 * GIB,))),
             resources=self._chance.choice(({}, {"license": 1}, {"license": 2})),
+            queue_limits=self._chance.choice(({}, {}, {"q": 1}, {"q": 2}, {"q": 1, "r": 1})),
+            runners=1,
         )
         host, pool = None, self._chance.choice((256, 512, 1_024, 2_048)) * MIB
         on = "a" if self._is_crowded else self._chance.choice(("", "a", "a", "b"))
@@ -239,18 +242,25 @@ class Situation:
             found: what was found of the job.
         """
         capacity = self._just_enough(found.reservation_bytes or 0)
-        host = None
-        if bonds:
-            named = ROOM & set(found.kinds)
-            like = next(one.worker for one in found.workers if named == set(one.obstacles))
-            landlord = next(one.capacity for one in self.workers if one.name == like)
+        host, landlord = None, None
+        named = ROOM & set(found.kinds)
+        like = [one.worker for one in found.workers if one.holds and named == set(one.obstacles)]
+        # Who is wrongly explained may be like nobody.
+        if bonds and like:
+            landlord = next(one for one in self.workers if one.name == like[0])
+            has = landlord.capacity
             # As much as the others count the largest job of its set as.
-            capacity = msgspec.structs.replace(capacity, memory_bytes=landlord.memory_bytes)
+            capacity = msgspec.structs.replace(
+                capacity,
+                memory_bytes=has.memory_bytes,
+                queue_limits=has.queue_limits if "limit" in bonds else {},
+            )
             if "host" in bonds:
-                host = self._share(landlord.pool, landlord.pool_bytes or 0)
+                host = self._share(has.pool, has.pool_bytes or 0)
         return ClaimingWorker(
-            self.broker, "z", ("q",), capacity=capacity, chance=self._chance, host=host
-        )
+            self.broker, "z", ("q",), capacity=capacity, chance=self._chance, host=host,
+            landlord=landlord,
+        )  # fmt: skip
 
     def _just_enough(self, reservation_bytes: int) -> Capacity:
         """Return what a worker has that can take the job and no other beside it."""

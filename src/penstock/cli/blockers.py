@@ -20,7 +20,7 @@ from penstock.core.capacity import Capacity
 from penstock.core.demand import NO_DEMAND
 from penstock.core.lifecycle import FINAL, State
 from penstock.core.placement import place
-from penstock.core.room import HOST, Load, Room
+from penstock.core.room import HOST, LIMIT, Load, Room
 from penstock.core.wording import counted
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class Blocker(NamedTuple):
 
 
 #: Blockers of space that are gone without room having been made for one job more.
-_NO_ROOM_NEEDED = frozenset({HOST})
+_NO_ROOM_NEEDED = frozenset({HOST, LIMIT})
 #: Name of a room that is not there, in which the job alone would fit.
 _LACKING = "\uffff"
 
@@ -101,7 +101,7 @@ def _of_space(scene: Scene, around: Surroundings) -> Iterator[Blocker]:
 def _of_rank(around: Surroundings, gone: frozenset[str]) -> Iterator[Blocker]:
     """Yield whether others go first, once the blockers of space are gone."""
     target = around.target
-    rooms = [room.without(gone) for room in around.rooms]
+    rooms = [room.without(gone, target) for room in around.rooms]
     if gone - _NO_ROOM_NEEDED:
         room = Room(worker=_LACKING, queues=frozenset({target.queue}), has=_just_for(target))
         rooms.append(room)

@@ -28,7 +28,10 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
         free_slots: of these, those that are free.
         holds: whether the job would fit there if nothing else ran; null: nobody knows.
         lacks: what it takes beside memory and this worker has not, in words; null: nothing.
-        obstacles: what keeps it from taking now a job that it could hold, by kind: "full", "host".
+        queue_limit: jobs like this that it runs of the queue at a time; null: no limit is known.
+        queue_running: how many it runs.
+        obstacles: what keeps it from taking now a job that it could hold, by kind: "full", "host",
+            "limit".
         estimated: what is free is a guess: of some of its jobs only their task says what they
             need, or what was learned, or not all could be looked at.
     """
@@ -40,6 +43,8 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     free_slots: int | None
     holds: bool | None
     lacks: str | None
+    queue_limit: int | None
+    queue_running: int
     obstacles: tuple[str, ...]
     estimated: bool
 
@@ -53,7 +58,7 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
         blockers: what stands in its way, in words; empty: nothing does but its turn. All of them
             must go before it starts.
         kinds: the kind of each blocker: "final", "running", "parents", "due", "paused",
-            "no_worker", "lacking", "too_large", "full", "host" or "ahead".
+            "no_worker", "lacking", "too_large", "full", "host", "limit" or "ahead".
         workers: that serve its queue.
         waiting: jobs of its queue that are queued, this one among them.
         ahead: jobs of its queue that would take the same room and go first.
@@ -138,6 +143,8 @@ def _candidate(room: Room, around: Surroundings) -> Candidate:
         free_slots=None if room.free_slots is None else max(0, room.free_slots),
         holds=_holds(room, around),
         lacks=room.lacks(around.target),
+        queue_limit=room.limit_for(around.target),
+        queue_running=room.of_queue(around.target),
         obstacles=_obstacles(room, around),
         estimated=room.worker in around.guessed,
     )
@@ -155,7 +162,7 @@ def _obstacles(room: Room, around: Surroundings) -> tuple[str, ...]:
 
 
 #: Blockers that go away as jobs end, which can be foreseen where it is known how long they run.
-TIMED: Final = frozenset({"full", "host", "ahead"})
+TIMED: Final = frozenset({"full", "host", "limit", "ahead"})
 
 
 def _start(

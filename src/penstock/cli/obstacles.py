@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from penstock.cli.sizes import size
-from penstock.core.room import FULL, HOST, OBSTACLES, Load, Room
+from penstock.core.room import FULL, HOST, LIMIT, OBSTACLES, Load, Room
 
 #: Workers that a blocker names.
 _NAMED_MAX: Final = 3
@@ -14,6 +14,8 @@ _TITLES: Final[Mapping[str, str]] = {
     FULL: "no worker that could hold it has room",
     HOST: "the workers of one host share its memory, and too little of it is left: wait for jobs "
     "there, or start a worker on another host",
+    LIMIT: "its queue is at its limit: wait for jobs of it, start a worker, or raise concurrency "
+    "in its [queues.*] table",
 }
 #: Where each worker has a reason of its own.
 _MIXED: Final = "no worker that could hold it takes it now"
@@ -55,6 +57,11 @@ def _words(target: Load, room: Room, kind: str) -> str:
             pool = 0 if room.has is None else room.has.pool_bytes or 0
             left = size(max(0, room.free_of_pool or 0))
             return f"finds {left} of {size(pool)} that nobody on its host has reserved"
+        case "limit":
+            limit, where = room.limit_for(target), "children" if target.is_lone else "runners"
+            return (
+                f"runs {room.of_queue(target)} of {limit} jobs of queue {target.queue} in {where}"
+            )
         case _:
             return f"has {_free(target, room)} free"
 

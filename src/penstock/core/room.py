@@ -23,10 +23,12 @@ Rank = tuple[int, str]
 #: More than any worker has of anything, for one that does not say what it has.
 _NO_BOUND: Final = 2**62
 #: What keeps a worker from taking a job that it could hold: its jobs have its slots, its memory or
-#: what else it has; other workers of its host have the memory that they share.
+#: what else it has; other workers of its host have the memory that they share; it runs as many jobs
+#: of the queue as a worker may.
 FULL: Final = "full"
 HOST: Final = "host"
-OBSTACLES: Final = (FULL, HOST)
+LIMIT: Final = "limit"
+OBSTACLES: Final = (FULL, HOST, LIMIT)
 
 
 class Load(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,6 +55,11 @@ class Load(msgspec.Struct, frozen=True, kw_only=True):
     most_bytes: int = 0
     least_bytes: int = 0
     beside: Demand | None = NO_DEMAND
+
+    @property
+    def is_lone(self) -> bool:
+        """Whether it runs alone in a child; else it shares a runner with others."""
+        return self.bytes > 0
 
 
 class Room(msgspec.Struct, frozen=True, kw_only=True):
@@ -140,16 +147,30 @@ class Room(msgspec.Struct, frozen=True, kw_only=True):
         if self._is_full_for(load):
             found.add(FULL)
         pool = self.free_of_pool
-        if pool is not None and load.bytes and self._cut(load.most_bytes) > pool:
+        if pool is not None and load.is_lone and self._cut(load.most_bytes) > pool:
             found.add(HOST)
+        limit = self.limit_for(load)
+        if limit is not None and self.of_queue(load) >= limit:
+            found.add(LIMIT)
         return frozenset(found)
 
-    def without(self, obstacles: Collection[str]) -> Room:
-        """Return it as it is when these obstacles are gone; that it is full stays."""
-        if self.has is not None and HOST in obstacles:
-            has = msgspec.structs.replace(self.has, pool="", pool_bytes=None)
-            return msgspec.structs.replace(self, has=has)
-        return self
+    def limit_for(self, load: Load) -> int | None:
+        """Return how many jobs like this one it may run of its queue; None: it knows no limit."""
+        return None if self.has is None else self.has.limit_of(load.queue, is_lone=load.is_lone)
+
+    def of_queue(self, load: Load) -> int:
+        """Return how many jobs that count with this one it runs of its queue."""
+        return sum(one.queue == load.queue and one.is_lone is load.is_lone for one in self.loads)
+
+    def without(self, obstacles: Collection[str], load: Load) -> Room:
+        """Return it as it is when these obstacles to a job are gone; that it is full stays."""
+        has = self.has
+        if has is not None and HOST in obstacles:
+            has = msgspec.structs.replace(has, pool="", pool_bytes=None)
+        if has is not None and LIMIT in obstacles:
+            limits = {name: most for name, most in has.queue_limits.items() if name != load.queue}
+            has = msgspec.structs.replace(has, queue_limits=limits)
+        return msgspec.structs.replace(self, has=has)
 
     def with_job(self, load: Load) -> Room:
         """Return it with one job more."""
@@ -164,7 +185,7 @@ class Room(msgspec.Struct, frozen=True, kw_only=True):
     def _is_full_for(self, load: Load) -> bool:
         if self.free_slots is not None and load.slots > self.free_slots:
             return True
-        if not load.slots and not load.bytes:
+        if not load.slots and not load.is_lone:
             # A coroutine or a thread: nothing of it is counted.
             return False
         wanted = amounts_of(load.beside or NO_DEMAND, self._cut(load.most_bytes))

@@ -96,7 +96,7 @@ def test_workers_of_one_host_share_its_memory() -> None:
     assert both["v"].obstacles(job("me", 2)) == {FULL, HOST}
     assert (both["w"].free_bytes, both["w"].own_free_bytes) == (GIB, 3 * GIB)
     assert not both["w"].obstacles(job("small", 1))
-    assert not both["w"].without({HOST}).obstacles(job("me", 2))
+    assert not both["w"].without({HOST}, job("me", 2)).obstacles(job("me", 2))
     starts = starts_in_ms(
         job("me", 2), rooms=list(both.values()), running=there, waiting=[], runs_ms={"t": 1_000}
     )

@@ -61,7 +61,9 @@ def assemble(
         extend_ms=settings.lease_extend_ms,
         cancels=Cancels(settings.kill_grace_ms),
         wake_token=cancel_token,
-        capacity=capacity_of(settings, start.devices, budget.host),
+        capacity=capacity_of(
+            settings, start.devices, host=budget.host, queue_limits=tasks.queue_limits
+        ),
     )
     reclaim = Reclaim(
         link,

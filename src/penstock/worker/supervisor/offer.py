@@ -32,7 +32,11 @@ _log = logging.getLogger("penstock.worker")
 
 
 def capacity_of(
-    settings: Settings, devices: Sequence[Device], host: HostShare | None = None
+    settings: Settings,
+    devices: Sequence[Device],
+    *,
+    host: HostShare | None = None,
+    queue_limits: Mapping[str, int] | None = None,
 ) -> Capacity:
     """Return what is said of a worker with its leases.
 
@@ -40,6 +44,7 @@ def capacity_of(
         settings: of the worker.
         devices: its GPUs.
         host: the memory that it shares; None: there is nobody to share it with.
+        queue_limits: jobs of some queues at a time.
     """
     shared = host if host is not None and host.name else None
     return Capacity(
@@ -49,6 +54,12 @@ def capacity_of(
         labels=settings.labels,
         gpu_memory_bytes=tuple(one.memory_bytes for one in devices),
         resources=dict(settings.resources),
+        queue_limits={
+            queue: limit
+            for queue, limit in (queue_limits or {}).items()
+            if queue in settings.queues
+        },
+        runners=settings.processes,
         pool="" if shared is None else shared.name,
         pool_bytes=None if shared is None else shared.pool_bytes,
     )
