@@ -13,11 +13,13 @@ from penstock.broker.requests import BATCH_MAX
 from penstock.cli.commands import explain
 from penstock.cli.output import Output
 from penstock.cli.session import Session
+from penstock.config.quota import budget_bytes
 from penstock.core.lifecycle import State
 from tests.support import memory_app as tasks
 from tests.support.command_line import penstock
 from tests.support.port_worker import PortWorker
 from tests.support.supervised import Supervised
+from tests.support.worker_process import ROOT
 
 MIB = 2**20
 
@@ -44,6 +46,51 @@ def test_a_full_worker_is_named_until_it_has_room(tmp_path: Path) -> None:
         (record,) = site.wait_final(second)
         assert record.state is State.COMPLETED
         assert penstock(*words, "--json", folder=tmp_path).document["kinds"] == ["final"]
+
+
+def test_memory_that_another_worker_of_the_host_has_is_named(tmp_path: Path) -> None:
+    """Two workers that may each use the whole machine: what one reserves the other one lacks."""
+    all_of_it = budget_bytes() // MIB * MIB
+    with Supervised(tmp_path, memory=f"{all_of_it // MIB}MiB") as site:
+        for _ in range(2):
+            site.start_ready(app="tests.support.memory_app:app")
+        go = tmp_path / "go"
+        most = all_of_it * 6 // 10 // MIB
+        call = tasks.wait_for.using(memory=f"{most}MiB")
+        (first,) = site.enqueue(call.call(str(go), "first"))
+        site.wait_attempt(first, lambda _: True, "the first job to begin")
+        (second,) = site.enqueue(call.call(str(go), "second"))
+        words = ("explain", second.id, "--url", site.url)
+        found = penstock(*words, "--json", folder=tmp_path).document
+        assert found["kinds"] == ["host"], found
+        assert sorted(one["obstacles"] for one in found["workers"]) == [["full", "host"], ["host"]]
+        assert "that nobody on its host has reserved" in penstock(*words, folder=tmp_path).out
+        go.touch()
+        (record,) = site.wait_final(second)
+        assert record.state is State.COMPLETED
+
+
+def test_a_queue_at_its_limit_is_named(tmp_path: Path) -> None:
+    """With how many run and how many may; the job that runs ends, and what was explained runs."""
+    (tmp_path / "penstock.toml").write_text("[queues.default]\nconcurrency = 1\n")
+    with Supervised(tmp_path, memory="512MiB") as site:
+        site.extra["PYTHONPATH"] = str(ROOT)
+        worker = site.start(app="tests.support.memory_app:app", cwd=tmp_path)
+        site.wait_health(worker, lambda health: health.ready, "it to be ready")
+        go = tmp_path / "go"
+        call = tasks.wait_for.using(memory="16MiB")
+        (first,) = site.enqueue(call.call(str(go), "first"))
+        site.wait_attempt(first, lambda _: True, "the first job to begin")
+        (second,) = site.enqueue(call.call(str(go), "second"))
+        words = ("explain", second.id, "--url", site.url)
+        found = penstock(*words, "--json", folder=tmp_path).document
+        assert found["kinds"] == ["limit"], found
+        (one,) = found["workers"]
+        assert (one["queue_running"], one["queue_limit"], one["obstacles"]) == (1, 1, ["limit"])
+        assert "runs 1 of 1 jobs of queue default" in penstock(*words, folder=tmp_path).out
+        go.touch()
+        (record,) = site.wait_final(second)
+        assert record.state is State.COMPLETED
 
 
 def test_those_ahead_are_counted_over_all_pages(

@@ -22,8 +22,9 @@ from pathlib import Path
 
 import msgspec
 
+from penstock.cli.explanation import Explanation
 from tests.support.origin import origin
-from tests.support.situations import KINDS, SPACE, Situation
+from tests.support.situations import KINDS, ROOM, SPACE, Situation
 
 
 class Checked(msgspec.Struct, frozen=True):
@@ -65,41 +66,55 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
 def check(seed: int) -> Checked | None:
     """Check the situation of a seed; None: its job does not wait for anything."""
-    here = Situation(seed)
-    if here.is_started:
-        return None
-    found = here.explain()
-    named, needed = frozenset(found.kinds), found.reservation_bytes or 0
-    return Checked(seed, found.kinds, tuple(flaws(seed, named, needed)))
+    with Situation(seed) as here:
+        if here.is_started:
+            return None
+        found = here.explain()
+    return Checked(seed, found.kinds, tuple(flaws(seed, found)))
 
 
-def flaws(seed: int, named: frozenset[str], needed: int) -> Iterator[str]:
+def flaws(seed: int, found: Explanation) -> Iterator[str]:
     """Yield what does not hold in the situation of a seed.
 
     Args:
         seed: of the situation.
-        named: the blockers that are said to be all.
-        needed: bytes that the job needs.
+        found: what is said to stand in the way.
     """
+    named = frozenset(found.kinds)
 
     def starts(kinds: frozenset[str]) -> bool:
-        there = Situation(seed)
-        there.take_away(kinds, needed)
-        return there.is_started
+        with Situation(seed) as there:
+            there.take_away(kinds, found)
+            return there.is_started
 
     if not starts(named):
         yield f"all of {sorted(named)} are gone, and it does not start"
     for one in sorted(named):
         if starts(named - {one}):
             yield f"{one} of {sorted(named)} is still there, and it starts"
-    # Those of space are taken away by the same worker more.
-    others = frozenset(KINDS) - named - (SPACE if named & SPACE else frozenset())
+    others = not_named(found)
     for kinds in (others, *(frozenset({one}) for one in sorted(others))):
         if starts(kinds):
             yield f"{sorted(kinds)} of none of {sorted(named)} are gone, and it starts"
     lacks_worker = bool(named & (SPACE - {"full"}))
     if starts((named - SPACE) | {"jobs"}) is lacks_worker:
         yield f"of {sorted(named)} and all other jobs, only space is there, and that is not so"
+
+
+def not_named(found: Explanation) -> frozenset[str]:
+    """Return what of all kinds should not be in the way: the job waits for none of it alone.
+
+    A worker more takes away whatever keeps the others from taking the job. And where each worker
+    has a reason of its own, the end of one is enough.
+    """
+    named = frozenset(found.kinds)
+    others = frozenset(KINDS) - named
+    if named & (SPACE | ROOM):
+        others -= SPACE
+    each = [frozenset(one.obstacles) for one in found.workers if one.holds]
+    if each and frozenset.intersection(*each) not in each:
+        others -= ROOM
+    return others
 
 
 def checked(begin: int, count: int) -> Iterator[Checked]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import random
-from typing import Final
+import tempfile
+from pathlib import Path
+from typing import Final, Self
 
 import msgspec
 
@@ -17,14 +19,21 @@ from penstock.core.job import ALONE, SHARED, JobRecord, JobSpec, Parent
 from penstock.core.lifecycle import State
 from penstock.core.need import learned_need, sized_need
 from penstock.testing.clock import ManualClock
+from penstock.worker.supervisor.host_ledger import HostLedger, Record
+from penstock.worker.supervisor.host_share import HostShare
 from tests.support.claiming_worker import ClaimingWorker
 
 MIB: Final = 2**20
 GIB: Final = 2**30
 #: What can be taken out of a job's way here; "final" and "running" are told elsewhere.
-KINDS: Final = ("parents", "due", "paused", "no_worker", "lacking", "too_large", "full", "ahead")
+KINDS: Final = (
+    "parents", "due", "paused", "no_worker", "lacking", "too_large", "full", "host", "limit",
+    "ahead",
+)  # fmt: skip
 #: Of these, what a worker more, just large enough for the job, takes away.
 SPACE: Final = frozenset({"no_worker", "lacking", "too_large", "full"})
+#: What keeps workers that could hold the job from taking it.
+ROOM: Final = frozenset({"full", "host", "limit"})
 _DELAY_MS: Final = 60_000
 #: Declared sizes, some of them in the middle of a class.
 _DEMANDS: Final = (
@@ -44,10 +53,14 @@ class Situation:
     def __init__(self, seed: int) -> None:
         """Draw the world and let the workers take what they can."""
         self._chance = random.Random(seed)
+        self._folder = Path(tempfile.mkdtemp(prefix="situation-"))
+        self._ledgers: list[HostLedger] = []
         self.clock = ManualClock()
         self.broker = MemoryBroker(self.clock)
         self._tags = self.broker.register(["q", "r", "parents"])
         self._ids = JobIdSource()
+        #: Whether all workers are on one host, with as much as others have or more.
+        self._is_crowded = self._chance.random() < 0.4
         self.workers = [
             self._worker(f"w{at}") for at in range(self._chance.choice((0, 1, 1, 2, 3)))
         ]
@@ -70,18 +83,47 @@ class Situation:
             self._enqueue("q")
         self.settle_down()
 
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Remove the files of its hosts."""
+        for ledger in self._ledgers:
+            ledger.close()
+        self._folder.rmdir()
+
     def _worker(self, name: str) -> ClaimingWorker:
         queues = self._chance.choice((("q",), ("q", "r"), ("q", "r"), ("r",)))
+        sizes = (1_024, 1_024, 2_048) if self._is_crowded else (256, 512, 1_024, 2_048, 4_096)
         capacity = Capacity(
-            memory_bytes=self._chance.choice((256, 512, 1_024, 2_048, 4_096)) * MIB,
-            slots=self._chance.choice((1, 2, 4)),
+            memory_bytes=self._chance.choice(sizes) * MIB,
+            slots=self._chance.choice((2, 4) if self._is_crowded else (1, 2, 4)),
             cpus_milli=self._chance.choice((1_000, 2_000)),
             labels=self._chance.choice(((), ("eu",), ("eu", "us"))),
             # With several the broker does not tell which of them a job has.
             gpu_memory_bytes=self._chance.choice(((), (8 * GIB,), (4 * GIB,))),
             resources=self._chance.choice(({}, {"license": 1}, {"license": 2})),
+            queue_limits=self._chance.choice(({}, {}, {"q": 1}, {"q": 2}, {"q": 1, "r": 1})),
+            runners=1,
         )
-        return ClaimingWorker(self.broker, name, queues, capacity=capacity, chance=self._chance)
+        host, pool = None, self._chance.choice((256, 512, 1_024, 2_048)) * MIB
+        on = "a" if self._is_crowded else self._chance.choice(("", "a", "a", "b"))
+        if on:
+            assert capacity.memory_bytes is not None
+            pool = max(pool, capacity.memory_bytes)
+            host = self._share(on, pool)
+            capacity = msgspec.structs.replace(capacity, pool=on, pool_bytes=pool)
+        return ClaimingWorker(
+            self.broker, name, queues, capacity=capacity, chance=self._chance, host=host
+        )
+
+    def _share(self, on: str, pool_bytes: int) -> HostShare:
+        """Return a share of the memory of a host."""
+        owner = Record(1 + len(self._ledgers), 1)
+        ledger = HostLedger(self._folder / f"{on}.ledger", owner, is_alive=lambda _: True)
+        self._ledgers.append(ledger)
+        return HostShare(ledger, pool_bytes, on)
 
     def _free_some(self) -> None:
         """Let jobs end while the queue is paused, so that there is room and nobody takes it."""
@@ -166,10 +208,11 @@ class Situation:
         where = r.JobFilter(states=(state,))
         return self.broker.list_jobs(where, limit=r.BATCH_MAX, before=None).jobs
 
-    def take_away(self, kinds: frozenset[str], reservation_bytes: int) -> None:
+    def take_away(self, kinds: frozenset[str], found: Explanation) -> None:
         """Take all of these out of the job's way at once, and let the workers take what they can.
 
-        "jobs" takes away every other job, those that run among them.
+        "jobs" takes away every other job, those that run among them. A worker more that takes away
+        only that others are full is bound as they are by what else was found to stand in the way.
         """
         if "parents" in kinds:
             self._finish_parents()
@@ -183,13 +226,41 @@ class Situation:
             others = [one.id for one in self._in(State.QUEUED) if one.id != self.target]
             if others:
                 self.broker.cancel(others)
+        for worker in self.workers:
+            worker.lift(kinds)
         if kinds & SPACE:
-            capacity = self._just_enough(reservation_bytes)
-            room = ClaimingWorker(self.broker, "z", ("q",), capacity=capacity, chance=self._chance)
-            self.workers.append(room)
+            self.workers.append(self._one_more((ROOM & set(found.kinds)) - kinds, found))
         if "paused" in kinds:
             self.broker.resume("q")
         self.settle_down()
+
+    def _one_more(self, bonds: frozenset[str], found: Explanation) -> ClaimingWorker:
+        """Return a worker with room for the job, and for no other beside it.
+
+        Args:
+            bonds: obstacles of the others that are its own too.
+            found: what was found of the job.
+        """
+        capacity = self._just_enough(found.reservation_bytes or 0)
+        host, landlord = None, None
+        named = ROOM & set(found.kinds)
+        like = [one.worker for one in found.workers if one.holds and named == set(one.obstacles)]
+        # Who is wrongly explained may be like nobody.
+        if bonds and like:
+            landlord = next(one for one in self.workers if one.name == like[0])
+            has = landlord.capacity
+            # As much as the others count the largest job of its set as.
+            capacity = msgspec.structs.replace(
+                capacity,
+                memory_bytes=has.memory_bytes,
+                queue_limits=has.queue_limits if "limit" in bonds else {},
+            )
+            if "host" in bonds:
+                host = self._share(has.pool, has.pool_bytes or 0)
+        return ClaimingWorker(
+            self.broker, "z", ("q",), capacity=capacity, chance=self._chance, host=host,
+            landlord=landlord,
+        )  # fmt: skip
 
     def _just_enough(self, reservation_bytes: int) -> Capacity:
         """Return what a worker has that can take the job and no other beside it."""

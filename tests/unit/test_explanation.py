@@ -240,3 +240,52 @@ def test_full_workers_are_named_with_those_ahead_and_an_earliest_start() -> None
     paused = msgspec.structs.replace(scene, counts=r.QueueCounts(queue="q", paused=True))
     assert explain(paused).kinds == ("paused", "full", "ahead")
     assert "paused" in explain(paused).start
+
+
+def test_workers_with_a_reason_each_are_one_blocker() -> None:
+    """One is full, the other finds the memory of its host taken: the end of either is enough."""
+    shared = Capacity(memory_bytes=GIB, pool="host", pool_bytes=GIB)
+    lent = [lease("a", GIB), lease("b", GIB), lease("elsewhere", GIB, queue="other")]
+    lent[1:] = [msgspec.structs.replace(one, capacity=shared) for one in lent[1:]]
+    there = [running(1, "a", GIB), running(2, "elsewhere", GIB // 2)]
+    scene = Scene(
+        record=waiting(9), counts=r.QueueCounts(queue="q", queued=1), leases=lent, footprints={},
+        now_ms=NOW, running=there,
+    )  # fmt: skip
+    found = explain(scene)
+    assert found.kinds == ("full",)
+    assert [one.obstacles for one in found.workers] == [("full",), ("host",)]
+    assert "b finds 512 MiB of 1 GiB that nobody on its host has reserved" in found.blockers[0]
+    found = explain(msgspec.structs.replace(scene, leases=lent[1:]))
+    assert found.kinds == ("host",)
+    assert found.workers[0].free_bytes == GIB // 2
+
+
+def test_a_limit_counts_children_and_runners_apart() -> None:
+    """Each runner has its share, and one at least; a coroutine takes none of the children's."""
+    has = Capacity(memory_bytes=4 * GIB, slots=8, queue_limits={"q": 5, "r": 1}, runners=3)
+    assert (has.limit_of("q", is_lone=True), has.limit_of("q", is_lone=False)) == (5, 3)
+    assert (has.limit_of("r", is_lone=False), has.limit_of("free", is_lone=True)) == (3, None)
+    worker = msgspec.structs.replace(lease("a", GIB), capacity=has)
+    light = msgspec.structs.replace(
+        running(9, "a", None), spec=JobSpec(task="t", payload=msgspec.Raw(b"{}"), need="shared")
+    )
+
+    def kinds(children: int, coroutines: int) -> tuple[str, ...]:
+        there = [running(number, "a", 16 * MIB) for number in range(children)]
+        there += [
+            msgspec.structs.replace(light, id=JobId(f"{50 + n:032x}")) for n in range(coroutines)
+        ]
+        counts = r.QueueCounts(queue="q", queued=1)
+        around = Scene(
+            record=waiting(99), counts=counts, leases=[worker], footprints={}, now_ms=NOW,
+            running=there,
+        )  # fmt: skip
+        record = msgspec.structs.replace(light, id=JobId("9" * 32), state=State.QUEUED, attempts=())
+        lone = explain(around)
+        shared = explain(msgspec.structs.replace(around, record=record))
+        return *lone.kinds, "-", *shared.kinds
+
+    assert kinds(4, 2) == ("-",)
+    assert kinds(5, 2) == ("limit", "-")
+    assert kinds(4, 3) == ("-", "limit")

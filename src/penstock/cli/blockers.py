@@ -2,8 +2,9 @@
 
 All that are named must go before the job starts, and none of them is named in vain: as long as one
 is there it does not start. Blockers of space are found by a model of what claims bring
-(`core/placement.py`): "full" if no worker that could hold the job has room for it now; "ahead" if
-others would take the room first, the one that is there or the one that it lacks.
+(`core/placement.py`): what keeps every worker that could hold the job from taking it now
+(`core/room.py`); "ahead" if others would take the room first, the one that is there or the one that
+it lacks.
 """
 
 from __future__ import annotations
@@ -11,13 +12,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from penstock.cli.obstacles import of_rooms
 from penstock.cli.sizes import size
 from penstock.cli.surroundings import Surroundings
 from penstock.cli.times import instant, span
 from penstock.core.capacity import Capacity
 from penstock.core.demand import NO_DEMAND
 from penstock.core.lifecycle import FINAL, State
-from penstock.core.placement import Load, Room, place
+from penstock.core.placement import place
+from penstock.core.room import HOST, LIMIT, Load, Room
 from penstock.core.wording import counted
 
 if TYPE_CHECKING:
@@ -31,6 +34,8 @@ class Blocker(NamedTuple):
     text: str
 
 
+#: Blockers of space that are gone without room having been made for one job more.
+_NO_ROOM_NEEDED = frozenset({HOST, LIMIT})
 #: Name of a room that is not there, in which the job alone would fit.
 _LACKING = "\uffff"
 
@@ -40,7 +45,7 @@ def blockers_of(scene: Scene, around: Surroundings) -> tuple[Blocker, ...]:
     if scene.record.state in FINAL or scene.record.state is State.RUNNING:
         return (_ended_or_running(scene),)
     space = list(_of_space(scene, around))
-    return (*_of_state(scene), *space, *_of_rank(around, is_lacking=bool(space)))
+    return (*_of_state(scene), *space, *_of_rank(around, frozenset(one.kind for one in space)))
 
 
 def _ended_or_running(scene: Scene) -> Blocker:
@@ -89,34 +94,15 @@ def _of_space(scene: Scene, around: Surroundings) -> Iterator[Blocker]:
             f"it needs {size(target.bytes)}, and the largest worker of its queue may reserve "
             f"{size(largest)}: penstock worker ... --memory SIZE",
         )
-    elif not any(room.fits(target) for room in able):
-        yield Blocker("full", f"no worker that could hold it has room: {_rooms(target, able)}")
+    else:
+        yield from (Blocker(kind, text) for kind, text in of_rooms(target, able))
 
 
-def _rooms(target: Load, able: Sequence[Room]) -> str:
-    """Say what is free where the job could run; of many workers, of the first three."""
-    told = []
-    for room in able[:_NAMED_MAX]:
-        parts = []
-        if room.free_slots is not None:
-            parts.append(f"{max(0, room.free_slots)} of {room.slots} slots")
-        if target.bytes and room.free_bytes is not None and room.total_bytes is not None:
-            free = size(max(0, room.free_bytes))
-            parts.append(f"{free} of {size(room.total_bytes)}")
-        told.append(f"{room.worker} has {' and '.join(parts)} free")
-    more = len(able) - len(told)
-    return "; ".join(told) + (f"; {more} more" if more else "")
-
-
-#: Workers that a blocker names.
-_NAMED_MAX = 3
-
-
-def _of_rank(around: Surroundings, *, is_lacking: bool) -> Iterator[Blocker]:
-    """Yield whether others go first, given what room there is, or the room that is lacking."""
+def _of_rank(around: Surroundings, gone: frozenset[str]) -> Iterator[Blocker]:
+    """Yield whether others go first, once the blockers of space are gone."""
     target = around.target
-    rooms = list(around.rooms)
-    if is_lacking:
+    rooms = [room.without(gone, target) for room in around.rooms]
+    if gone - _NO_ROOM_NEEDED:
         room = Room(worker=_LACKING, queues=frozenset({target.queue}), has=_just_for(target))
         rooms.append(room)
     if target.job not in place(rooms, [*around.ahead, target]):

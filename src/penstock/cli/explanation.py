@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 import msgspec
 
@@ -12,7 +13,8 @@ from penstock.cli.needs import Sums, need_of
 from penstock.cli.surroundings import Surroundings, surroundings_of
 from penstock.core.job import JobRecord
 from penstock.core.lifecycle import FINAL, State
-from penstock.core.placement import Room, starts_in_ms
+from penstock.core.placement import starts_in_ms
+from penstock.core.room import OBSTACLES, Room
 
 
 class Candidate(msgspec.Struct, frozen=True, kw_only=True):
@@ -20,11 +22,16 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         memory_bytes: what it may reserve.
-        free_bytes: of that, what is not set aside for the jobs that it runs.
+        free_bytes: of that, what is not set aside for the jobs that it runs, nor reserved by others
+            of its host where they have left less.
         slots: threads and children that it runs at once.
         free_slots: of these, those that are free.
         holds: whether the job would fit there if nothing else ran; null: nobody knows.
         lacks: what it takes beside memory and this worker has not, in words; null: nothing.
+        queue_limit: jobs like this that it runs of the queue at a time; null: no limit is known.
+        queue_running: how many it runs.
+        obstacles: what keeps it from taking now a job that it could hold, by kind: "full", "host",
+            "limit".
         estimated: what is free is a guess: of some of its jobs only their task says what they
             need, or what was learned, or not all could be looked at.
     """
@@ -36,6 +43,9 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     free_slots: int | None
     holds: bool | None
     lacks: str | None
+    queue_limit: int | None
+    queue_running: int
+    obstacles: tuple[str, ...]
     estimated: bool
 
 
@@ -48,7 +58,7 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
         blockers: what stands in its way, in words; empty: nothing does but its turn. All of them
             must go before it starts.
         kinds: the kind of each blocker: "final", "running", "parents", "due", "paused",
-            "no_worker", "lacking", "too_large", "full" or "ahead".
+            "no_worker", "lacking", "too_large", "full", "host", "limit" or "ahead".
         workers: that serve its queue.
         waiting: jobs of its queue that are queued, this one among them.
         ahead: jobs of its queue that would take the same room and go first.
@@ -133,6 +143,9 @@ def _candidate(room: Room, around: Surroundings) -> Candidate:
         free_slots=None if room.free_slots is None else max(0, room.free_slots),
         holds=_holds(room, around),
         lacks=room.lacks(around.target),
+        queue_limit=room.limit_for(around.target),
+        queue_running=room.of_queue(around.target),
+        obstacles=_obstacles(room, around),
         estimated=room.worker in around.guessed,
     )
 
@@ -143,8 +156,13 @@ def _holds(room: Room, around: Surroundings) -> bool | None:
     return room.holds(around.target)
 
 
-#: Blockers that go away with time, as far as it can be foreseen.
-_PASSING = frozenset({"due", "full", "ahead"})
+def _obstacles(room: Room, around: Surroundings) -> tuple[str, ...]:
+    found = room.obstacles(around.target) if room.holds(around.target) else ()
+    return tuple(kind for kind in OBSTACLES if kind in found)
+
+
+#: Blockers that go away as jobs end, which can be foreseen where it is known how long they run.
+TIMED: Final = frozenset({"full", "host", "limit", "ahead"})
 
 
 def _start(
@@ -154,12 +172,12 @@ def _start(
     record = scene.record
     if record.state in FINAL or record.state is State.RUNNING:
         return None, f"it is {record.state}"
-    lasting = [one.kind for one in blockers if one.kind not in _PASSING]
+    lasting = [one.kind for one in blockers if one.kind not in TIMED | {"due"}]
     if lasting:
         return None, f"nobody knows: {', '.join(lasting)}"
     is_due_later = any(one.kind == "due" for one in blockers)
     due_ms = max(0, (record.due_at or 0) - scene.now_ms) if is_due_later else 0
-    if not {"full", "ahead"} & {one.kind for one in blockers}:
+    if not TIMED & {one.kind for one in blockers}:
         return due_ms, "when it is due" if due_ms else "now, or as soon as a worker looks"
     starts = starts_in_ms(
         around.target,

@@ -12,8 +12,8 @@ from penstock.core.job import THREAD, JobRecord
 from penstock.core.lifecycle import State
 from penstock.core.memory import ASSUMED_BYTES, COLD_BYTES
 from penstock.core.need import is_alone, profile_of, sized_need, sizes_of
-from penstock.core.placement import Load, Rank
 from penstock.core.rank import rank_of
+from penstock.core.room import Load, Rank
 from penstock.core.wording import counted
 
 #: How an attempt ends of a job that was claimed, and did not fit.

@@ -9,7 +9,8 @@ from penstock.broker.requests import LeaseFacts
 from penstock.cli.needs import Need, load_of, need_of
 from penstock.core.capacity import Capacity
 from penstock.core.job import THREAD, JobRecord
-from penstock.core.placement import Load, Room, Running
+from penstock.core.placement import Running
+from penstock.core.room import Load, Room, sharing
 
 if TYPE_CHECKING:
     from penstock.cli.explanation import Scene
@@ -61,6 +62,7 @@ def surroundings_of(scene: Scene) -> Surroundings:
     for one in running:
         if one.worker in rooms:
             rooms[one.worker] = rooms[one.worker].with_job(one.load)
+    rooms = sharing(rooms)
     guessed = {
         job.attempts[-1].worker
         for job in scene.running

@@ -18,6 +18,13 @@ class Capacity(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
         labels: names of what it offers, which jobs may ask for.
         gpu_memory_bytes: memory of each GPU that it may use, in the order of the devices.
         resources: other things by name, and how many of each.
+        pool: name of the memory that it shares with the other workers of its host; empty: it has
+            its own, as far as it knows.
+        pool_bytes: what those who share it may reserve together, as this one is told; None: as
+            `pool` is empty, or not told.
+        queue_limits: jobs that it runs of a queue at a time, for the queues that have a limit: so
+            many in children, and as many in its runners, which share them out.
+        runners: processes that run jobs side by side; None: not told.
     """
 
     memory_bytes: int | None = None
@@ -26,6 +33,32 @@ class Capacity(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     labels: tuple[str, ...] = ()
     gpu_memory_bytes: tuple[int, ...] = ()
     resources: dict[str, int] = {}
+    pool: str = ""
+    pool_bytes: int | None = None
+    queue_limits: dict[str, int] = {}
+    runners: int | None = None
+
+    def limit_of(self, queue: str, *, is_lone: bool) -> int | None:
+        """Return how many jobs of a queue it runs at a time; None: it knows no limit.
+
+        Args:
+            queue: of the jobs.
+            is_lone: whether they run in children.
+        """
+        limit = self.queue_limits.get(queue)
+        if limit is None or is_lone:
+            return limit
+        runners = self.runners or 1
+        return runners * share_of(limit, runners)
+
+
+def share_of(limit: int, runners: int) -> int:
+    """Return how many jobs of a queue each of so many runners may run at a time.
+
+    They know nothing of each other, so each gets an equal share, and one at least: else a queue
+    could be without any runner.
+    """
+    return max(1, limit // runners)
 
 
 def wanting(capacity: Capacity, demand: Demand) -> str | None:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 import msgspec
 
 from penstock.broker.requests import ClaimRequest, Offer
+from penstock.core.capacity import share_of
 
 
 class QueueRoom:
@@ -72,11 +73,8 @@ class QueueRoom:
 
 
 def shares(limits: Mapping[str, int], processes: int) -> dict[str, int]:
-    """Return the limits of one of so many runners, which know nothing of each other.
-
-    Each gets an equal share, and one at least: else a queue could be without any runner.
-    """
-    return {queue: max(1, limit // processes) for queue, limit in limits.items()}
+    """Return the limits of one of so many runners, which know nothing of each other."""
+    return {queue: share_of(limit, processes) for queue, limit in limits.items()}
 
 
 def _narrowed(offer: Offer, left: Mapping[str, int]) -> Offer:

@@ -6,7 +6,8 @@ from typing import Any
 
 from penstock.core.capacity import Capacity
 from penstock.core.demand import Demand
-from penstock.core.placement import Load, Room, Running, place, starts_in_ms
+from penstock.core.placement import Running, place, starts_in_ms
+from penstock.core.room import FULL, HOST, Load, Room, sharing
 
 GIB = 2**30
 
@@ -81,3 +82,22 @@ def test_what_is_counted_beside_memory_runs_out_too() -> None:
     assert has.fits(job("me", beside=Demand(labels=("eu",))))
     assert has.lacks(job("me", beside=Demand(labels=("us",)))) == "label us"
     assert "newer release" in (has.lacks(job("me", beside=None)) or "")
+
+
+def test_workers_of_one_host_share_its_memory() -> None:
+    """What one takes the other one lacks, is told as an obstacle of its own, and comes back."""
+    shared = {"pool": "host", "pool_bytes": 3 * GIB}
+    rooms = [room("v", 2, 4, **shared), room("w", 3, 4, **shared), room("x", 2, 4)]
+    waiting = [job("a", 2, rank=1), job("b", 2, rank=2), job("c", 2, rank=3)]
+    assert place(rooms, waiting) == {"a": "v", "b": "x"}
+    there = [Running(worker="v", load=job("a", 2), since_ms=300)]
+    both = sharing({"v": rooms[0].with_job(job("a", 2)), "w": rooms[1]})
+    assert both["w"].obstacles(job("me", 2)) == {HOST}
+    assert both["v"].obstacles(job("me", 2)) == {FULL, HOST}
+    assert (both["w"].free_bytes, both["w"].own_free_bytes) == (GIB, 3 * GIB)
+    assert not both["w"].obstacles(job("small", 1))
+    assert not both["w"].without({HOST}, job("me", 2)).obstacles(job("me", 2))
+    starts = starts_in_ms(
+        job("me", 2), rooms=list(both.values()), running=there, waiting=[], runs_ms={"t": 1_000}
+    )
+    assert starts == 700

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from penstock.cli.command import Answer
-from penstock.cli.explanation import Candidate, Explanation, Scene, explain
+from penstock.cli.explanation import TIMED, Candidate, Explanation, Scene, explain
 from penstock.cli.findings import dead_workers
 from penstock.cli.session import Session
 from penstock.cli.sizes import size
@@ -53,7 +53,7 @@ def explain_job(
     with session.broker() as broker:
         scene = _scene(broker, checked)
         found = explain(scene)
-        if {"full", "ahead"} & set(found.kinds):
+        if set(found.kinds) & TIMED:
             found = explain(_with_run_times(broker, scene))
     if session.output.as_json:
         session.output.document(found)

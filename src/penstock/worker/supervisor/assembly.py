@@ -52,6 +52,8 @@ def assemble(
     tasks.learn(start.manifest)
     identity = Identity.of_this_process(link.clock.boot_id, settings.worker_name or None)
     settler = Settler(link, tasks)
+    profiles = Profiles(link, tasks)
+    budget = budget_of(start, frame.environ, frame.plan, identity, tasks, profiles)
     leases = Leases(
         link,
         queues=settings.queues,
@@ -59,10 +61,10 @@ def assemble(
         extend_ms=settings.lease_extend_ms,
         cancels=Cancels(settings.kill_grace_ms),
         wake_token=cancel_token,
-        capacity=capacity_of(settings, start.devices),
+        capacity=capacity_of(
+            settings, start.devices, host=budget.host, queue_limits=tasks.queue_limits
+        ),
     )
-    profiles = Profiles(link, tasks)
-    budget = budget_of(start, frame.environ, frame.plan, identity, tasks, profiles)
     reclaim = Reclaim(
         link,
         settler,

@@ -34,6 +34,11 @@ class HostLedger:
         """Give the record back."""
         self.close()
 
+    @property
+    def is_shared(self) -> bool:
+        """Whether there is a file that other workers see."""
+        return self._records.is_shared
+
     def others_bytes(self) -> int:
         """Return what the other workers have reserved, or want left free."""
         if not self._records.is_shared:

@@ -11,12 +11,14 @@ class HostShare:
     Attributes:
         pool_bytes: what may be reserved together; no less than this worker's own budget, so that
             what its operator has said holds for it.
+        name: the same for all who share the pool, and for nobody else; empty: there is no ledger.
     """
 
-    def __init__(self, ledger: HostLedger, pool_bytes: int) -> None:
+    def __init__(self, ledger: HostLedger, pool_bytes: int, name: str = "") -> None:
         """Reserve nothing yet."""
         self._ledger = ledger
         self.pool_bytes = pool_bytes
+        self.name = name if ledger.is_shared else ""
 
     def free_bytes(self, reserved_bytes: int) -> int:
         """Return what is free for this worker, which has reserved so much."""

@@ -32,8 +32,22 @@ from .task_facts import Tasks
 _log = logging.getLogger("penstock.worker")
 
 
-def capacity_of(settings: Settings, devices: Sequence[Device]) -> Capacity:
-    """Return what is said of a worker with its leases."""
+def capacity_of(
+    settings: Settings,
+    devices: Sequence[Device],
+    *,
+    host: HostShare | None = None,
+    queue_limits: Mapping[str, int] | None = None,
+) -> Capacity:
+    """Return what is said of a worker with its leases.
+
+    Args:
+        settings: of the worker.
+        devices: its GPUs.
+        host: the memory that it shares; None: there is nobody to share it with.
+        queue_limits: jobs of some queues at a time.
+    """
+    shared = host if host is not None and host.name else None
     return Capacity(
         memory_bytes=settings.memory,
         slots=settings.concurrency,
@@ -41,6 +55,14 @@ def capacity_of(settings: Settings, devices: Sequence[Device]) -> Capacity:
         labels=settings.labels,
         gpu_memory_bytes=tuple(one.memory_bytes for one in devices),
         resources=dict(settings.resources),
+        queue_limits={
+            queue: limit
+            for queue, limit in (queue_limits or {}).items()
+            if queue in settings.queues
+        },
+        runners=settings.processes,
+        pool="" if shared is None else shared.name,
+        pool_bytes=None if shared is None else shared.pool_bytes,
     )
 
 
@@ -68,7 +90,7 @@ def budget_of(
         profiles,
         capacity=capacity_of(start.settings, start.devices),
         gpus=DeviceShares(start.devices, ledgers.of_device),
-        host=HostShare(ledgers.of_memory(), max(budget_bytes(), memory)),
+        host=HostShare(ledgers.of_memory(), max(budget_bytes(), memory), ledgers.pool),
     )
 
 
@@ -80,6 +102,13 @@ class _Ledgers:
         self._folder = folder
         self._identity = identity
         self._own = identity.owner(os.getpid())
+
+    @property
+    def pool(self) -> str:
+        """A name that those have in common who share memory, and nobody else has."""
+        seen = (self._identity.boot_id, self._identity.pid_namespace, os.getuid())
+        text = "-".join([*map(str, seen), str(self._folder.resolve())])
+        return hashlib.blake2b(text.encode(), digest_size=6).hexdigest()
 
     def of_memory(self) -> HostLedger:
         """Open that of the memory."""

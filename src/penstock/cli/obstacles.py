@@ -1,0 +1,75 @@
+"""What keeps the workers that could hold a job from taking it now, in words. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
+
+from penstock.cli.sizes import size
+from penstock.core.room import FULL, HOST, LIMIT, OBSTACLES, Load, Room
+
+#: Workers that a blocker names.
+_NAMED_MAX: Final = 3
+_TITLES: Final[Mapping[str, str]] = {
+    FULL: "no worker that could hold it has room",
+    HOST: "the workers of one host share its memory, and too little of it is left: wait for jobs "
+    "there, or start a worker on another host",
+    LIMIT: "its queue is at its limit: wait for jobs of it, start a worker, or raise concurrency "
+    "in its [queues.*] table",
+}
+#: Where each worker has a reason of its own.
+_MIXED: Final = "no worker that could hold it takes it now"
+
+
+def of_rooms(target: Load, able: Sequence[Room]) -> Iterator[tuple[str, str]]:
+    """Yield what keeps every worker that could hold a job from taking it, by kind and in words.
+
+    Where they have nothing in common that is enough for one of them, each has reasons of its own:
+    then it is one blocker, "full", that tells them all.
+    """
+    found = {room.worker: room.obstacles(target) for room in able}
+    common = frozenset.intersection(*found.values())
+    if not all(found.values()):
+        return
+    if common not in found.values():
+        yield FULL, f"{_MIXED}: {_told(target, able, found)}"
+        return
+    for kind in OBSTACLES:
+        if kind in common:
+            only = {room.worker: frozenset({kind}) for room in able}
+            yield kind, f"{_TITLES[kind]}: {_told(target, able, only)}"
+
+
+def _told(target: Load, able: Sequence[Room], kinds: Mapping[str, frozenset[str]]) -> str:
+    """Say how it stands where the job could run; of many workers, of the first three."""
+    told = []
+    for room in able[:_NAMED_MAX]:
+        words = [_words(target, room, kind) for kind in OBSTACLES if kind in kinds[room.worker]]
+        told.append(f"{room.worker} {' and '.join(words)}")
+    more = len(able) - len(told)
+    return "; ".join(told) + (f"; {more} more" if more else "")
+
+
+def _words(target: Load, room: Room, kind: str) -> str:
+    """Say of one worker what is free."""
+    match kind:
+        case "host":
+            pool = 0 if room.has is None else room.has.pool_bytes or 0
+            left = size(max(0, room.free_of_pool or 0))
+            return f"finds {left} of {size(pool)} that nobody on its host has reserved"
+        case "limit":
+            limit, where = room.limit_for(target), "children" if target.is_lone else "runners"
+            return (
+                f"runs {room.of_queue(target)} of {limit} jobs of queue {target.queue} in {where}"
+            )
+        case _:
+            return f"has {_free(target, room)} free"
+
+
+def _free(target: Load, room: Room) -> str:
+    parts = []
+    if room.free_slots is not None:
+        parts.append(f"{max(0, room.free_slots)} of {room.slots} slots")
+    if target.bytes and room.own_free_bytes is not None and room.total_bytes is not None:
+        parts.append(f"{size(max(0, room.own_free_bytes))} of {size(room.total_bytes)}")
+    return " and ".join(parts)

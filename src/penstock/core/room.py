@@ -1,0 +1,232 @@
+"""A worker with what it has free, and a job that may be placed there. Pure.
+
+What keeps a worker that could hold a job from taking it now are its `obstacles`, each by a kind of
+its own, so that each can be named, and taken away.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Mapping
+from typing import Final
+
+import msgspec
+
+from penstock.core.admission import lacking
+from penstock.core.capacity import Capacity, wanting
+from penstock.core.demand import CPUS, MEMORY, NO_DEMAND, Demand, amounts_of
+from penstock.core.devices import Device, Devices
+
+Rank = tuple[int, str]
+"""The place of a job among those that wait: lower goes first (`core/rank.py`), then by id."""
+
+#: More than any worker has of anything, for one that does not say what it has.
+_NO_BOUND: Final = 2**62
+#: What keeps a worker from taking a job that it could hold: its jobs have its slots, its memory or
+#: what else it has; other workers of its host have the memory that they share; it runs as many jobs
+#: of the queue as a worker may.
+FULL: Final = "full"
+HOST: Final = "host"
+LIMIT: Final = "limit"
+OBSTACLES: Final = (FULL, HOST, LIMIT)
+
+
+class Load(msgspec.Struct, frozen=True, kw_only=True):
+    """What a job takes where it runs.
+
+    Attributes:
+        job: its id.
+        task: its task.
+        queue: its queue.
+        rank: its place among those that wait.
+        slots: 1; 0: none that is counted.
+        bytes: what is set aside for it, at most all that its worker has; 0: nothing is.
+        most_bytes: what a worker must have free before it looks into the job's set.
+        least_bytes: a worker with less in all cannot hold it.
+        beside: what it takes beside memory; None: only a newer release knows.
+    """
+
+    job: str
+    task: str
+    queue: str
+    rank: Rank
+    slots: int
+    bytes: int = 0
+    most_bytes: int = 0
+    least_bytes: int = 0
+    beside: Demand | None = NO_DEMAND
+
+    @property
+    def is_lone(self) -> bool:
+        """Whether it runs alone in a child; else it shares a runner with others."""
+        return self.bytes > 0
+
+
+class Room(msgspec.Struct, frozen=True, kw_only=True):
+    """A worker, and the jobs that it runs.
+
+    Attributes:
+        worker: its name.
+        queues: that it serves.
+        has: what it can take in all; None: it does not say, and of memory nothing is ruled out.
+        loads: of its jobs.
+        others_bytes: what other workers have reserved of the pool of memory that it shares.
+    """
+
+    worker: str
+    queues: frozenset[str]
+    has: Capacity | None = None
+    loads: tuple[Load, ...] = ()
+    others_bytes: int = 0
+
+    @property
+    def total_bytes(self) -> int | None:
+        """What it may reserve; None: it does not say."""
+        return None if self.has is None else self.has.memory_bytes
+
+    @property
+    def reserved_bytes(self) -> int:
+        """What is reserved there."""
+        return sum(self._cut(one.bytes) for one in self.loads)
+
+    @property
+    def own_free_bytes(self) -> int | None:
+        """Of what it may reserve, what it has not reserved."""
+        total = self.total_bytes
+        return None if total is None else total - self.reserved_bytes
+
+    @property
+    def free_bytes(self) -> int | None:
+        """Of that, what others of its host have not reserved either."""
+        own, pool = self.own_free_bytes, self.free_of_pool
+        return own if own is None or pool is None else min(own, pool)
+
+    @property
+    def pool(self) -> str:
+        """The pool of memory that it shares with other workers; empty: none is known."""
+        return "" if self.has is None or self.has.pool_bytes is None else self.has.pool
+
+    @property
+    def free_of_pool(self) -> int | None:
+        """What nobody has reserved of the pool that it shares; None: it shares none."""
+        if self.has is None or self.has.pool_bytes is None:
+            return None
+        return self.has.pool_bytes - self.others_bytes - self.reserved_bytes
+
+    @property
+    def slots(self) -> int | None:
+        """Threads and children at once; None: it does not say."""
+        return None if self.has is None else self.has.slots
+
+    @property
+    def free_slots(self) -> int | None:
+        """Of these, those that are free."""
+        return None if self.slots is None else self.slots - sum(one.slots for one in self.loads)
+
+    def lacks(self, load: Load) -> str | None:
+        """Return what the job takes beside memory that the worker has not at all, in words."""
+        if load.beside is None:
+            return "something that a newer release knows"
+        return wanting(self.has or Capacity(), load.beside)
+
+    def holds(self, load: Load) -> bool:
+        """Return whether it could take the job if nothing else ran."""
+        has_memory = self.total_bytes is None or load.least_bytes <= self.total_bytes
+        return has_memory and self.lacks(load) is None
+
+    def fits(self, load: Load) -> bool:
+        """Return whether it takes the job now."""
+        return load.queue in self.queues and self.holds(load) and not self.obstacles(load)
+
+    def obstacles(self, load: Load) -> frozenset[str]:
+        """Return what keeps it from taking now a job that it holds; empty: nothing does.
+
+        The job starts there once all of them are gone, and as long as one is there it does not.
+        """
+        found = set()
+        if self._is_full_for(load):
+            found.add(FULL)
+        pool = self.free_of_pool
+        if pool is not None and load.is_lone and self._cut(load.most_bytes) > pool:
+            found.add(HOST)
+        limit = self.limit_for(load)
+        if limit is not None and self.of_queue(load) >= limit:
+            found.add(LIMIT)
+        return frozenset(found)
+
+    def limit_for(self, load: Load) -> int | None:
+        """Return how many jobs like this one it may run of its queue; None: it knows no limit."""
+        return None if self.has is None else self.has.limit_of(load.queue, is_lone=load.is_lone)
+
+    def of_queue(self, load: Load) -> int:
+        """Return how many jobs that count with this one it runs of its queue."""
+        return sum(one.queue == load.queue and one.is_lone is load.is_lone for one in self.loads)
+
+    def without(self, obstacles: Collection[str], load: Load) -> Room:
+        """Return it as it is when these obstacles to a job are gone; that it is full stays."""
+        has = self.has
+        if has is not None and HOST in obstacles:
+            has = msgspec.structs.replace(has, pool="", pool_bytes=None)
+        if has is not None and LIMIT in obstacles:
+            limits = {name: most for name, most in has.queue_limits.items() if name != load.queue}
+            has = msgspec.structs.replace(has, queue_limits=limits)
+        return msgspec.structs.replace(self, has=has)
+
+    def with_job(self, load: Load) -> Room:
+        """Return it with one job more."""
+        return msgspec.structs.replace(self, loads=(*self.loads, load))
+
+    def without_job(self, job: str) -> Room:
+        """Return it without a job that has ended."""
+        return msgspec.structs.replace(
+            self, loads=tuple(one for one in self.loads if one.job != job)
+        )
+
+    def _is_full_for(self, load: Load) -> bool:
+        if self.free_slots is not None and load.slots > self.free_slots:
+            return True
+        if not load.slots and not load.is_lone:
+            # A coroutine or a thread: nothing of it is counted.
+            return False
+        wanted = amounts_of(load.beside or NO_DEMAND, self._cut(load.most_bytes))
+        return bool(lacking(wanted, self._free(wanted))) or not self._has_devices(load)
+
+    def _free(self, wanted: Mapping[str, int]) -> dict[str, int]:
+        """Return what is free of all that is wanted; who has which GPU is told elsewhere."""
+        has = self.has or Capacity()
+        there = {f"resource.{name}": count for name, count in has.resources.items()}
+        there |= {CPUS: has.cpus_milli or 0}
+        there |= {MEMORY: _NO_BOUND if has.memory_bytes is None else has.memory_bytes}
+        free = {name: there.get(name, _NO_BOUND) for name in wanted}
+        for one in self.loads:
+            taken = amounts_of(one.beside or NO_DEMAND, self._cut(one.bytes))
+            for name in wanted.keys() & there.keys() & taken.keys():
+                free[name] -= taken[name]
+        return free
+
+    def _has_devices(self, load: Load) -> bool:
+        if self.has is None or load.beside is None or not load.beside.takes_gpu:
+            return True
+        sizes = self.has.gpu_memory_bytes
+        devices = Devices([Device(str(number), size) for number, size in enumerate(sizes)])
+        for one in self.loads:
+            if one.beside is not None and one.beside.takes_gpu:
+                devices.take(one.job, one.beside)
+        return devices.fitting(load.beside) is not None
+
+    def _cut(self, size_bytes: int) -> int:
+        return size_bytes if self.total_bytes is None else min(size_bytes, self.total_bytes)
+
+
+def sharing(rooms: Mapping[str, Room]) -> dict[str, Room]:
+    """Return the rooms, by worker, each with what the others have reserved of its pool."""
+    held: Counter[str] = Counter()
+    for room in rooms.values():
+        if room.pool:
+            held[room.pool] += room.reserved_bytes
+    return {
+        worker: msgspec.structs.replace(room, others_bytes=held[room.pool] - room.reserved_bytes)
+        if room.pool
+        else room
+        for worker, room in rooms.items()
+    }
