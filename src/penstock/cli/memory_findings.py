@@ -21,7 +21,8 @@ def of_memory(config: Config) -> Iterator[Finding]:
             yield Finding("warning", "memory", f"limits are watched only: {why}{_WATCHED}")
         else:
             alone = ", unless other processes live in that group" if place.version == V2 else ""
-            text = f"the kernel enforces limits, by control groups below {place.folder}{alone}"
+            groups = f"control groups of version {place.version} below {place.folder}"
+            text = f"the kernel enforces limits, by {groups}{alone}"
             yield Finding("ok", "memory", text)
     if kills_whole_group():
         yield Finding(
