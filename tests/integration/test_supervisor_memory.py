@@ -261,3 +261,12 @@ def test_a_job_that_takes_more_than_learned_is_tried_with_more(tmp_path: Path) -
         (record,) = site.wait_final(*site.enqueue(same.call(176, 0.5)))
         assert record.state is State.COMPLETED, record
         assert outcomes(record) == ["out_of_memory", "succeeded"], record
+
+
+def test_a_first_run_that_had_the_whole_worker_is_not_tried_with_less(tmp_path: Path) -> None:
+    """Nothing was measured before, so that it might take all there is; it did, and needs more."""
+    with Supervised(tmp_path, memory="1536MiB") as site:
+        site.start_ready(app=APP)
+        (record,) = site.wait_final(*site.enqueue(tasks.learned.call(1_700, 5.0)))
+        assert (record.state, record.reason) == (State.DEAD, Reason.TOO_LARGE), record
+        assert outcomes(record) == ["out_of_memory"], record

@@ -72,7 +72,7 @@ class OutOfMemory(msgspec.Struct, frozen=True, tag="out_of_memory"):
 
     Attributes:
         error: says what it took and what it was given.
-        reserved_bytes: what was set aside for the attempt.
+        reserved_bytes: what was set aside for the attempt; what it took, where it might take more.
         largest_bytes: the budget of the largest worker alive; None: nobody knows.
         of_gpu: it was the memory of a GPU; all bytes are of one device then.
     """

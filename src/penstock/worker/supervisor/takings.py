@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from penstock.core import outcome as o
 from penstock.core.job import StoredError
-from penstock.core.memory import mib
+from penstock.core.memory import limit_bytes, mib
 from penstock.core.usage import Usage
 from penstock.executors.memory_group import Taken
 from penstock.worker.measured import Measured
@@ -77,12 +77,14 @@ def out_of_memory(
     peak = usage.peak_bytes or 0
     limit = "no limit" if grant.limit_bytes is None else f"a limit of {mib(grant.limit_bytes)}"
     text = f"{evidence}; seen to take {mib(peak)} with {limit}"
-    # Without a limit nothing told how much it would take but what it took.
-    known = peak if grant.limit_bytes is None else 0
+    # A first run may take all that its worker has, and a job that declares nothing has no limit:
+    # what it was given is what it took. Less would be tried again with less.
+    is_open = grant.limit_bytes is None or grant.limit_bytes > limit_bytes(grant.reserved_bytes)
+    known = peak if is_open else 0
     baseline = usage.baseline_bytes or 0
     if grant.limit_bytes is not None and baseline >= grant.reserved_bytes:
         # Half as much again of too little for the app alone would be killed again.
-        known = baseline
+        known = max(known, baseline)
         text += (
             f"; the child held {mib(baseline)} before the job began, and "
             f"{mib(grant.reserved_bytes)} were reserved: declare memory= above what the app's "
