@@ -20,7 +20,7 @@ from penstock.core.lifecycle import State
 from penstock.core.need import learned_need, sized_need
 from penstock.testing.clock import ManualClock
 from penstock.worker.supervisor.host_ledger import HostLedger, Record
-from penstock.worker.supervisor.host_share import HostShare
+from penstock.worker.supervisor.host_share import HostShare, Pool
 from tests.support.claiming_worker import ClaimingWorker
 
 MIB: Final = 2**20
@@ -123,7 +123,7 @@ class Situation:
         owner = Record(1 + len(self._ledgers), 1)
         ledger = HostLedger(self._folder / f"{on}.ledger", owner, is_alive=lambda _: True)
         self._ledgers.append(ledger)
-        return HostShare(ledger, pool_bytes, on)
+        return HostShare([Pool(ledger, pool_bytes)], on)
 
     def _free_some(self) -> None:
         """Let jobs end while the queue is paused, so that there is room and nobody takes it."""

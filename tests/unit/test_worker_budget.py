@@ -27,7 +27,7 @@ from penstock.worker.supervisor.device_shares import DeviceShares
 from penstock.worker.supervisor.grants import Grant, Misfit
 from penstock.worker.supervisor.host_ledger import HostLedger
 from penstock.worker.supervisor.host_records import Record
-from penstock.worker.supervisor.host_share import HostShare
+from penstock.worker.supervisor.host_share import HostShare, Pool
 from penstock.worker.supervisor.link import BrokerLink
 from penstock.worker.supervisor.profiles import Profiles
 from penstock.worker.supervisor.task_facts import Tasks
@@ -200,7 +200,7 @@ def neighbours(folder: Path) -> tuple[Bench, Bench]:
             GIB, bench.tasks, bench.profiles,
             capacity=HAS,
             gpus=DeviceShares(GPUS, lambda gpu, own=own: ledger(gpu.uuid, own)),  # type: ignore[misc]
-            host=HostShare(ledger("memory", own), GIB),
+            host=HostShare([Pool(ledger("memory", own), GIB)]),
         )  # fmt: skip
     return one, other
 

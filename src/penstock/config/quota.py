@@ -38,26 +38,45 @@ def memory_bytes(
 ) -> int:
     """Return the bytes of memory that this process and those beside it may use.
 
-    The least of: the machine's memory, and the limit of every control group from the process's own
-    up to the root. 0 where nothing tells.
+    The least of `memory_bounds`, whose arguments these are. 0 where nothing tells.
+    """
+    found = memory_bounds(proc_cgroup=proc_cgroup, root=root, meminfo=meminfo)
+    return min(found.values(), default=0)
+
+
+def memory_bounds(
+    *, proc_cgroup: Path = _PROC_CGROUP, root: Path = _CGROUP_ROOT, meminfo: Path = _MEMINFO
+) -> dict[str, int]:
+    """Return the bytes of memory of all that this process shares some in, by name.
+
+    The machine, named "", and every control group from the process's own up to the root that has a
+    limit, named by its folder.
 
     Args:
         proc_cgroup: as for `cpus`.
         root: as for `cpus`.
         meminfo: what the kernel says about the machine's memory.
     """
-    found = [_machine_bytes(meminfo)]
+    machine = _machine_bytes(meminfo)
+    found = {"": machine} if machine else {}
     for folder in _groups(proc_cgroup, root, "memory", ("memory",)):
         for name in ("memory.max", "memory.limit_in_bytes"):
             with contextlib.suppress(OSError, ValueError):
-                # "max" is no number: no limit.
-                found.append(int((folder / name).read_text()))
-    return min((one for one in found if one > 0), default=0)
+                # "max" is no number, and version 1 says more than any machine has: no limit.
+                limit = int((folder / name).read_text())
+                if 0 < limit < (machine or limit + 1):
+                    found[str(folder)] = limit
+    return found
 
 
 def budget_bytes() -> int:
     """Return the bytes that a worker may reserve for jobs unless it is told."""
-    return round(memory_bytes() * _BUDGET_PART)
+    return budget_of(memory_bytes())
+
+
+def budget_of(memory: int) -> int:
+    """Return the bytes of so much memory that may be reserved for jobs unless it is told."""
+    return round(memory * _BUDGET_PART)
 
 
 def _machine_bytes(meminfo: Path) -> int:

@@ -10,8 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from penstock.config.quota import budget_bytes
-from penstock.config.quota import memory_bytes as machine_bytes
+from penstock.config import quota
 from penstock.config.settings import Settings
 from penstock.core.capacity import Capacity
 from penstock.core.devices import Device
@@ -22,7 +21,7 @@ from .device_shares import DeviceShares
 from .health import health_dir
 from .host_ledger import HostLedger
 from .host_records import Record
-from .host_share import HostShare
+from .host_share import HostShare, Pool
 from .identity import Identity
 from .plan import WorkerPlan
 from .profiles import Profiles
@@ -77,7 +76,7 @@ def budget_of(
     """Return the budget of a worker that begins, in the ledgers of its host."""
     memory = start.settings.memory
     ledgers = _Ledgers(health_dir(environ, plan.health_dir), identity)
-    machine = machine_bytes()
+    machine = quota.memory_bytes()
     if memory > machine > 0:
         _log.warning(
             "memory is %s, and there are %s here: jobs may together take more than there is",
@@ -90,7 +89,7 @@ def budget_of(
         profiles,
         capacity=capacity_of(start.settings, start.devices),
         gpus=DeviceShares(start.devices, ledgers.of_device),
-        host=HostShare(ledgers.of_memory(), max(budget_bytes(), memory), ledgers.pool),
+        host=ledgers.of_memory(memory),
     )
 
 
@@ -103,21 +102,29 @@ class _Ledgers:
         self._identity = identity
         self._own = identity.owner(os.getpid())
 
-    @property
-    def pool(self) -> str:
-        """A name that those have in common who share memory, and nobody else has."""
-        seen = (self._identity.boot_id, self._identity.pid_namespace, os.getuid())
-        text = "-".join([*map(str, seen), str(self._folder.resolve())])
-        return hashlib.blake2b(text.encode(), digest_size=6).hexdigest()
+    def of_memory(self, own_bytes: int) -> HostShare:
+        """Open those of the machine's memory, and of each control group whose limit binds here.
 
-    def of_memory(self) -> HostLedger:
-        """Open that of the memory."""
-        return self._open("memory", "its memory")
+        Services of one user may have limits of their own: what one of them has reserved leaves the
+        limit of another untouched, and not the machine.
+        """
+        bounds = quota.memory_bounds() or {"": own_bytes}
+        pools = [
+            Pool(
+                self._open(f"memory-{_digest(name)}" if name else "memory", "its memory"),
+                max(quota.budget_of(size_bytes), own_bytes),
+            )
+            for name, size_bytes in bounds.items()
+        ]
+        seen = (self._identity.boot_id, self._identity.pid_namespace, os.getuid())
+        smallest = min(bounds, key=bounds.__getitem__)
+        return HostShare(
+            pools, _digest("-".join([*map(str, seen), str(self._folder.resolve()), smallest]))
+        )
 
     def of_device(self, device: Device) -> HostLedger:
         """Open that of a GPU."""
-        digest = hashlib.blake2b(device.uuid.encode(), digest_size=8).hexdigest()
-        return self._open(f"gpu-{digest}", f"GPU {device.uuid}")
+        return self._open(f"gpu-{_digest(device.uuid)}", f"GPU {device.uuid}")
 
     def _open(self, subject: str, what: str) -> HostLedger:
         # Processes are known by their numbers, so others than of this namespace cannot be judged.
@@ -129,3 +136,7 @@ class _Ledgers:
         return not self._identity.is_dead(
             msgspec.structs.replace(self._own, pid=one.pid, started_ticks=one.started_ticks)
         )
+
+
+def _digest(text: str) -> str:
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
