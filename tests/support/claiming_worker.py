@@ -113,9 +113,9 @@ class ClaimingWorker:
         budget.look(self._broker.leases())
         self._offers.learn(self._broker.needs(self._queues))
         sets = [one for one in self._offers.sets if self._lone_room.is_open(one[0])]
-        waiting = [one for one in sets if budget.could_hold(one[1])]
+        waiting = [one for one in sets if budget.could_hold(one)]
         free = budget.free
-        fitting = [one for one in waiting if not budget.short_of(one[1], free)]
+        fitting = [one for one in waiting if not budget.short_of(one, free)]
         let_through = self._gate.let_through(waiting, fitting, 0, competes=budget.competes)
         children = sum(job.spec.need != SHARED for job in self.running)
         room = room_for(

@@ -14,7 +14,7 @@ from penstock.core.admission import Gate
 from penstock.core.capacity import Capacity
 from penstock.core.demand import GPU_CLAIM, MEMORY
 from penstock.core.devices import Device
-from penstock.core.footprint import Run
+from penstock.core.footprint import SAMPLES_MIN, Run
 from penstock.core.ids import Fence, JobId, LeaseId
 from penstock.core.job import Charges, Claimed, JobSpec
 from penstock.core.manifest import AppManifest, TaskFacts
@@ -83,6 +83,12 @@ def claim(jobs: int) -> LoneClaim:
     return LoneClaim(cast("object", SimpleNamespace(limit=jobs)))  # type: ignore[arg-type]
 
 
+def lease(queue: str, capacity: Capacity | None) -> LeaseFacts:
+    """Return the lease of another worker."""
+    told = SimpleNamespace(queues=(queue,), capacity=capacity)
+    return cast("LeaseFacts", told)
+
+
 def test_a_job_is_given_what_stands_nearest_to_it(bench: Bench) -> None:
     """What it was given since, else its call's word, else its task's; else it is counted only."""
     grant = bench.budget.grant
@@ -126,12 +132,12 @@ def test_what_does_not_fit_is_told_where_it_belongs(bench: Bench) -> None:
     """What is larger than the budget: a set that is not offered here again; else its own set."""
     large = bench.budget.grant(bench.job("silent", memory=GIB + 100 * MIB))
     assert isinstance(large, Misfit)
-    assert not bench.budget.could_hold(large.need)
-    assert bench.budget.could_hold(sized_need(GIB))
+    assert not bench.budget.could_hold(("q", large.need))
+    assert bench.budget.could_hold(("q", sized_need(GIB)))
     bench.budget.grant(bench.job("silent", memory=900 * MIB))
     later = bench.budget.grant(bench.job("declared"))
     assert isinstance(later, Misfit)
-    assert bench.budget.could_hold(later.need)
+    assert bench.budget.could_hold(("q", later.need))
     sizes = sizes_of(later.need)
     assert sizes is not None
     assert sizes.over_bytes < 256 * MIB <= sizes.most_bytes
@@ -147,7 +153,7 @@ def test_what_is_learned_is_given_from_the_third_run_on(bench: Bench) -> None:
     assert isinstance(given, Grant)
     assert 125 * MIB <= given.reserved_bytes <= 135 * MIB
     assert given.limit_bytes == limit_bytes(given.reserved_bytes)
-    assert bench.budget.bytes_of(need) == given.reserved_bytes
+    assert bench.budget.bytes_of(("q", need)) == given.reserved_bytes
 
 
 def test_no_learned_limit_lies_beyond_the_largest_worker(bench: Bench) -> None:
@@ -168,14 +174,36 @@ def test_an_attempt_that_ends_late_takes_nothing_from_the_next(bench: Bench) -> 
     assert bench.budget.reserved_bytes == 256 * MIB
 
 
+def largest_bytes(bench: Bench, job: Claimed) -> int:
+    """Return the budget of the largest worker that could run a job."""
+    budget = bench.budget
+    return budget.largest.memory_bytes(job.queue, budget.demand_of(job))
+
+
 def test_the_largest_worker_is_known_from_leases(bench: Bench) -> None:
-    """Its own budget, or a larger one that another worker tells."""
+    """Its own budget, or a larger one that another worker of the job's queue tells."""
+    job, licensed = bench.job("silent"), bench.job("silent", "takes.r1-license:alone")
     told = [None, Capacity(), Capacity(memory_bytes=GIB // 2), Capacity(memory_bytes=4 * GIB)]
-    leases = [SimpleNamespace(capacity=one) for one in told]
-    bench.budget.look(cast("list[LeaseFacts]", leases[:3]))
-    assert bench.budget.largest_bytes == GIB
-    bench.budget.look(cast("list[LeaseFacts]", leases))
-    assert bench.budget.largest_bytes == 4 * GIB
+    leases = [lease("q", one) for one in told]
+    bench.budget.look([*leases[:3], lease("other", told[3])])
+    assert largest_bytes(bench, job) == GIB
+    bench.budget.look(leases)
+    assert largest_bytes(bench, job) == 4 * GIB
+    assert largest_bytes(bench, licensed) == 0, "none has a licence"
+
+
+def test_what_is_learned_is_cut_to_a_worker_that_could_run_it(bench: Bench) -> None:
+    """A larger worker of another queue leaves it to this one, or nobody would ever run it."""
+    for _ in range(SAMPLES_MIN):
+        bench.profiles.ran("learned", Run(2 * GIB, None, NOW))
+    need = learned_need("learned", None)
+    large = Capacity(memory_bytes=16 * GIB)
+    bench.budget.look([lease("other", large)])
+    assert bench.budget.could_hold(("q", need))
+    assert bench.budget.bytes_of(("q", need)) == GIB
+    bench.budget.look([lease("q", large)])
+    assert not bench.budget.could_hold(("q", need))
+    assert bench.budget.could_hold(("q", f"takes.r1-license:{need}")) is False, "it has none"
 
 
 HAS = Capacity(cpus_milli=4000, labels=("eu",), resources={"license": 2})
@@ -213,25 +241,25 @@ def test_everything_that_is_counted_is_held_and_given_back(bench: Bench) -> None
     granted = budget.grant(job)
     assert isinstance(granted, Grant)
     assert (granted.threads, granted.devices, granted.gpu_memory_bytes) == (3, ("small",), 8 * GIB)
-    assert budget.short_of(need, budget.free) == {"cpus", "resource.license"}
-    assert budget.short_of("takes.v20000:alone", budget.free) == frozenset()
-    assert budget.short_of("takes.g2:alone", budget.free) == {GPU_CLAIM}
+    assert budget.short_of(("q", need), budget.free) == {"cpus", "resource.license"}
+    assert budget.short_of(("q", "takes.v20000:alone"), budget.free) == frozenset()
+    assert budget.short_of(("q", "takes.g2:alone"), budget.free) == {GPU_CLAIM}
     again = budget.grant(bench.job("silent", need, memory=16 * MIB))
     assert isinstance(again, Misfit)
     assert again.need == need
     budget.give_back(job)
     assert budget.free == empty
-    assert not budget.short_of("takes.g2:alone", budget.free)
+    assert not budget.short_of(("q", "takes.g2:alone"), budget.free)
 
 
 def test_one_claim_at_a_time_may_bring_a_job_for_gpus(bench: Bench) -> None:
     """Which device its job gets is known once it is here; other sets are offered meanwhile."""
     budget, one = rich(bench), claim(1)
-    budget.promise(one, budget.amounts_of("takes.g1:alone"))
-    assert budget.short_of("takes.v100:alone", budget.free) == {GPU_CLAIM}
-    assert not budget.short_of("takes.c1000:alone", budget.free)
+    budget.promise(one, budget.amounts_of(("q", "takes.g1:alone")))
+    assert budget.short_of(("q", "takes.v100:alone"), budget.free) == {GPU_CLAIM}
+    assert not budget.short_of(("q", "takes.c1000:alone"), budget.free)
     budget.keep_promised([])
-    assert not budget.short_of("takes.v100:alone", budget.free)
+    assert not budget.short_of(("q", "takes.v100:alone"), budget.free)
 
 
 @pytest.mark.parametrize(
@@ -250,7 +278,7 @@ def test_a_set_is_for_workers_that_have_what_its_jobs_take(
     bench: Bench, need: str, *, holds: bool
 ) -> None:
     """All of it, memory too; and nothing that this release knows nothing of."""
-    assert rich(bench).could_hold(need) == holds
+    assert rich(bench).could_hold(("q", need)) == holds
 
 
 def test_only_who_takes_of_what_is_short_competes(bench: Bench) -> None:
@@ -298,14 +326,13 @@ def test_what_a_runner_sent_on_takes_what_its_task_takes_by_now(bench: Bench) ->
 
 
 def test_the_largest_gpu_is_known_from_leases(bench: Bench) -> None:
-    """Its own, or a larger one that another worker tells."""
-    budget = rich(bench)
-    told = [None, Capacity(gpu_memory_bytes=(GIB, 80 * GIB)), Capacity()]
-    leases = cast("list[LeaseFacts]", [SimpleNamespace(capacity=one) for one in told])
-    budget.look(leases[:1])
-    assert budget.largest_gpu_bytes == 24 * GIB
-    budget.look(leases)
-    assert budget.largest_gpu_bytes == 80 * GIB
+    """Its own, or a larger one that another worker of the queue tells."""
+    budget, job = rich(bench), bench.job("silent")
+    large = Capacity(gpu_memory_bytes=(GIB, 80 * GIB))
+    budget.look([lease("q", None), lease("other", large)])
+    assert budget.largest.gpu_bytes(job.queue) == 24 * GIB
+    budget.look([lease("q", None), lease("q", large), lease("q", Capacity())])
+    assert budget.largest.gpu_bytes(job.queue) == 80 * GIB
 
 
 def test_two_workers_of_a_host_share_its_gpus(tmp_path: Path) -> None:
@@ -314,9 +341,9 @@ def test_two_workers_of_a_host_share_its_gpus(tmp_path: Path) -> None:
     large, small = "takes.v20000:alone", "takes.v4000:alone"
     job = one.job("silent", large)
     assert isinstance(one.budget.grant(job), Grant)
-    assert other.budget.could_hold(large)
-    assert other.budget.short_of(large, other.budget.free) == {GPU_CLAIM}
-    assert not other.budget.short_of(large, other.budget.own_free, alone=True)
+    assert other.budget.could_hold(("q", large))
+    assert other.budget.short_of(("q", large), other.budget.free) == {GPU_CLAIM}
+    assert not other.budget.short_of(("q", large), other.budget.own_free, alone=True)
     assert isinstance(other.budget.grant(other.job("silent", large)), Misfit)
     beside = [other.budget.grant(other.job("silent", small)) for _ in range(3)]
     assert [one.devices for one in beside if isinstance(one, Grant)] == [
@@ -324,9 +351,9 @@ def test_two_workers_of_a_host_share_its_gpus(tmp_path: Path) -> None:
         *[("small",)] * 2,
     ]
     one.budget.give_back(job)
-    assert other.budget.short_of("takes.g2:alone", other.budget.free) == {GPU_CLAIM}
+    assert other.budget.short_of(("q", "takes.g2:alone"), other.budget.free) == {GPU_CLAIM}
     other.budget.leave_host()
-    assert not one.budget.short_of("takes.g2:alone", one.budget.free)
+    assert not one.budget.short_of(("q", "takes.g2:alone"), one.budget.free)
     one.budget.leave_host()
 
 
@@ -338,8 +365,10 @@ def test_one_worker_of_a_host_waits_for_a_gpu(tmp_path: Path) -> None:
     assert isinstance(other.budget.grant(held), Grant)
     assert one.budget.hold_for(whole)
     assert not other.budget.hold_for(whole)
-    assert other.budget.short_of(share, other.budget.free) == {GPU_CLAIM}
-    assert not other.budget.short_of("takes.v8000:alone", other.budget.free), "the other device"
+    assert other.budget.short_of(("q", share), other.budget.free) == {GPU_CLAIM}
+    assert not other.budget.short_of(("q", "takes.v8000:alone"), other.budget.free), (
+        "the other device"
+    )
     other.budget.give_back(held)
     assert isinstance(other.budget.grant(other.job("silent", share)), Misfit)
     granted = one.job("silent", whole[1])

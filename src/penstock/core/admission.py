@@ -47,17 +47,17 @@ def lacking(amounts: Amounts, free: Amounts) -> frozenset[str]:
 
 
 def room_for(
-    sets: Sequence[Set], *, amounts_of: Callable[[str], Amounts], free: Amounts, slots: int
+    sets: Sequence[Set], *, amounts_of: Callable[[Set], Amounts], free: Amounts, slots: int
 ) -> Room:
     """Return which of `sets` fit into what is free, and how many jobs of them.
 
     Args:
         sets: in which jobs wait.
-        amounts_of: returns what the largest job of a need takes.
+        amounts_of: returns what the largest job of a set takes.
         free: what nobody has.
         slots: children that are free.
     """
-    fitting = [(one, amounts) for one in sets if not lacking(amounts := amounts_of(one[1]), free)]
+    fitting = [(one, amounts) for one in sets if not lacking(amounts := amounts_of(one), free)]
     if not fitting or slots <= 0:
         return NO_ROOM
     each: dict[str, int] = {}

@@ -1,8 +1,6 @@
-"""Numbers with their nouns and signals with their names, as people write them."""
+"""Numbers with their nouns, as people write them."""
 
 from __future__ import annotations
-
-import signal
 
 
 def counted(count: int, one: str, many: str | None = None) -> str:
@@ -14,11 +12,3 @@ def counted(count: int, one: str, many: str | None = None) -> str:
         many: the words for any other number; None: `one` with an s.
     """
     return f"{count} {one if count == 1 else many or f'{one}s'}"
-
-
-def signal_name(number: int) -> str:
-    """Return what a signal is called: "SIGKILL", or "signal 40" where it has no name."""
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"

@@ -19,9 +19,8 @@ from typing import Final
 
 import msgspec
 
-from penstock.core.wording import signal_name
-
 from .procfs import read_stat
+from .signal_names import signal_name
 
 #: Signals that the parent may handle or ignore; the new process starts with their defaults.
 _RESET_SIGNALS = (

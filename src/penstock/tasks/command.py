@@ -19,8 +19,8 @@ from typing import IO, Any, Final
 import msgspec
 
 from penstock.context import current_job
-from penstock.core.wording import signal_name
 from penstock.errors import BadArguments, BadSetting, SerializationError
+from penstock.executors.signal_names import signal_name
 from penstock.serializers.json import JsonWriter
 from penstock.signals import Retry
 from penstock.tasks.signature import CHECK

@@ -14,7 +14,7 @@ SETS = [("q", need) for need in SIZES]
 def room(free: int, slots: int = 8) -> tuple[list[str], int, int]:
     """Return the needs that are offered, how many jobs, and what each is counted as."""
     found = room_for(
-        SETS, amounts_of=lambda need: {"memory": SIZES[need]}, free={"memory": free}, slots=slots
+        SETS, amounts_of=lambda one: {"memory": SIZES[one[1]]}, free={"memory": free}, slots=slots
     )
     return [need for _, need in found.sets], found.jobs, found.each.get("memory", 0)
 
@@ -40,7 +40,7 @@ AMOUNTS = st.dictionaries(st.sampled_from("mcr"), st.integers(0, 100))
 def test_whatever_comes_fits(sizes: list[Amounts], free: Amounts, slots: int) -> None:
     """No choice of the broker among what was offered can pass what is free, of anything."""
     sets = [("q", str(number)) for number in range(len(sizes))]
-    found = room_for(sets, amounts_of=lambda need: sizes[int(need)], free=free, slots=slots)
+    found = room_for(sets, amounts_of=lambda one: sizes[int(one[1])], free=free, slots=slots)
     if found == NO_ROOM:
         assert slots <= 0 or all(lacking(one, free) for one in sizes)
         return

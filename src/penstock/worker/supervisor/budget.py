@@ -33,6 +33,7 @@ from .claims import LoneClaim
 from .device_shares import DeviceShares
 from .grants import Grant, Misfit, everything, need_of
 from .host_share import HostShare
+from .largest import Largest
 from .profiles import Profiles
 from .task_facts import Tasks
 
@@ -44,8 +45,7 @@ class Budget:
 
     Attributes:
         total_bytes: of memory that may be reserved at once.
-        largest_bytes: the budget of the largest worker alive, as far as is known.
-        largest_gpu_bytes: memory of the largest GPU of any worker alive; 0: none is known.
+        largest: the largest workers alive.
         gpus: of this worker, shared with other workers.
         host: the memory that is shared with other workers; None: there is no other.
     """
@@ -66,13 +66,14 @@ class Budget:
             host: as the attribute.
         """
         self.host = host
-        self.total_bytes = self.largest_bytes = total_bytes
+        self.total_bytes = total_bytes
         self._tasks = tasks
         self._profiles = profiles
         self.gpus = DeviceShares(()) if gpus is None else gpus
-        sizes = self.gpus.sizes
-        self._has = msgspec.structs.replace(capacity or Capacity(), gpu_memory_bytes=sizes)
-        self._own_gpu_bytes = self.largest_gpu_bytes = max(sizes, default=0)
+        self._has = msgspec.structs.replace(
+            capacity or Capacity(), memory_bytes=total_bytes, gpu_memory_bytes=self.gpus.sizes
+        )
+        self.largest = Largest(self._has)
         self._total = everything(total_bytes, self._has)
         self._granted: dict[AttemptKey, Amounts] = {}
         self._promised: dict[LoneClaim, Amounts] = {}
@@ -81,10 +82,7 @@ class Budget:
 
     def look(self, leases: Sequence[LeaseFacts]) -> None:
         """Take in what all workers can take, as their leases say."""
-        told = [one.capacity for one in leases if one.capacity is not None]
-        self.largest_bytes = max(self.total_bytes, *(one.memory_bytes or 0 for one in told), 0)
-        gpus = [size for one in told for size in one.gpu_memory_bytes]
-        self.largest_gpu_bytes = max(self._own_gpu_bytes, *gpus, 0)
+        self.largest.look(leases)
         self.gpus.look_after()
         if self.host is not None:
             self.host.look_after()
@@ -116,54 +114,55 @@ class Budget:
         holders = (*self._granted.values(), *self._promised.values())
         return sum(held.get(MEMORY, 0) for held in holders)
 
-    def could_hold(self, need: str) -> bool:
+    def could_hold(self, one: Set) -> bool:
         """Return whether an empty worker may hold a job of a ready set."""
+        queue, need = one
         demand = demand_of(need)
         if demand is None or wanting(self._has, demand) is not None:
             return False
-        profile = profile_of(need)
-        if profile is not None:
-            return self._learned_bytes(profile) <= self.total_bytes
+        if (profile := profile_of(need)) is not None:
+            return self._learned_bytes(profile, queue, demand) <= self.total_bytes
         sizes = sizes_of(need)
         # Bound: sets tell whole MiB; a budget with a part of one would look again and again.
         return sizes is None or sizes.over_bytes < self.total_bytes // _MIB * _MIB
 
-    def short_of(self, need: str, free: Amounts, *, alone: bool = False) -> frozenset[str]:
+    def short_of(self, one: Set, free: Amounts, *, alone: bool = False) -> frozenset[str]:
         """Return the names of what the largest job of a ready set does not find; empty: it fits.
 
         Args:
-            need: of the set.
+            one: the set.
             free: what may be had of all that is counted.
             alone: GPUs are looked at as if there were no other worker.
         """
-        short = lacking(self.amounts_of(need), free)
-        demand = demand_of(need) or NO_DEMAND
+        short = lacking(self.amounts_of(one), free)
+        demand = demand_of(one[1]) or NO_DEMAND
         fits = self.gpus.fits_alone if alone else self.gpus.fits
         return short if not demand.takes_gpu or fits(demand) else short | {GPU_CLAIM}
 
     def competes(self, one: Set, other: Set) -> bool:
         """Return whether jobs of the first set take of what those of the second are short of."""
-        taken = {name for name, amount in self.amounts_of(one[1]).items() if amount}
+        taken = {name for name, amount in self.amounts_of(one).items() if amount}
         if GPU_CLAIM in taken and self.gpus.fits(demand_of(one[1]) or NO_DEMAND):
             # On a device that is not left to the second.
             taken.remove(GPU_CLAIM)
-        return not self.short_of(other[1], self.free).isdisjoint(taken)
+        return not self.short_of(other, self.free).isdisjoint(taken)
 
-    def bytes_of(self, need: str) -> int:
+    def bytes_of(self, one: Set) -> int:
         """Return what memory the largest job of a ready set is counted as.
 
         A worker whose budget lies inside the set's class counts it as all that there is: claiming
         one shows whether it fits.
         """
+        queue, need = one
         profile = profile_of(need)
         if profile is not None:
-            return self._learned_bytes(profile)
+            return self._learned_bytes(profile, queue, demand_of(need) or NO_DEMAND)
         sizes = sizes_of(need)
         return min(ASSUMED_BYTES if sizes is None else sizes.most_bytes, self.total_bytes)
 
-    def amounts_of(self, need: str) -> Amounts:
+    def amounts_of(self, one: Set) -> Amounts:
         """Return all that the largest job of a ready set is counted as."""
-        return amounts_of(demand_of(need) or NO_DEMAND, self.bytes_of(need))
+        return amounts_of(demand_of(one[1]) or NO_DEMAND, self.bytes_of(one))
 
     def promise(self, claim: LoneClaim, each: Amounts) -> bool:
         """Hold back what a claim may bring, until `keep_promised` drops it.
@@ -194,7 +193,7 @@ class Budget:
             warm: GPUs on which its task has something loaded.
         """
         needed, limit = self._needs(job)
-        demand = self._demand(job)
+        demand = self.demand_of(job)
         set_of = need_of(job, self._tasks)
         if needed > self.total_bytes:
             return Misfit(
@@ -228,14 +227,15 @@ class Budget:
         gpu_bytes = self.gpus.memory_bytes(devices) if demand.gpus else demand.gpu_memory_bytes
         return Grant(needed, limit, demand.threads, devices, gpu_bytes, is_whole=bool(demand.gpus))
 
-    def _demand(self, job: Claimed) -> Demand:
+    def demand_of(self, job: Claimed) -> Demand:
+        """Return what a job takes beside memory."""
         return demand_of(need_of(job, self._tasks)) or NO_DEMAND
 
     def _needs(self, job: Claimed) -> tuple[int, int | None]:
         """Return (what a job is to have, what it may not pass); None: nothing is enforced."""
         declared, profile = declared_bytes(job.spec, job.charges), profile_of(job.spec.need)
         if declared is None and profile is not None:
-            needed = self._learned_bytes(profile)
+            needed = self._learned_bytes(profile, job.queue, self.demand_of(job))
             # Nobody knows what a first run takes: it may have all that there is.
             is_cold = self._profiles.reservation_bytes(profile) is None
             return needed, self.total_bytes if is_cold else limit_bytes(needed)
@@ -246,11 +246,11 @@ class Budget:
             return min(ASSUMED_BYTES, self.total_bytes), None
         return declared, limit_bytes(declared)
 
-    def _learned_bytes(self, profile: Profile) -> int:
+    def _learned_bytes(self, profile: Profile, queue: str, demand: Demand) -> int:
         """Return what a profile's jobs are counted as: no more than the largest worker has."""
         known = self._profiles.reservation_bytes(profile)
         cold = min(COLD_BYTES, self.total_bytes)
-        return cold if known is None else min(known, self.largest_bytes)
+        return cold if known is None else min(known, self.largest.memory_bytes(queue, demand))
 
     def give_back(self, job: Claimed) -> None:
         """End a job's reservation: its attempt has ended."""
@@ -267,7 +267,7 @@ class Budget:
         demand = demand_of(one[1]) or NO_DEMAND
         if demand.takes_gpu and not self.gpus.hold_gate(demand):
             return False
-        if self.host is None or self.host.hold_gate(self.bytes_of(one[1])):
+        if self.host is None or self.host.hold_gate(self.bytes_of(one)):
             return True
         self.gpus.open_gate()
         return False

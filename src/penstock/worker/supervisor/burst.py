@@ -75,10 +75,11 @@ class Burst:
         counts = {one.queue: one for one in await link.ask(link.broker.counts()) if not one.paused}
         needs = await link.ask(link.broker.needs(queues))
         waiting = {queue: names for queue, names in needs.items() if names and queue in counts}
-        offered = {need for names in waiting.values() for need in names}
+        sets = [(queue, need) for queue, names in waiting.items() for need in names]
+        offered = {need for _, need in sets}
         if offered & _OF_RUNNERS:
             await self._start_runners()
-        elif any(is_alone(need) and self._parts.budget.could_hold(need) for need in offered):
+        elif any(is_alone(one[1]) and self._parts.budget.could_hold(one) for one in sets):
             self._children.bell.ring()
         elif not self._children.is_due_soon and self._children.is_at_rest:
             if waiting:

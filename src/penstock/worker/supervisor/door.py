@@ -32,11 +32,11 @@ class Door:
         """Return what a claim may ask for, so that whatever comes fits."""
         budget, clock = self._parts.budget, self._parts.link.clock
         self.tidy()
-        waiting = [one for one in self._claims.sets if budget.could_hold(one[1])]
+        waiting = [one for one in self._claims.sets if budget.could_hold(one)]
         free, own = budget.free, budget.own_free
-        fitting = [one for one in waiting if not budget.short_of(one[1], free)]
+        fitting = [one for one in waiting if not budget.short_of(one, free)]
         self.waits_for_others = slots > 0 and any(
-            not budget.short_of(one[1], own, alone=True) for one in waiting if one not in fitting
+            not budget.short_of(one, own, alone=True) for one in waiting if one not in fitting
         )
         budget.ask_for(need for _, need in (waiting if self.waits_for_others else ()))
         let_through = self._gate.let_through(

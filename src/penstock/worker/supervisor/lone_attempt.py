@@ -234,9 +234,8 @@ class LoneAttempt:
     def _with_memory(self, child: ChildProcess, outcome: Outcome | None) -> Outcome | None:
         """Tell running out of memory from a crash, and say what was taken and given."""
         taken = None if child.group is None else child.group.end()
-        usage = usage_of(
-            self.sampled_bytes, self.grant, child.measured, taken, idle_bytes=self._idle_bytes
-        )
+        sampled, idle = self.sampled_bytes, self._idle_bytes
+        usage = usage_of(sampled, self.grant, child.measured, taken, idle_bytes=idle)
         outcome, self._usage = judged(
             outcome,
             usage,
@@ -245,7 +244,7 @@ class LoneAttempt:
             budget=self._parts.budget,
             kills=None if taken is None else taken.kills,
             kernel_ooms=kernel_ooms() - self._ooms_before,
-            was_bystander=self.job.charges.bystander,
+            job=self.job,
         )
         self._learn(child, usage, outcome)
         return outcome

@@ -7,7 +7,7 @@ from typing import Final
 import msgspec
 
 from penstock.core import outcome as o
-from penstock.core.job import StoredError
+from penstock.core.job import Claimed, StoredError
 from penstock.core.memory import Evidence, evidence_text, is_bystander
 from penstock.core.outcome import Outcome
 from penstock.core.usage import Usage
@@ -31,7 +31,7 @@ def judged(
     budget: Budget,
     kills: int | None,
     kernel_ooms: int,
-    was_bystander: bool,
+    job: Claimed,
 ) -> tuple[Outcome | None, Usage]:
     """Return how the attempt ended, and what it took, with the evidence where it is out of memory.
 
@@ -43,7 +43,7 @@ def judged(
         budget: knows the largest worker.
         kills: of its group by the kernel; None: it had no group.
         kernel_ooms: kills for want of memory on this host meanwhile.
-        was_bystander: an earlier attempt of the job was killed within its own limit.
+        job: of the attempt, as claimed.
     """
     if grant is None or not isinstance(outcome, o.OutOfMemory | o.Crashed | o.Failed):
         return outcome, usage
@@ -52,7 +52,7 @@ def judged(
         return outcome, usage
     if isinstance(outcome, o.OutOfMemory) and outcome.of_gpu:
         told = msgspec.structs.replace(usage, evidence=f"it raised {outcome.error.kind}")
-        return out_of_gpu_memory(outcome, grant, budget.largest_gpu_bytes), told
+        return out_of_gpu_memory(outcome, grant, budget.largest.gpu_bytes(job.queue)), told
     exited, is_marked = child.process.exited, child.mark is Mark.MEMORY
     seen = Evidence(
         mark=is_marked,
@@ -62,7 +62,7 @@ def judged(
         peak_bytes=usage.peak_bytes or 0,
         limit_bytes=grant.limit_bytes,
         group_kills=kills,
-        was_bystander=was_bystander,
+        was_bystander=job.charges.bystander,
     )
     if is_bystander(seen):
         return o.Interrupted(StoredError("interrupted", _BYSTANDER), bystander=True), usage
@@ -71,4 +71,5 @@ def judged(
         return outcome, usage
     told = msgspec.structs.replace(usage, evidence=evidence)
     traceback = outcome.error.traceback
-    return out_of_memory(evidence, told, grant, budget.largest_bytes, traceback), told
+    largest_bytes = budget.largest.memory_bytes(job.queue, budget.demand_of(job))
+    return out_of_memory(evidence, told, grant, largest_bytes, traceback), told
