@@ -323,8 +323,8 @@ def test_plan_names_queues_that_are_too_large_for_their_workers(folder: Path) ->
     document = penstock("plan", "small", "--json", folder=folder, env=gpus).document
     assert (document["fits"], document["over"]) == (False, [])
     assert document["too_large"][0] == {
-        "queue": "heavy", "what": "memory_bytes", "needed": 256 * 2**20, "largest": 128 * 2**20,
-        "worker": "one",
+        "queue": "heavy", "place": "[queues.heavy]", "what": "memory_bytes",
+        "needed": 256 * 2**20, "largest": 128 * 2**20, "worker": "one",
     }  # fmt: skip
     none_here = penstock("plan", "small", folder=folder, env=fake_gpus())
     assert "of a GPU, and no worker of this profile that serves it has one" in none_here.out

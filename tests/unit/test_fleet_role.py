@@ -120,6 +120,11 @@ gpu_memory = "24GiB"
 [queues.auto]
 memory = "auto"
 
+[routes]
+"films.*" = {{ queue = "auto", memory = "3GB" }}
+"loose.*" = {{ memory = "99GB" }}
+"mail.*" = "mail"
+
 [profiles.p.first]
 {first}
 
@@ -140,26 +145,30 @@ memory = "auto"
         (
             'queues = ["training", "auto"]\nmemory = "1GB"',
             'queues = ["training"]\nmemory = "2GB"',
-            [("training", "memory_bytes", 4 * GB, 1908 * 2**20, "second")],
+            [
+                ("training", "[queues.training]", "memory_bytes", 4 * GB, 1908 * 2**20, "second"),
+                ("auto", "[routes], line films.*", "memory_bytes", 3 * GB, 954 * 2**20, "first"),
+            ],
         ),
         # Nobody says anything: what the settings say.
         (
             "",
             'queues = ["mail"]\ngpus = [1]',
             [
-                ("training", "memory_bytes", 4 * GB, GB, "first"),
-                ("render", "gpu_memory_bytes", 24 * 2**30, 8 * 2**30, "first"),
+                ("training", "[queues.training]", "memory_bytes", 4 * GB, GB, "first"),
+                ("render", "[queues.render]", "gpu_memory_bytes", 24 * 2**30, 8 * 2**30, "first"),
+                ("auto", "[routes], line films.*", "memory_bytes", 3 * GB, GB, "first"),
             ],
         ),
         (
             'queues = ["render"]\ngpus = "none"',
             'queues = ["elsewhere"]',
-            [("render", "gpu_memory_bytes", 24 * 2**30, 0, "first")],
+            [("render", "[queues.render]", "gpu_memory_bytes", 24 * 2**30, 0, "first")],
         ),
     ],
 )
 def test_a_queue_whose_jobs_no_worker_holds_is_named(
-    tmp_path: Path, first: str, second: str, found: list[tuple[str, str, int, int, str]]
+    tmp_path: Path, first: str, second: str, found: list[tuple[str, str, str, int, int, str]]
 ) -> None:
     """With the largest worker that serves it, by memory and by that of one GPU."""
     (tmp_path / "penstock.toml").write_text(LARGE.format(first=first, second=second))
@@ -168,6 +177,7 @@ def test_a_queue_whose_jobs_no_worker_holds_is_named(
     told = too_large(
         roles_of(tables.profiles.by_name["p"], tables.queues),
         tables.queues,
+        tables.routes,
         budget_bytes=GB,
         gpu_bytes=lambda role: sizes[str(role.table.settings.get("gpus"))],
     )

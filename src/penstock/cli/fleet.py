@@ -126,6 +126,7 @@ def planned(
     misfits = too_large(
         needed,
         config.tables.queues,
+        config.tables.routes,
         budget_bytes=config.settings.memory,
         gpu_bytes=gpu_bytes or _gpu_bytes(config),
     )
@@ -203,18 +204,18 @@ def _too_large(one: TooLarge) -> str:
         return (
             f"queue {one.queue}: a job needs {size(one.needed)} of a GPU, and no worker of this "
             f"profile that serves it has one: let gpus of worker {one.worker} name one, or lower "
-            f"gpu_memory in [queues.{one.queue}]"
+            f"gpu_memory in {one.place}"
         )
     if one.what == GPU_MEMORY:
         return (
             f"queue {one.queue}: a job needs {size(one.needed)} of a GPU, and the largest that a "
             f"worker of this profile may use has {size(one.largest)} (worker {one.worker}): lower "
-            f"gpu_memory in [queues.{one.queue}], or run its jobs where there is a larger one"
+            f"gpu_memory in {one.place}, or run its jobs where there is a larger one"
         )
     return (
         f"queue {one.queue}: a job needs {size(one.needed)}, and the largest worker of this "
         f"profile that serves it may reserve {size(one.largest)} (worker {one.worker}): raise "
-        f"memory of that worker, or lower memory in [queues.{one.queue}]"
+        f"memory of that worker, or lower memory in {one.place}"
     )
 
 

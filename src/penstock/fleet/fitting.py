@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
-from penstock.config.queues import QueueTable
+from penstock.config.queues import QueueTable, Route
 from penstock.core.units import size_bytes
 
 from .role import Role
@@ -22,6 +22,7 @@ class TooLarge(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         queue: its name.
+        place: table of the file that says so: `[queues.NAME]`, or a line of `[routes]`.
         what: memory_bytes, or gpu_memory_bytes of one GPU.
         needed: by each of its jobs.
         largest: the most that a worker which serves it has.
@@ -29,6 +30,7 @@ class TooLarge(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     queue: str
+    place: str
     what: str
     needed: int
     largest: int
@@ -38,6 +40,7 @@ class TooLarge(msgspec.Struct, frozen=True, kw_only=True):
 def too_large(
     needed: Sequence[Role],
     queues: Mapping[str, QueueTable],
+    routes: Sequence[Route] = (),
     *,
     budget_bytes: int,
     gpu_bytes: Callable[[Role], int],
@@ -49,13 +52,20 @@ def too_large(
     Args:
         needed: the kinds of workers of the profile.
         queues: `[queues.*]` of the file.
+        routes: `[routes]` of it; one that names no queue is left out, since its task's says where.
         budget_bytes: what a worker without a word of its own may reserve.
         gpu_bytes: returns the memory of the largest GPU that a worker may use; 0: it has none.
     """
     found = []
-    for name, queue in queues.items():
+    asked = [(name, f"[queues.{name}]", one.options) for name, one in queues.items()]
+    asked += [
+        (str(one.options["queue"]), f"[routes], line {one.pattern}", one.options)
+        for one in routes
+        if "queue" in one.options
+    ]
+    for name, place, options in asked:
         serving = [one for one in needed if not one.queues or name in one.queues]
-        for what, bytes_needed in _needs(queue):
+        for what, bytes_needed in _needs(options):
             has = {
                 one.table.name: gpu_bytes(one)
                 if what == GPU_MEMORY
@@ -67,6 +77,7 @@ def too_large(
                 found.append(
                     TooLarge(
                         queue=name,
+                        place=place,
                         what=what,
                         needed=bytes_needed,
                         largest=has[worker],
@@ -76,8 +87,8 @@ def too_large(
     return found
 
 
-def _needs(queue: QueueTable) -> Iterator[tuple[str, int]]:
+def _needs(options: Mapping[str, Any]) -> Iterator[tuple[str, int]]:
     for option, what in (("memory", MEMORY), ("gpu_memory", GPU_MEMORY)):
-        said = queue.options.get(option)
+        said = options.get(option)
         if said is not None and said != "auto":
             yield what, size_bytes(said)
