@@ -330,6 +330,20 @@ def test_two_workers_of_a_host_share_its_gpus(tmp_path: Path) -> None:
     one.budget.leave_host()
 
 
+def test_no_job_is_claimed_for_gpus_that_cannot_be_taken(tmp_path: Path) -> None:
+    """A worker that stands still in a ledger's lock lets nobody take: a claim would come back."""
+    one, other = neighbours(tmp_path)
+    need, plain = "takes.v100:alone", {MEMORY: MIB}
+    with other.budget.gpus._ledgers["small"]._records.locked() as is_locked:
+        assert is_locked
+        assert not one.budget.promise(claim(1), one.budget.amounts_of(need))
+        assert one.budget.promise(claim(1), plain)
+    one.budget.keep_promised([])
+    assert one.budget.promise(claim(1), one.budget.amounts_of(need))
+    one.budget.leave_host()
+    other.budget.leave_host()
+
+
 def test_one_worker_of_a_host_waits_for_a_gpu(tmp_path: Path) -> None:
     """For a job that has waited long: the others take nothing more of the device that it needs."""
     one, other = neighbours(tmp_path)

@@ -19,7 +19,6 @@ from penstock.core.demand import (
     GPU_CLAIM,
     MEMORY,
     NO_DEMAND,
-    Demand,
     amounts_of,
     demand_of,
     in_words,
@@ -168,8 +167,11 @@ class Budget:
     def promise(self, claim: LoneClaim, each: Amounts) -> bool:
         """Hold back what a claim may bring, until `keep_promised` drops it.
 
-        Race: False where another worker of the host took of the same memory meanwhile.
+        Race: False where another worker of the host took of the same memory meanwhile, or stands
+        in the way of taking a GPU.
         """
+        if each.get(GPU_CLAIM) and not self.gpus.may_take():
+            return False
         jobs = claim.request.limit
         self._promised[claim] = {name: amount * jobs for name, amount in each.items()}
         if self.host is None or self.host.take(self.reserved_bytes):
@@ -194,8 +196,8 @@ class Budget:
             warm: GPUs on which its task has something loaded.
         """
         needed, limit = self._needs(job)
-        demand = self._demand(job)
         set_of = need_of(job, self._tasks)
+        demand = demand_of(set_of) or NO_DEMAND
         if needed > self.total_bytes:
             return Misfit(
                 same_demand(sized_need(needed, over_bytes=self.total_bytes), set_of),
@@ -227,9 +229,6 @@ class Budget:
         self._granted[key] = amounts
         gpu_bytes = self.gpus.memory_bytes(devices) if demand.gpus else demand.gpu_memory_bytes
         return Grant(needed, limit, demand.threads, devices, gpu_bytes, is_whole=bool(demand.gpus))
-
-    def _demand(self, job: Claimed) -> Demand:
-        return demand_of(need_of(job, self._tasks)) or NO_DEMAND
 
     def _needs(self, job: Claimed) -> tuple[int, int | None]:
         """Return (what a job is to have, what it may not pass); None: nothing is enforced."""
