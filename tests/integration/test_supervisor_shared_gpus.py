@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -30,16 +31,16 @@ def begun(site: Supervised) -> set[str]:
     return {line[0] for line in site.lines() if "begins" in line}
 
 
-def uses(site: Supervised, jobs: list[Job[str]]) -> tuple[int, set[str]]:
-    """Return the most MiB that jobs of `use` had at once, and the workers that ran them."""
+def uses(site: Supervised, jobs: list[Job[str]]) -> tuple[dict[str, int], set[str]]:
+    """Return the most MiB of each device that jobs of `use` had at once, and who ran them."""
     for record in site.wait_final(*jobs):
         assert record.state is State.COMPLETED, site.report(*jobs)
-    now = most = 0
+    now: Counter[str] = Counter()
+    most: dict[str, int] = {}
     lines = [line for line in site.lines() if line[0] in {"uses", "leaves"}]
     for word, _, seen, mib, _ in lines:
-        assert seen == "GPU-one"
-        now += int(mib) if word == "uses" else -int(mib)
-        most = max(most, now)
+        now[seen] += int(mib) if word == "uses" else -int(mib)
+        most[seen] = max(most.get(seen, 0), now[seen])
     return most, {line[1] for line in lines}
 
 
@@ -79,7 +80,8 @@ def test_shares_of_two_workers_stay_within_the_device(tmp_path: Path, mib: list[
             )
         )
         most, _ = uses(site, jobs)
-        assert most <= MIB_OF_ALL
+        assert most.keys() == {"GPU-one"}
+        assert most["GPU-one"] <= MIB_OF_ALL
 
 
 def test_a_whole_device_has_one_job_in_all_workers(tmp_path: Path) -> None:
@@ -92,7 +94,22 @@ def test_a_whole_device_has_one_job_in_all_workers(tmp_path: Path) -> None:
         calls = [whole.call(f"whole{n}", MIB_OF_ALL, 0.05) for n in range(4)]
         calls += [share.call(f"share{n}", 4_096, 0.05) for n in range(8)]
         most, _ = uses(site, site.enqueue(*calls[::2], *calls[1::2]))
-        assert most <= MIB_OF_ALL
+        assert most.keys() == {"GPU-one"}
+        assert most["GPU-one"] <= MIB_OF_ALL
+
+
+def test_workers_that_see_other_devices_share_those_of_both(tmp_path: Path) -> None:
+    """A device is known by its UUID, whatever its number is for a worker."""
+    with with_one(tmp_path) as site:
+        site.extra |= fake_gpus(GPU_a=MIB_OF_ALL, GPU_b=MIB_OF_ALL)
+        for visible in ("1", "GPU-b,GPU-a", "0,1"):
+            site.extra["CUDA_VISIBLE_DEVICES"] = visible
+            site.start_ready(app=APP)
+        calls = [tasks.use.using(gpu=1).call(f"{n}", MIB_OF_ALL, 0.05) for n in range(8)]
+        calls += [tasks.use.using(gpu_memory="9GiB").call(f"s{n}", 9_216, 0.05) for n in range(8)]
+        most, _ = uses(site, site.enqueue(*calls[::2], *calls[1::2]))
+        assert most.keys() <= {"GPU-a", "GPU-b"}
+        assert max(most.values()) <= MIB_OF_ALL
 
 
 def test_the_shares_of_a_killed_worker_are_free(tmp_path: Path) -> None:

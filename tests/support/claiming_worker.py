@@ -113,13 +113,16 @@ class ClaimingWorker:
         budget.look(self._broker.leases())
         self._offers.learn(self._broker.needs(self._queues))
         sets = [one for one in self._offers.sets if self._lone_room.is_open(one[0])]
-        waiting = [one for one in sets if budget.could_hold(one)]
+        waiting = [one for one in sets if budget.counting.could_hold(one)]
         free = budget.free
         fitting = [one for one in waiting if not budget.short_of(one, free)]
         let_through = self._gate.let_through(waiting, fitting, 0, competes=budget.competes)
         children = sum(job.spec.need != SHARED for job in self.running)
         room = room_for(
-            let_through, amounts_of=budget.amounts_of, free=free, slots=self._slots - children
+            let_through,
+            amounts_of=budget.counting.amounts_of,
+            free=free,
+            slots=self._slots - children,
         )
         if not room.jobs:
             return False

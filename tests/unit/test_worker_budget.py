@@ -132,12 +132,12 @@ def test_what_does_not_fit_is_told_where_it_belongs(bench: Bench) -> None:
     """What is larger than the budget: a set that is not offered here again; else its own set."""
     large = bench.budget.grant(bench.job("silent", memory=GIB + 100 * MIB))
     assert isinstance(large, Misfit)
-    assert not bench.budget.could_hold(("q", large.need))
-    assert bench.budget.could_hold(("q", sized_need(GIB)))
+    assert not bench.budget.counting.could_hold(("q", large.need))
+    assert bench.budget.counting.could_hold(("q", sized_need(GIB)))
     bench.budget.grant(bench.job("silent", memory=900 * MIB))
     later = bench.budget.grant(bench.job("declared"))
     assert isinstance(later, Misfit)
-    assert bench.budget.could_hold(("q", later.need))
+    assert bench.budget.counting.could_hold(("q", later.need))
     sizes = sizes_of(later.need)
     assert sizes is not None
     assert sizes.over_bytes < 256 * MIB <= sizes.most_bytes
@@ -153,7 +153,7 @@ def test_what_is_learned_is_given_from_the_third_run_on(bench: Bench) -> None:
     assert isinstance(given, Grant)
     assert 125 * MIB <= given.reserved_bytes <= 135 * MIB
     assert given.limit_bytes == limit_bytes(given.reserved_bytes)
-    assert bench.budget.bytes_of(("q", need)) == given.reserved_bytes
+    assert bench.budget.counting.bytes_of(("q", need)) == given.reserved_bytes
 
 
 def test_no_learned_limit_lies_beyond_the_largest_worker(bench: Bench) -> None:
@@ -174,22 +174,16 @@ def test_an_attempt_that_ends_late_takes_nothing_from_the_next(bench: Bench) -> 
     assert bench.budget.reserved_bytes == 256 * MIB
 
 
-def largest_bytes(bench: Bench, job: Claimed) -> int:
-    """Return the budget of the largest worker that could run a job."""
-    budget = bench.budget
-    return budget.largest.memory_bytes(job.queue, budget.demand_of(job))
-
-
 def test_the_largest_worker_is_known_from_leases(bench: Bench) -> None:
     """Its own budget, or a larger one that another worker of the job's queue tells."""
     job, licensed = bench.job("silent"), bench.job("silent", "takes.r1-license:alone")
     told = [None, Capacity(), Capacity(memory_bytes=GIB // 2), Capacity(memory_bytes=4 * GIB)]
     leases = [lease("q", one) for one in told]
     bench.budget.look([*leases[:3], lease("other", told[3])])
-    assert largest_bytes(bench, job) == GIB
+    assert bench.budget.counting.largest_bytes(job) == GIB
     bench.budget.look(leases)
-    assert largest_bytes(bench, job) == 4 * GIB
-    assert largest_bytes(bench, licensed) == 0, "none has a licence"
+    assert bench.budget.counting.largest_bytes(job) == 4 * GIB
+    assert bench.budget.counting.largest_bytes(licensed) == 0, "none has a licence"
 
 
 def test_what_is_learned_is_cut_to_a_worker_that_could_run_it(bench: Bench) -> None:
@@ -199,11 +193,13 @@ def test_what_is_learned_is_cut_to_a_worker_that_could_run_it(bench: Bench) -> N
     need = learned_need("learned", None)
     large = Capacity(memory_bytes=16 * GIB)
     bench.budget.look([lease("other", large)])
-    assert bench.budget.could_hold(("q", need))
-    assert bench.budget.bytes_of(("q", need)) == GIB
+    assert bench.budget.counting.could_hold(("q", need))
+    assert bench.budget.counting.bytes_of(("q", need)) == GIB
     bench.budget.look([lease("q", large)])
-    assert not bench.budget.could_hold(("q", need))
-    assert bench.budget.could_hold(("q", f"takes.r1-license:{need}")) is False, "it has none"
+    assert not bench.budget.counting.could_hold(("q", need))
+    assert bench.budget.counting.could_hold(("q", f"takes.r1-license:{need}")) is False, (
+        "it has none"
+    )
 
 
 HAS = Capacity(cpus_milli=4000, labels=("eu",), resources={"license": 2})
@@ -255,7 +251,7 @@ def test_everything_that_is_counted_is_held_and_given_back(bench: Bench) -> None
 def test_one_claim_at_a_time_may_bring_a_job_for_gpus(bench: Bench) -> None:
     """Which device its job gets is known once it is here; other sets are offered meanwhile."""
     budget, one = rich(bench), claim(1)
-    budget.promise(one, budget.amounts_of(("q", "takes.g1:alone")))
+    budget.promise(one, budget.counting.amounts_of(("q", "takes.g1:alone")))
     assert budget.short_of(("q", "takes.v100:alone"), budget.free) == {GPU_CLAIM}
     assert not budget.short_of(("q", "takes.c1000:alone"), budget.free)
     budget.keep_promised([])
@@ -278,7 +274,7 @@ def test_a_set_is_for_workers_that_have_what_its_jobs_take(
     bench: Bench, need: str, *, holds: bool
 ) -> None:
     """All of it, memory too; and nothing that this release knows nothing of."""
-    assert rich(bench).could_hold(("q", need)) == holds
+    assert rich(bench).counting.could_hold(("q", need)) == holds
 
 
 def test_only_who_takes_of_what_is_short_competes(bench: Bench) -> None:
@@ -330,9 +326,9 @@ def test_the_largest_gpu_is_known_from_leases(bench: Bench) -> None:
     budget, job = rich(bench), bench.job("silent")
     large = Capacity(gpu_memory_bytes=(GIB, 80 * GIB))
     budget.look([lease("q", None), lease("other", large)])
-    assert budget.largest.gpu_bytes(job.queue) == 24 * GIB
+    assert budget.counting.largest.gpu_bytes(job.queue) == 24 * GIB
     budget.look([lease("q", None), lease("q", large), lease("q", Capacity())])
-    assert budget.largest.gpu_bytes(job.queue) == 80 * GIB
+    assert budget.counting.largest.gpu_bytes(job.queue) == 80 * GIB
 
 
 def test_two_workers_of_a_host_share_its_gpus(tmp_path: Path) -> None:
@@ -341,7 +337,7 @@ def test_two_workers_of_a_host_share_its_gpus(tmp_path: Path) -> None:
     large, small = "takes.v20000:alone", "takes.v4000:alone"
     job = one.job("silent", large)
     assert isinstance(one.budget.grant(job), Grant)
-    assert other.budget.could_hold(("q", large))
+    assert other.budget.counting.could_hold(("q", large))
     assert other.budget.short_of(("q", large), other.budget.free) == {GPU_CLAIM}
     assert not other.budget.short_of(("q", large), other.budget.own_free, alone=True)
     assert isinstance(other.budget.grant(other.job("silent", large)), Misfit)
@@ -355,6 +351,20 @@ def test_two_workers_of_a_host_share_its_gpus(tmp_path: Path) -> None:
     other.budget.leave_host()
     assert not one.budget.short_of(("q", "takes.g2:alone"), one.budget.free)
     one.budget.leave_host()
+
+
+def test_no_job_is_claimed_for_gpus_that_cannot_be_taken(tmp_path: Path) -> None:
+    """A worker that stands still in a ledger's lock lets nobody take: a claim would come back."""
+    one, other = neighbours(tmp_path)
+    need, plain = "takes.v100:alone", {MEMORY: MIB}
+    with other.budget.gpus._ledgers["small"]._records.locked() as is_locked:
+        assert is_locked
+        assert not one.budget.promise(claim(1), one.budget.counting.amounts_of(("q", need)))
+        assert one.budget.promise(claim(1), plain)
+    one.budget.keep_promised([])
+    assert one.budget.promise(claim(1), one.budget.counting.amounts_of(("q", need)))
+    one.budget.leave_host()
+    other.budget.leave_host()
 
 
 def test_one_worker_of_a_host_waits_for_a_gpu(tmp_path: Path) -> None:

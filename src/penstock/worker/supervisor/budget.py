@@ -8,36 +8,32 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
-from typing import Final
 
 import msgspec
 
 from penstock.broker.requests import LeaseFacts
 from penstock.core.admission import Amounts, Set, lacking
-from penstock.core.capacity import Capacity, wanting
+from penstock.core.capacity import Capacity
 from penstock.core.demand import (
     GPU_CLAIM,
     MEMORY,
     NO_DEMAND,
-    Demand,
     amounts_of,
     demand_of,
     in_words,
 )
 from penstock.core.ids import AttemptKey
 from penstock.core.job import Claimed
-from penstock.core.memory import ASSUMED_BYTES, COLD_BYTES, declared_bytes, limit_bytes, mib
-from penstock.core.need import Profile, profile_of, same_demand, sized_need, sizes_of
+from penstock.core.memory import mib
+from penstock.core.need import same_demand, sized_need
 
 from .claims import LoneClaim
+from .counting import Counting
 from .device_shares import DeviceShares
-from .grants import Grant, Misfit, everything, need_of
+from .grants import Grant, Misfit, everything
 from .host_share import HostShare
-from .largest import Largest
 from .profiles import Profiles
 from .task_facts import Tasks
-
-_MIB: Final = 2**20
 
 
 class Budget:
@@ -45,7 +41,7 @@ class Budget:
 
     Attributes:
         total_bytes: of memory that may be reserved at once.
-        largest: the largest workers alive.
+        counting: what jobs and ready sets are counted as here.
         gpus: of this worker, shared with other workers.
         host: the memory that is shared with other workers; None: there is no other.
     """
@@ -67,14 +63,12 @@ class Budget:
         """
         self.host = host
         self.total_bytes = total_bytes
-        self._tasks = tasks
-        self._profiles = profiles
         self.gpus = DeviceShares(()) if gpus is None else gpus
-        self._has = msgspec.structs.replace(
+        has = msgspec.structs.replace(
             capacity or Capacity(), memory_bytes=total_bytes, gpu_memory_bytes=self.gpus.sizes
         )
-        self.largest = Largest(self._has)
-        self._total = everything(total_bytes, self._has)
+        self.counting = Counting(has, tasks, profiles)
+        self._total = everything(total_bytes, has)
         self._granted: dict[AttemptKey, Amounts] = {}
         self._promised: dict[LoneClaim, Amounts] = {}
         #: What others were told while the jobs of a claim are given their parts of it.
@@ -82,7 +76,7 @@ class Budget:
 
     def look(self, leases: Sequence[LeaseFacts]) -> None:
         """Take in what all workers can take, as their leases say."""
-        self.largest.look(leases)
+        self.counting.largest.look(leases)
         self.gpus.look_after()
         if self.host is not None:
             self.host.look_after()
@@ -114,18 +108,6 @@ class Budget:
         holders = (*self._granted.values(), *self._promised.values())
         return sum(held.get(MEMORY, 0) for held in holders)
 
-    def could_hold(self, one: Set) -> bool:
-        """Return whether an empty worker may hold a job of a ready set."""
-        queue, need = one
-        demand = demand_of(need)
-        if demand is None or wanting(self._has, demand) is not None:
-            return False
-        if (profile := profile_of(need)) is not None:
-            return self._learned_bytes(profile, queue, demand) <= self.total_bytes
-        sizes = sizes_of(need)
-        # Bound: sets tell whole MiB; a budget with a part of one would look again and again.
-        return sizes is None or sizes.over_bytes < self.total_bytes // _MIB * _MIB
-
     def short_of(self, one: Set, free: Amounts, *, alone: bool = False) -> frozenset[str]:
         """Return the names of what the largest job of a ready set does not find; empty: it fits.
 
@@ -134,41 +116,27 @@ class Budget:
             free: what may be had of all that is counted.
             alone: GPUs are looked at as if there were no other worker.
         """
-        short = lacking(self.amounts_of(one), free)
+        short = lacking(self.counting.amounts_of(one), free)
         demand = demand_of(one[1]) or NO_DEMAND
         fits = self.gpus.fits_alone if alone else self.gpus.fits
         return short if not demand.takes_gpu or fits(demand) else short | {GPU_CLAIM}
 
     def competes(self, one: Set, other: Set) -> bool:
         """Return whether jobs of the first set take of what those of the second are short of."""
-        taken = {name for name, amount in self.amounts_of(one).items() if amount}
+        taken = {name for name, amount in self.counting.amounts_of(one).items() if amount}
         if GPU_CLAIM in taken and self.gpus.fits(demand_of(one[1]) or NO_DEMAND):
             # On a device that is not left to the second.
             taken.remove(GPU_CLAIM)
         return not self.short_of(other, self.free).isdisjoint(taken)
 
-    def bytes_of(self, one: Set) -> int:
-        """Return what memory the largest job of a ready set is counted as.
-
-        A worker whose budget lies inside the set's class counts it as all that there is: claiming
-        one shows whether it fits.
-        """
-        queue, need = one
-        profile = profile_of(need)
-        if profile is not None:
-            return self._learned_bytes(profile, queue, demand_of(need) or NO_DEMAND)
-        sizes = sizes_of(need)
-        return min(ASSUMED_BYTES if sizes is None else sizes.most_bytes, self.total_bytes)
-
-    def amounts_of(self, one: Set) -> Amounts:
-        """Return all that the largest job of a ready set is counted as."""
-        return amounts_of(demand_of(one[1]) or NO_DEMAND, self.bytes_of(one))
-
     def promise(self, claim: LoneClaim, each: Amounts) -> bool:
         """Hold back what a claim may bring, until `keep_promised` drops it.
 
-        Race: False where another worker of the host took of the same memory meanwhile.
+        Race: False where another worker of the host took of the same memory meanwhile, or stands
+        in the way of taking a GPU.
         """
+        if each.get(GPU_CLAIM) and not self.gpus.may_take():
+            return False
         jobs = claim.request.limit
         self._promised[claim] = {name: amount * jobs for name, amount in each.items()}
         if self.host is None or self.host.take(self.reserved_bytes):
@@ -192,9 +160,7 @@ class Budget:
             job: claimed.
             warm: GPUs on which its task has something loaded.
         """
-        needed, limit = self._needs(job)
-        demand = self.demand_of(job)
-        set_of = need_of(job, self._tasks)
+        needed, limit, set_of, demand = self.counting.of_job(job)
         if needed > self.total_bytes:
             return Misfit(
                 same_demand(sized_need(needed, over_bytes=self.total_bytes), set_of),
@@ -227,31 +193,6 @@ class Budget:
         gpu_bytes = self.gpus.memory_bytes(devices) if demand.gpus else demand.gpu_memory_bytes
         return Grant(needed, limit, demand.threads, devices, gpu_bytes, is_whole=bool(demand.gpus))
 
-    def demand_of(self, job: Claimed) -> Demand:
-        """Return what a job takes beside memory."""
-        return demand_of(need_of(job, self._tasks)) or NO_DEMAND
-
-    def _needs(self, job: Claimed) -> tuple[int, int | None]:
-        """Return (what a job is to have, what it may not pass); None: nothing is enforced."""
-        declared, profile = declared_bytes(job.spec, job.charges), profile_of(job.spec.need)
-        if declared is None and profile is not None:
-            needed = self._learned_bytes(profile, job.queue, self.demand_of(job))
-            # Nobody knows what a first run takes: it may have all that there is.
-            is_cold = self._profiles.reservation_bytes(profile) is None
-            return needed, self.total_bytes if is_cold else limit_bytes(needed)
-        if declared is None:
-            facts = self._tasks.find(job.spec.task)
-            declared = None if facts is None else facts.memory_bytes
-        if declared is None:
-            return min(ASSUMED_BYTES, self.total_bytes), None
-        return declared, limit_bytes(declared)
-
-    def _learned_bytes(self, profile: Profile, queue: str, demand: Demand) -> int:
-        """Return what a profile's jobs are counted as: no more than the largest worker has."""
-        known = self._profiles.reservation_bytes(profile)
-        cold = min(COLD_BYTES, self.total_bytes)
-        return cold if known is None else min(known, self.largest.memory_bytes(queue, demand))
-
     def give_back(self, job: Claimed) -> None:
         """End a job's reservation: its attempt has ended."""
         # Race: the job may have been claimed here again while this attempt was being ended.
@@ -267,7 +208,7 @@ class Budget:
         demand = demand_of(one[1]) or NO_DEMAND
         if demand.takes_gpu and not self.gpus.hold_gate(demand):
             return False
-        if self.host is None or self.host.hold_gate(self.bytes_of(one)):
+        if self.host is None or self.host.hold_gate(self.counting.bytes_of(one)):
             return True
         self.gpus.open_gate()
         return False

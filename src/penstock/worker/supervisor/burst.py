@@ -79,7 +79,7 @@ class Burst:
         offered = {need for _, need in sets}
         if offered & _OF_RUNNERS:
             await self._start_runners()
-        elif any(is_alone(one[1]) and self._parts.budget.could_hold(one) for one in sets):
+        elif any(is_alone(one[1]) and self._parts.budget.counting.could_hold(one) for one in sets):
             self._children.bell.ring()
         elif not self._children.is_due_soon and self._children.is_at_rest:
             if waiting:

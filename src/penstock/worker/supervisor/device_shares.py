@@ -50,6 +50,10 @@ class DeviceShares:
         """Return whether it would, were there no other worker."""
         return self._devices.fitting(demand) is not None
 
+    def may_take(self) -> bool:
+        """Return whether no worker that stands still keeps others from taking devices."""
+        return all(one.may_take() for one in self._ledgers.values())
+
     def memory_bytes(self, uuids: Collection[str]) -> int:
         """Return what the smallest of these devices has; 0: there is none."""
         return self._devices.memory_bytes(uuids)
@@ -101,10 +105,13 @@ class DeviceShares:
         Args:
             demands: of the jobs that wait; none: nothing is asked any longer.
         """
+        waiting = list(demands)
+        if not waiting and not self._asked:
+            return
         spare = {uuid: one.others_spare_bytes() for uuid, one in self._ledgers.items()}
         found: set[str] = set()
         if any(spare.values()):
-            for demand in demands:
+            for demand in waiting:
                 taken = self._taken(demand)
                 freed = {uuid: held - spare.get(uuid, 0) for uuid, held in taken.items()}
                 if self._devices.fitting(demand, taken=taken) is None:

@@ -32,7 +32,7 @@ class Door:
         """Return what a claim may ask for, so that whatever comes fits."""
         budget, clock = self._parts.budget, self._parts.link.clock
         self.tidy()
-        waiting = [one for one in self._claims.sets if budget.could_hold(one)]
+        waiting = [one for one in self._claims.sets if budget.counting.could_hold(one)]
         free, own = budget.free, budget.own_free
         fitting = [one for one in waiting if not budget.short_of(one, free)]
         self.waits_for_others = slots > 0 and any(
@@ -55,7 +55,7 @@ class Door:
             # A job is claimed only once there is a child for it: until then any worker may have it.
             # What needs a child made for it is claimed before: which, its claim tells.
             slots = min(slots, self._pool.idle - self._claims.promised)
-        return room_for(let_through, amounts_of=budget.amounts_of, free=free, slots=slots)
+        return room_for(let_through, amounts_of=budget.counting.amounts_of, free=free, slots=slots)
 
     def passed(self, sets: Sequence[Set]) -> None:
         """Take in that a claim of these sets was answered.

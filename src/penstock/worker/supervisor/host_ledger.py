@@ -52,6 +52,13 @@ class HostLedger:
             return 0
         return sum(one.spare_bytes for one in self._records.others())
 
+    def may_take(self) -> bool:
+        """Return whether the lock is free: `take` refuses while another stands still in it."""
+        if not self._records.is_shared:
+            return True
+        with self._records.locked() as is_locked:
+            return is_locked
+
     def take(self, reserved_bytes: int, *, pool_bytes: int, spare_bytes: int = 0) -> bool:
         """Note what is reserved here, unless all together would pass the pool; return whether.
 

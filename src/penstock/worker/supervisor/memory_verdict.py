@@ -52,7 +52,7 @@ def judged(
         return outcome, usage
     if isinstance(outcome, o.OutOfMemory) and outcome.of_gpu:
         told = msgspec.structs.replace(usage, evidence=f"it raised {outcome.error.kind}")
-        return out_of_gpu_memory(outcome, grant, budget.largest.gpu_bytes(job.queue)), told
+        return out_of_gpu_memory(outcome, grant, budget.counting.largest.gpu_bytes(job.queue)), told
     exited, is_marked = child.process.exited, child.mark is Mark.MEMORY
     seen = Evidence(
         mark=is_marked,
@@ -71,5 +71,5 @@ def judged(
         return outcome, usage
     told = msgspec.structs.replace(usage, evidence=evidence)
     traceback = outcome.error.traceback
-    largest_bytes = budget.largest.memory_bytes(job.queue, budget.demand_of(job))
+    largest_bytes = budget.counting.largest_bytes(job)
     return out_of_memory(evidence, told, grant, largest_bytes, traceback), told
