@@ -61,8 +61,9 @@ def test_a_task_that_holds_the_cpu_runs_in_children_once_that_is_known(tmp_path:
         (tasks.work, LONG_S, "succeeded"),
         (tasks.fail_late, LONG_S, "failed"),
         (tasks.work.using(timeout=LONG_S, retries=0), 600.0, "timed_out"),
+        (tasks.sleep_deaf.using(timeout=LONG_S), 600.0, "timed_out"),
     ],
-    ids=["succeeds", "fails", "passes its time limit"],
+    ids=["succeeds", "fails", "passes its time limit", "is killed with its runner"],
 )
 def test_only_light_jobs_pass_a_child_that_holds_the_slot(
     tmp_path: Path, task: Task[Any, Any], seconds: float, ends: str
@@ -71,7 +72,8 @@ def test_only_light_jobs_pass_a_child_that_holds_the_slot(
     with Supervised(tmp_path, **SETTINGS) as site:
         site.start_ready()
         for known in site.wait_final(*site.enqueue(*[task.call(seconds, "known")] * KNOWN_BY)):
-            assert outcomes(known) == [ends]
+            # Beside a job whose runner is killed others may be interrupted first.
+            assert outcomes(known)[-1] == ends
 
         rounds = count()
 
