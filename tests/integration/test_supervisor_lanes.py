@@ -6,10 +6,13 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from penstock import Job
 from penstock.core.ids import JobId
 from penstock.core.job import JobRecord
 from penstock.core.lifecycle import State
+from penstock.task import Task
 from tests.support import supervised_app as tasks
 from tests.support.eventually import eventually
 from tests.support.supervised import Supervised
@@ -52,17 +55,31 @@ def test_a_task_that_holds_the_cpu_runs_in_children_once_that_is_known(tmp_path:
         assert record.charges.errors == 0
 
 
-def test_only_light_jobs_pass_a_child_that_holds_the_slot(tmp_path: Path) -> None:
-    """A task known to be long waits for the slot, a light one does not."""
+@pytest.mark.parametrize(
+    ("task", "seconds", "ends"),
+    [
+        (tasks.work, LONG_S, "succeeded"),
+        (tasks.fail_late, LONG_S, "failed"),
+        (tasks.work.using(timeout=LONG_S, retries=0), 600.0, "timed_out"),
+        (tasks.sleep_deaf.using(timeout=LONG_S), 600.0, "timed_out"),
+    ],
+    ids=["succeeds", "fails", "passes its time limit", "is killed with its runner"],
+)
+def test_only_light_jobs_pass_a_child_that_holds_the_slot(
+    tmp_path: Path, task: Task[Any, Any], seconds: float, ends: str
+) -> None:
+    """A task known to be long waits for the slot, however its runs end; a light one does not."""
     with Supervised(tmp_path, **SETTINGS) as site:
         site.start_ready()
-        site.wait_final(*site.enqueue(*[tasks.work.call(LONG_S, "known")] * KNOWN_BY))
+        for known in site.wait_final(*site.enqueue(*[task.call(seconds, "known")] * KNOWN_BY)):
+            # Beside a job whose runner is killed others may be interrupted first.
+            assert outcomes(known)[-1] == ends
 
         rounds = count()
 
         def waits() -> JobRecord | None:
             held = hold_the_slot(site, f"holds-{next(rounds)}")
-            (long,) = site.enqueue(tasks.work.call(LONG_S, "long"))
+            (long,) = site.enqueue(task.call(seconds, "long"))
             (light,) = site.wait_final(*site.enqueue(tasks.burn.call(0.0)))
             assert light.state is State.COMPLETED
             first = site.wait_attempt(long, lambda one: one.outcome, "the lane to look at it")
@@ -71,7 +88,7 @@ def test_only_light_jobs_pass_a_child_that_holds_the_slot(tmp_path: Path) -> Non
             return record if first.outcome == "does_not_fit" else None
 
         record = eventually(waits, within_s=60, what="a long job to wait", state=site.report)
-        assert outcomes(record) == ["does_not_fit", "succeeded"]
+        assert outcomes(record) == ["does_not_fit", ends]
 
 
 def test_lone_jobs_do_not_keep_the_only_slot_for_ever(tmp_path: Path) -> None:

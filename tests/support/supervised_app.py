@@ -54,6 +54,14 @@ def work(seconds: float, name: str = "work") -> int:
     return os.getpid()
 
 
+@app.task(retries=0)
+def fail_late(seconds: float, name: str = "fails") -> None:
+    """Sleep in a thread, and raise."""
+    begin(name)
+    time.sleep(seconds)
+    raise ConnectionError("the far end does not answer")
+
+
 @app.task(backoff=QUICK)
 def burn(seconds: float) -> int:
     """Hold the CPU for so many seconds of its time; return the pid."""

@@ -132,7 +132,7 @@ def test_neighbours_count_only_where_they_held_the_interpreter(
 
 
 def test_what_runs_took_is_told_together() -> None:
-    """Once a second, the sums of all runs that went well."""
+    """Once a second, the sums of all runs that went well, and of others that were not light."""
     told: list[wire.Paced] = []
 
     async def main() -> None:
@@ -142,16 +142,18 @@ def test_what_runs_took_is_told_together() -> None:
             told.append(message)
             is_told.set()
 
-        slots = Threads(tell, full=3, light=0)
+        slots = Threads(tell, full=4, light=0, light_ms=500)
         task = registration()
-        made = [attempt(task) for _ in range(3)]
+        made = [attempt(task) for _ in range(4)]
         for one in made:
             slots.begin(one, task)
             one.took = Took(run_s=0.01, cpu_s=0.001, process_cpu_s=0.001)
+        made[1].took = Took(run_s=2.0, cpu_s=0.001, process_cpu_s=0.001)
         for one in made:
-            slots.end(one, is_success=one is not made[0])
+            slots.end(one, is_success=one in made[2:])
         await is_told.wait()
 
     asyncio.run(main())
-    assert Pace(told[0].runs["t"]).runs == 2
+    pace = Pace(told[0].runs["t"])
+    assert (pace.runs, pace.runs_over(500.0)) == (3, 1)
     assert len(told) == 1

@@ -62,6 +62,21 @@ def pace_sums(
     return sums
 
 
+def tells_pace(run_ms: float, light_ms: float, *, went_well: bool) -> bool:
+    """Return whether a run tells how long its task's runs last.
+
+    One that failed, or was ended, would have lasted longer, nobody knows how much: it can tell that
+    a task is long, and never that it is light. An hour in which every run fails at once must not
+    open the light lane to a task whose runs last for minutes.
+
+    Args:
+        run_ms: how long it lasted.
+        light_ms: how long runs of a light task last at most.
+        went_well: it came to its own end.
+    """
+    return went_well or run_ms > light_ms
+
+
 class Pace:
     """The run times of one task, as read from the broker and added to here."""
 

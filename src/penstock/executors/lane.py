@@ -128,11 +128,12 @@ class Call:
             self.returned = True
             return
         began_s, wanted_s, used_s = time.monotonic(), meter.wanted_s(), time.process_time()
-        self._value = self._context.run(self._function)
-        self.returned = True
-        self.run.took = Took(
-            time.monotonic() - began_s, meter.wanted_s() - wanted_s, time.process_time() - used_s
-        )
+        try:
+            self._value = self._context.run(self._function)
+            self.returned = True
+        finally:
+            run_s, cpu_s = time.monotonic() - began_s, meter.wanted_s() - wanted_s
+            self.run.took = Took(run_s, cpu_s, time.process_time() - used_s)
 
     def end(self) -> None:
         """Tell the waiting task, in the loop's thread."""

@@ -194,9 +194,10 @@ async def _call(
         run.interrupt(attempt.stop)
     if isinstance(run, CoroutineRun):
         return await run.drive(function())
-    value = await plan.call_plain(run, function)
-    attempt.took = run.took
-    return value
+    try:
+        return await plan.call_plain(run, function)
+    finally:
+        attempt.took = run.took
 
 
 def _encoded(plan: AttemptPlan, task: Registration, value: Any) -> Outcome:

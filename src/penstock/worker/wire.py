@@ -76,7 +76,7 @@ class Start(msgspec.Struct, frozen=True, tag="start"):
         queues: served, in the order of their heads; queue_limits: jobs of some of them at a time.
         coroutines: `async def` jobs at once.
         threads: plain `def` jobs at once.
-        light: further ones that must be light.
+        light: further ones that must be light; light_runtime_max_ms: what their runs last at most.
         kinds: what is known of tasks, as in Kinds.
         drain_grace_ms: what Drain will grant, so that hooks can know.
         poll_ms: slow poll, the safety net under wake-ups.
@@ -100,6 +100,7 @@ class Start(msgspec.Struct, frozen=True, tag="start"):
     timeout_ms: int = 0
     soft_timeout_ms: int = 0
     light: int = 0
+    light_runtime_max_ms: int = 0
     kinds: dict[str, Kind] = {}
 
 

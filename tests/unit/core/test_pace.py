@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from penstock.core.footprint import HALF_LIFE_MS, Footprint
-from penstock.core.pace import Kind, Latest, Pace, pace_sums
+from penstock.core.pace import Kind, Latest, Pace, pace_sums, tells_pace
 
 NOW = 1_790_000_000_000
 LIGHT_MS = 500.0
@@ -111,3 +111,14 @@ def test_sums_of_others_are_left_out() -> None:
     assert (made.runs, made.quantile_ms(0.5)) == (0, None)
     sums = pace_sums(10.0, 1.0, side_by_side=1, at_ms=NOW)
     assert Footprint(sums).runs() == 0
+
+
+@pytest.mark.parametrize(
+    ("run_ms", "went_well", "tells"),
+    [(1.0, True, True), (900.0, True, True), (1.0, False, False), (900.0, False, True)],
+)
+def test_a_failure_can_tell_that_a_task_is_long_and_not_that_it_is_light(
+    run_ms: float, *, went_well: bool, tells: bool
+) -> None:
+    """It would have lasted longer, nobody knows how much."""
+    assert tells_pace(run_ms, 500.0, went_well=went_well) is tells

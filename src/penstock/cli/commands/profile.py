@@ -32,7 +32,8 @@ def profile(session: Session, task: Name) -> Answer:
     5 % at most; old runs fade, with a half-life of 30 days. The leak is what each run leaves in its
     warm child, as the mean: what one run leaves and the next uses again counts as nothing.
 
-    Memory is known of runs in children, time of those and of plain functions in threads.
+    Memory is known of runs in children, time of those and of plain functions in threads. Runs that
+    did not go well count for the time where they lasted longer than `light_runtime_max`.
 
     JSON: {"task", "leak_bytes_per_run", "profiles": [{"size_from", "size_to", "runs", "p50_bytes",
     "p95_bytes", "max_bytes", "reservation_bytes"}], "pace": {"runs", "p50_ms", "p95_ms", "max_ms",

@@ -92,7 +92,9 @@ class Service:
             result_bytes_max=start.result_bytes_max,
             seal=app.client.sealing.own(),
         )
-        self._threads = Threads(pipe.send, full=start.threads, light=start.light)
+        self._threads = Threads(
+            pipe.send, full=start.threads, light=start.light, light_ms=start.light_runtime_max_ms
+        )
         self._threads.learn(start.kinds)
         self.desk = Desk(
             plan,
@@ -107,12 +109,10 @@ class Service:
         self.desk.default_limits = start
         self.grip = Grip(start.lease, clock)
         self._reminder = Reminder(broker.settle)
-        carrier = Carrier(broker, lambda lease: lease == self.grip.lease, self._reminder)
-        dead_notices = DeadNotices(broker, app.registry.facts)
         self.pump = Pump(
-            carrier,
+            Carrier(broker, lambda lease: lease == self.grip.lease, self._reminder),
             self._notes,
-            dead_notices,
+            DeadNotices(broker, app.registry.facts),
             start.lease,
             self,
             poll_ms=start.poll_ms,

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple
 
 from penstock.core.job import ALONE, THREAD, THREAD_FULL
-from penstock.core.pace import Kind, pace_sums
+from penstock.core.pace import Kind, pace_sums, tells_pace
 from penstock.tasks.registry import Registration
 from penstock.worker import wire
 
@@ -43,12 +43,22 @@ class Threads:
         busy: plain jobs under way.
     """
 
-    def __init__(self, tell: Callable[[wire.Paced], None], *, full: int, light: int) -> None:
-        """Begin with all slots free; `tell` passes on what runs took."""
+    def __init__(
+        self, tell: Callable[[wire.Paced], None], *, full: int, light: int, light_ms: int = 0
+    ) -> None:
+        """Begin with all slots free.
+
+        Args:
+            tell: passes on what runs took.
+            full: slots that the supervisor grants.
+            light: slots of the light lane.
+            light_ms: how long runs of a light task last at most.
+        """
         self.full_max = full
         self.light_max = light
         self.busy = 0
         self._light = 0
+        self._light_ms = light_ms
         self._kinds: Mapping[str, Kind] = {}
         self._tell = tell
         self._untold: dict[str, dict[str, float]] = {}
@@ -101,7 +111,11 @@ class Threads:
     def end(self, attempt: RunnerAttempt, *, is_success: bool) -> None:
         """Count a job no more, and take in what its run took."""
         took, task = attempt.took, attempt.registration
-        if is_success and took is not None and task is not None:
+        if (
+            took is not None
+            and task is not None
+            and tells_pace(took.run_s * _MS, self._light_ms, went_well=is_success)
+        ):
             # Where the interpreter had time to spare, nobody waited for it.
             is_full = took.process_cpu_s >= _FULL_PART * took.run_s
             sums = pace_sums(

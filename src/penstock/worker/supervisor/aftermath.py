@@ -14,7 +14,9 @@ from typing import Final
 from penstock.core.ids import AttemptKey, JobId
 from penstock.core.job import Claimed, StoredError
 from penstock.core.lifecycle import State
-from penstock.core.outcome import Crashed, Interrupted, Outcome
+from penstock.core.outcome import Crashed, Interrupted, Outcome, TimedOut
+from penstock.core.pace import pace_sums, tells_pace
+from penstock.core.time_limits import limits_ms
 from penstock.executors.process import ExitStatus
 
 from .parts import Parts
@@ -89,7 +91,24 @@ async def _settle_culprit(
         claimed_at=record.attempts[-1].started_at if record.attempts else record.enqueued_at,
         charges=record.charges,
     )
+    if isinstance(outcome, TimedOut):
+        _learn_of_limit(job, parts)
     await parts.settler.settle([Verdict(job, outcome, runner.pid)])
+
+
+def _learn_of_limit(job: Claimed, parts: Parts) -> None:
+    """Take in that a plain run lasted to its hard limit; the runner that would tell is dead.
+
+    Its thread was held for all that time: were it not learned, each job like it would hold the
+    light lane again, and cost a runner.
+    """
+    task = parts.tasks.find(job.spec.task)
+    if task is None or task.is_async or task.isolated:
+        return
+    _, hard_ms = limits_ms(job.spec, task, parts.settings)
+    if tells_pace(hard_ms, parts.settings.light_runtime_max_ms, went_well=False):
+        at_ms = parts.link.clock.wall_ms()
+        parts.profiles.paced(task.name, pace_sums(hard_ms, None, side_by_side=1, at_ms=at_ms))
 
 
 def _outcome_of_all(runner: RunnerProcess, status: ExitStatus) -> Outcome:

@@ -13,7 +13,7 @@ from penstock.core.job import Claimed, StoredError
 from penstock.core.memory import hard_limit_bytes
 from penstock.core.memory_curve import MemoryCurve
 from penstock.core.outcome import Outcome
-from penstock.core.pace import pace_sums
+from penstock.core.pace import pace_sums, tells_pace
 from penstock.core.time_limits import limits_ms
 from penstock.core.usage import Usage
 from penstock.errors import SecretKeyMissing
@@ -249,13 +249,16 @@ class LoneAttempt:
         self._learn(child, usage, outcome)
         return outcome
 
-    def _pace(self, usage: Usage, at_ms: int) -> dict[str, float]:
+    def _pace(self, usage: Usage, at_ms: int, *, went_well: bool) -> dict[str, float]:
         task = self._parts.tasks.find(self.job.spec.task)
         # A child cannot tell how long it waited for the CPU. Whether a plain task holds it was told
         # by its threads, and what a child used of a busy machine must not speak against that.
         is_plain = task is not None and not task.isolated
         run_ms = self._parts.link.clock.boot_ms() - self._began_ms
         cpu_ms = None if is_plain else usage.cpu_ms
+        light_ms = self._parts.settings.light_runtime_max_ms
+        if not tells_pace(run_ms, light_ms, went_well=went_well):
+            return {}
         return pace_sums(run_ms, cpu_ms, side_by_side=1, at_ms=at_ms)
 
     def _keep_for_bundle(self, outcome: Outcome | None) -> None:
@@ -277,8 +280,8 @@ class LoneAttempt:
         at_ms = self._parts.link.clock.wall_ms()
         if (went_well or is_short) and usage.peak_bytes is not None:
             profiles.ran(spec.task, Run(usage.peak_bytes, spec.size, at_ms))
-        if went_well:
-            profiles.paced(spec.task, self._pace(usage, at_ms))
+        if pace := self._pace(usage, at_ms, went_well=went_well):
+            profiles.paced(spec.task, pace)
         if usage.baseline_bytes is not None:
             grown = child.wear.begins(spec.task, usage.baseline_bytes)
             if grown is not None:

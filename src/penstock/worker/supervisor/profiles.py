@@ -76,7 +76,7 @@ class Profiles:
         return kinds
 
     def paced(self, task: str, sums: Mapping[str, float]) -> None:
-        """Take in how long runs lasted that went well."""
+        """Take in how long runs lasted (`core.pace.tells_pace`)."""
         facts = self._tasks.find(task)
         if facts is not None:
             self._paces.setdefault(facts.name, Pace({})).add(sums)

@@ -228,6 +228,7 @@ class Runners:
             timeout_ms=settings.timeout_ms,
             soft_timeout_ms=settings.soft_timeout_ms,
             light=-(-settings.light_slots // settings.processes),
+            light_runtime_max_ms=settings.light_runtime_max_ms,
             kinds=self._kinds(),
         )
 
