@@ -117,12 +117,12 @@ class ClaimingWorker:
         free = budget.free
         fitting = [one for one in waiting if not budget.short_of(one, free)]
         let_through = self._gate.let_through(waiting, fitting, 0, competes=budget.competes)
-        children = sum(job.spec.need != SHARED for job in self.running)
+        slots = self._slots - sum(job.spec.need != SHARED for job in self.running)
         room = room_for(
             let_through,
             amounts_of=budget.counting.amounts_of,
             free=free,
-            slots=self._slots - children,
+            slots=slots,
         )
         if not room.jobs:
             return False

@@ -19,7 +19,8 @@ from penstock.core.job import ALONE, SHARED, JobRecord, JobSpec, Parent
 from penstock.core.lifecycle import State
 from penstock.core.need import learned_need, sized_need
 from penstock.testing.clock import ManualClock
-from penstock.worker.supervisor.host_ledger import HostLedger, Record
+from penstock.worker.supervisor.host_ledger import HostLedger
+from penstock.worker.supervisor.host_records import Record
 from penstock.worker.supervisor.host_share import HostShare, Pool
 from tests.support.claiming_worker import ClaimingWorker
 
