@@ -17,6 +17,7 @@ import pytest
 from penstock.broker.requests import LeaseFacts, Owner
 from penstock.core.ids import LeaseId
 from penstock.errors import BadSetting
+from penstock.executors.family import Family
 from penstock.executors.kill import kill_family, living_family
 from penstock.executors.process import ExitStatus, Spawner
 from penstock.executors.procfs import all_stats, family, read_holdings, read_stat
@@ -139,6 +140,35 @@ def subreaper() -> Iterator[None]:
     become_subreaper()
     yield
     prctl(36, 0, 0, 0, 0)
+
+
+@pytest.mark.usefixtures("subreaper")
+@pytest.mark.parametrize("kept", [True, False])
+def test_what_a_job_left_is_told_from_what_was_there(
+    environment: dict[str, str], tmp_path: Path, *, kept: bool
+) -> None:
+    """Programs and orphans are found and killed alone, but for those that were there before."""
+    ready = tmp_path / "ready"
+    mark = f"TEST_MARK={secrets.token_hex(8)}"
+
+    async def main() -> None:
+        name, _, value = mark.partition("=")
+        spawner = Spawner()
+        process = spawner.spawn("forks", str(ready), env={**environment, name: value}, fds=())
+        whole = Family(process, mark, spawner.knows)
+        await asyncio.to_thread(eventually, ready.exists, within_s=30, what="its programs")
+        if kept:
+            whole.keep(None)
+        members = {one.pid for one in marked(name, value)} - {process.pid}
+        left = {one.pid for one in await whole.outlasting(None)}
+        assert left == (set() if kept else members)
+        assert await whole.kill_left(None)
+        assert {pid for pid in members if is_alive(pid)} == (members if kept else set())
+        assert is_alive(process.pid)
+        await whole.kill(None)
+        process.bury()
+
+    asyncio.run(main())
 
 
 @pytest.mark.usefixtures("subreaper")

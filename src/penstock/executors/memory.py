@@ -14,6 +14,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from .procfs import children_of
+
 _PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
 _KIB: Final = 1024
 #: Written to clear_refs it sets the mark back to what is resident now (proc(5)).
@@ -98,7 +100,7 @@ def descendants(pid: int) -> list[int]:
     while left and len(found) < _FAMILY_MAX:
         one = left.pop()
         found.append(one)
-        left += _children(one)
+        left += children_of(one)
     return found
 
 
@@ -117,12 +119,3 @@ def kernel_ooms() -> int:
             if line.startswith(b"oom_kill "):
                 return int(line.split()[1])
     return 0
-
-
-def _children(pid: int) -> list[int]:
-    found: list[int] = []
-    with contextlib.suppress(OSError):
-        for thread in Path(f"/proc/{pid}/task").iterdir():
-            with contextlib.suppress(OSError):
-                found += map(int, (thread / "children").read_bytes().split())
-    return found

@@ -182,6 +182,10 @@ class MemoryGroup:
             peak = max(peak, mark - self._spare_most + self._outside)
         return Taken(self._baseline, peak, self.kills)
 
+    def pids(self) -> list[int]:
+        """Return the numbers of the processes that are in the group. Cost: some 10 us."""
+        return _pids(self.folder)
+
     def members(self) -> list[ProcStat]:
         """Return the processes that are in the group and alive."""
         return members(self.folder)
@@ -267,8 +271,10 @@ def members(folder: Path) -> list[ProcStat]:
 
 
 def _pids(folder: Path) -> list[int]:
+    # Opened anew each time: with version 1 a descriptor may tell for a second what was so before.
     try:
-        return [int(word) for word in (folder / "cgroup.procs").read_text().split()]
+        with open(f"{folder}/cgroup.procs", "rb", buffering=0) as file:  # noqa: PTH123 - hot
+            return [int(word) for word in file.readall().split()]
     except OSError:
         return []
 

@@ -11,6 +11,9 @@ from typing import NamedTuple
 
 #: Bytes read of an environment: the mark stands early, and a huge one must not cost memory.
 _ENVIRON_BYTES_MAX = 256 * 1024
+#: Bytes read of a thread's children. The kernel gives a page of whole numbers at a time: some
+#: hundred children, and more are not needed to know that there are some, or too many.
+_CHILDREN_BYTES_MAX = 64 * 1024
 
 
 class ProcStat(NamedTuple):
@@ -18,14 +21,21 @@ class ProcStat(NamedTuple):
 
     Attributes:
         state: R running, S sleeping, D in the kernel, T stopped, t traced, Z zombie, X gone.
+        group: number of its process group.
         started_ticks: clock ticks since boot, which tells a reused pid apart.
     """
 
     pid: int
     state: str
     parent: int
+    group: int
     session: int
     started_ticks: int
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it can still do anything."""
+        return self.state not in "ZX"
 
 
 class Holdings(NamedTuple):
@@ -59,7 +69,28 @@ def read_stat(pid: int) -> ProcStat | None:
         return None
     # The command stands in brackets and may itself hold spaces and brackets.
     fields = text[text.rindex(b")") + 2 :].split()
-    return ProcStat(pid, fields[0].decode(), int(fields[1]), int(fields[3]), int(fields[19]))
+    numbers = [int(fields[place]) for place in (1, 2, 3, 19)]
+    return ProcStat(pid, fields[0].decode(), *numbers)
+
+
+def children_of(pid: int) -> list[int]:
+    """Return the processes that `pid` has started and not waited for, zombies among them.
+
+    Of a thread that has started very many only the first hundreds.
+
+    Cost: two small reads for each thread, some 6 us for one that has three.
+    """
+    found: list[int] = []
+    threads = f"/proc/{pid}/task"
+    with contextlib.suppress(OSError):
+        for thread in os.listdir(threads):  # noqa: PTH208 - hot
+            with contextlib.suppress(OSError):
+                fd = os.open(f"{threads}/{thread}/children", os.O_RDONLY | os.O_CLOEXEC)
+                try:
+                    found += map(int, os.read(fd, _CHILDREN_BYTES_MAX).split())
+                finally:
+                    os.close(fd)
+    return found
 
 
 def all_stats() -> dict[int, ProcStat]:
@@ -106,11 +137,12 @@ def family(stats: Mapping[int, ProcStat], *, root: int, mark: str, adopter: int)
     adopted = (one for one in stats.values() if one.parent == adopter and one.pid != root)
     heads = {root} | {one.pid for one in stats.values() if one.session == root}
     heads |= {one.pid for one in adopted if one.state != "Z" and carries(one.pid, mark)}
-    members = _descendants(stats.values(), heads)
-    return {pid for pid in members if pid != root and stats[pid].state not in "ZX"}
+    members = descending(stats.values(), heads)
+    return {pid for pid in members if pid != root and stats[pid].is_alive}
 
 
-def _descendants(stats: Iterable[ProcStat], heads: set[int]) -> set[int]:
+def descending(stats: Iterable[ProcStat], heads: Iterable[int]) -> set[int]:
+    """Return those of `stats` that are among `heads` or descend from them."""
     children: dict[int, list[int]] = {}
     present: set[int] = set()
     for stat in stats:

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import os
 import re
+import signal
 import string
 import subprocess
 import tempfile
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import IO, Any, Final
@@ -20,6 +23,7 @@ import msgspec
 
 from penstock.context import current_job
 from penstock.errors import BadArguments, BadSetting, SerializationError
+from penstock.executors.procfs import all_stats
 from penstock.executors.signal_names import signal_name
 from penstock.serializers.json import JsonWriter
 from penstock.signals import Retry
@@ -39,8 +43,10 @@ EXIT_RETRY: Final = 75
 ARGUMENT_BYTES_MAX: Final = 128 * 1024 - 1
 #: What may begin with a dash and not be taken for options; -inf reads as -i -n -f.
 _NUMBER: Final = re.compile(r"-[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?\Z")
-#: Seconds that a program is given to end after SIGTERM.
+#: Seconds that a program, and what it started, is given to end after SIGTERM.
 _TERM_S: Final = 1.0
+#: Seconds between two looks at what was told to end.
+_LOOK_S: Final = 0.02
 
 
 class CommandFailed(Exception):
@@ -163,9 +169,10 @@ def _run(words: list[str], values: dict[str, Value]) -> str:
     try:
         for line in _lines(program):
             said.keep(line)
-        status = program.wait()
+        os.waitid(os.P_PID, program.pid, os.WEXITED | os.WNOWAIT)
     finally:
         _end(program)
+    status = program.wait()
     output = said.text
     if status == EXIT_RETRY:
         raise Retry(reason=f"the program asked for another attempt (exit status {status})")
@@ -184,6 +191,8 @@ def _started(words: list[str], arguments: IO[bytes]) -> subprocess.Popen[str]:
         text=True,
         encoding="utf-8",
         errors="replace",
+        # Signals for it reach what it has started too, and not the child.
+        process_group=0,
     )
 
 
@@ -220,13 +229,27 @@ class _Said:
 
 
 def _end(program: subprocess.Popen[Any]) -> None:
-    """End a program that runs on: its job was interrupted."""
-    if program.poll() is None:
-        program.terminate()
-        try:
-            program.wait(_TERM_S)
-        except subprocess.TimeoutExpired:
-            program.kill()
-            program.wait()
+    """End what is left of a program's group; if it runs on itself its job was interrupted.
+
+    Invariant: the program is waited for last. Until then the number of its group is its own, and no
+    signal can reach a stranger.
+    """
+    is_over = os.waitid(os.P_PID, program.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is not None
+    if not is_over:
+        _signal_group(program, signal.SIGTERM)
+        end_s = time.monotonic() + _TERM_S
+        while _group_lives(program) and time.monotonic() < end_s:
+            time.sleep(_LOOK_S)
+    _signal_group(program, signal.SIGKILL)
+    program.wait()
     if program.stdout is not None:
         program.stdout.close()
+
+
+def _signal_group(program: subprocess.Popen[Any], number: int) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(program.pid, number)
+
+
+def _group_lives(program: subprocess.Popen[Any]) -> bool:
+    return any(one.group == program.pid and one.is_alive for one in all_stats().values())

@@ -14,8 +14,10 @@ from penstock.broker.requests import BrokerFacts, Owner
 from penstock.config.resolve import load
 from penstock.config.settings import Settings
 from penstock.errors import PenstockError
+from penstock.executors.family import Family
+from penstock.executors.memory_group import MemoryGroup
 from penstock.executors.process import Spawner
-from penstock.executors.procfs import Holdings
+from penstock.executors.procfs import Holdings, ProcStat
 from penstock.serializers.sealing import Seal
 from penstock.worker.pulse import Bell, attach
 from penstock.worker.supervisor.budget import Budget
@@ -94,6 +96,22 @@ class SimulatedRunners(Runners):
         return runner
 
 
+class NoFamily(Family):
+    """The family of a process that starts nothing."""
+
+    def __init__(self) -> None:
+        """Watch no process."""
+
+    def keep(self, group: MemoryGroup | None) -> None:
+        """Keep nothing."""
+        del group
+
+    def left_behind(self, group: MemoryGroup | None) -> list[ProcStat]:
+        """Find nothing."""
+        del group
+        return []
+
+
 class SimulatedChild(ChildProcess):
     """A child that leaves no family behind."""
 
@@ -129,7 +147,7 @@ class SimulatedPool(ChildPool):
     async def make(self, kind: ChildKind = PLAIN) -> ChildProcess:
         """Start a child and let it begin."""
         born, channel = self.host.child(self.mother)
-        child = SimulatedChild(cast("Any", born), cast("Channel[Any]", channel), -1, "")
+        child = SimulatedChild(cast("Any", born), cast("Channel[Any]", channel), -1, NoFamily())
         self.all.append(child)
         self.kinds.made(child, kind)
         try:

@@ -10,6 +10,9 @@ from penstock.core.job import StoredError
 from penstock.core.memory import ASSUMED_BYTES
 from penstock.core.outcome import Outcome
 
+OnOver = Callable[[Outcome | None], None]
+"""Told how an attempt ended; None: the job belongs to another worker now."""
+
 
 class ChildFailed(Exception):
     """The child could not be made ready; `error` says why."""

@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection
 from typing import Final
 
 from penstock.core.job import StoredError
+from penstock.core.wording import counted
 from penstock.executors.procfs import read_holdings
 from penstock.worker.pulse import Bell, backoff_ms
 from penstock.worker.wire import Prepare
@@ -126,6 +127,23 @@ class ChildPool:
             if grown is not None:
                 self._parts.profiles.grew(*grown, self._parts.link.clock.wall_ms())
         return is_used_up
+
+    async def clear(self, child: ChildProcess, *, who: str) -> None:
+        """End what `who`, a job, has left running in a child, and put the child back or replace it.
+
+        What ends by itself within a moment costs no child. One that lost a program to this is not
+        used again: what it knows of the program the next job would stumble over.
+        """
+        left = await child.family.outlasting(child.group)
+        if not left:
+            self.put_back(child)
+            return
+        told = counted(len(left), "process", "processes")
+        _log.info("%s left %s running: ended, and child %d is replaced", who, told, child.pid)
+        if await child.family.kill_left(child.group):
+            self.retire(child)
+        else:
+            await self.bury(child)
 
     def retire(self, child: ChildProcess) -> None:
         """End an idle child in the background."""

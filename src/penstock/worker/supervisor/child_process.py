@@ -6,13 +6,13 @@ import asyncio
 import logging
 import os
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Final
 
 from penstock.core import outcome as o
 from penstock.core.job import Claimed, StoredError
 from penstock.core.outcome import Outcome
-from penstock.executors.kill import kill_family, living_family
+from penstock.executors.family import Family
 from penstock.executors.memory_group import MemoryGroup
 from penstock.executors.process import Process, Spawner
 from penstock.executors.procfs import read_holdings, signal_all
@@ -35,7 +35,7 @@ from penstock.worker.wire import (
 
 from .channel import Channel, kill_if_deaf, open_lines
 from .child_calls import ChildCalls
-from .child_end import ChildFailed, Mark, judge
+from .child_end import ChildFailed, Mark, OnOver, judge
 from .leftovers import Wear
 
 _log = logging.getLogger("penstock.worker")
@@ -48,15 +48,12 @@ _LAST_WORDS_S: Final = 0.5
 _STACK_CHARS_MAX: Final = 8_000
 
 
-OnOver = Callable[[Outcome | None], None]
-"""Told how an attempt ended; None: the job belongs to another worker now."""
-
-
 class ChildProcess:
     """A child from its spawn to its burial. It runs one job after the other.
 
     Attributes:
         process: the process itself.
+        family: what it and its jobs have started.
         jobs: jobs that it has begun.
         job: what it runs now.
         mark: why its present attempt is being ended, if it is.
@@ -67,13 +64,13 @@ class ChildProcess:
     """
 
     def __init__(
-        self, process: Process, channel: Channel[FromChild], stack_fd: int, mark: str
+        self, process: Process, channel: Channel[FromChild], stack_fd: int, family: Family
     ) -> None:
-        """Speak to a process that was just spawned; `mark` is what its family carries."""
+        """Speak to a process that was just spawned; what it starts will be `family`."""
         self.process = process
         self._channel = channel
         self._stack_fd = stack_fd
-        self._family_mark = mark
+        self.family = family
         self._calls: ChildCalls | None = None
         loop = asyncio.get_running_loop()
         self._ready: asyncio.Future[None] = loop.create_future()
@@ -115,7 +112,7 @@ class ChildProcess:
             raise
         finally:
             theirs.close()
-        return cls(process, channel, stack_fd, mark)
+        return cls(process, channel, stack_fd, Family(process, mark, spawner.knows))
 
     @property
     def pid(self) -> int:
@@ -140,6 +137,7 @@ class ChildProcess:
         if self._ready.done():
             self._ready.result()
             self.wear.at_start = read_holdings(self.pid)
+            self.family.keep(self.group)
             return
         raise ChildFailed(self._crash(" before it was ready"))
 
@@ -204,7 +202,7 @@ class ChildProcess:
         self._on_over = None
         if self._ending is not None:
             self._ending.cancel()
-        left = await kill_family(self.process, self._family_mark, self.group)
+        left = await self.family.kill(self.group)
         if left:
             _log.error("child %d left %d processes that cannot be killed", self.pid, left)
         self._listening.cancel()
@@ -226,12 +224,12 @@ class ChildProcess:
         asyncio.get_running_loop().call_later(grace_ms / 1000, end)
 
     async def _end(self, grace_ms: int) -> None:
-        programs = living_family(self.process, self._family_mark, self.group) if grace_ms else []
+        programs = self.family.living(self.group) if grace_ms else []
         if programs:
             signal_all(programs, signal.SIGTERM)
             # If the attempt ends meanwhile the child is destroyed, and this task with it.
             await asyncio.wait([self.process.exited], timeout=grace_ms / 1000)
-        await kill_family(self.process, self._family_mark, self.group)
+        await self.family.kill(self.group)
 
     async def _listen(self) -> None:
         async for message in self._channel.messages():
@@ -296,5 +294,5 @@ class ChildProcess:
         return StoredError("crashed", text, self._last_stack())
 
     def _last_stack(self) -> str | None:
-        text = os.pread(self._stack_fd, _STACK_CHARS_MAX, 0).decode(errors="replace").strip()
-        return text or None
+        said = os.pread(self._stack_fd, _STACK_CHARS_MAX, 0)
+        return said.decode(errors="replace").strip() or None

@@ -6,7 +6,7 @@ import asyncio
 import os
 from typing import Final
 
-from penstock.executors.family import family_bytes
+from penstock.executors.family_memory import family_bytes
 
 from .stopping import Stopping
 

@@ -8,6 +8,9 @@ from penstock.core import outcome as o
 from penstock.core.job import StoredError
 from penstock.core.outcome import Outcome
 
+from .child_end import Mark
+from .child_process import ChildProcess
+
 
 class Halt(IntEnum):
     """What an attempt was told; a later, stronger word wins."""
@@ -23,6 +26,21 @@ class Halt(IntEnum):
     """The broker is out of reach, and the lease may run out."""
     LOST = 5
     """The job belongs to another worker now."""
+
+
+def tell(child: ChildProcess, why: Halt, grace_ms: int) -> None:
+    """Tell a child that its attempt is to end; a cancel and a drain are given `grace_ms`."""
+    match why:
+        case Halt.NONE:
+            pass
+        case Halt.CANCEL | Halt.DRAIN:
+            child.cancel(drain=why is Halt.DRAIN, grace_ms=grace_ms)
+        case Halt.RELEASE:
+            child.end(Mark.DRAIN)
+        case Halt.CUT_OFF:
+            child.end(Mark.CUT_OFF)
+        case Halt.LOST:
+            child.end(Mark.LOST)
 
 
 def not_begun(why: Halt) -> Outcome | None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from functools import partial
+from typing import Any
 
 import msgspec
 
@@ -27,7 +29,7 @@ from .child_pool import ChildPool
 from .child_process import ChildProcess
 from .crew import Crew
 from .grants import Grant, Misfit
-from .halt import Halt, not_begun
+from .halt import Halt, not_begun, tell
 from .memory_verdict import judged
 from .parts import Parts
 from .settling import Verdict
@@ -133,27 +135,15 @@ class LoneAttempt:
             self._end(outcome)
         else:
             # Nobody knows how far the child has come.
-            self._crew.send(f"burying child {child.pid}", self._bury(child, outcome))
+            self._part(child, outcome, self._pool.bury)
 
     def halt(self, why: Halt) -> None:
         """Cancel, interrupt or drop the attempt."""
         if why <= self.told:
             return
         self.told = why
-        child, grace_ms = self.child, self._parts.settings.kill_grace_ms
-        if child is None:
-            return
-        match why:
-            case Halt.CANCEL:
-                child.cancel(drain=False, grace_ms=grace_ms)
-            case Halt.DRAIN:
-                child.cancel(drain=True, grace_ms=grace_ms)
-            case Halt.RELEASE:
-                child.end(Mark.DRAIN)
-            case Halt.CUT_OFF:
-                child.end(Mark.CUT_OFF)
-            case Halt.LOST:
-                child.end(Mark.LOST)
+        if self.child is not None:
+            tell(self.child, why, self._parts.settings.kill_grace_ms)
 
     async def _begin_in_new(self) -> None:
         """Begin in a child that is made now: no idle one suits the job, or the last has died."""
@@ -218,18 +208,24 @@ class LoneAttempt:
         self.child = None
         # What ran out of a GPU's memory still holds what it got of it.
         is_spent = isinstance(outcome, o.OutOfMemory) and outcome.of_gpu
-        if child.is_usable and not is_spent:
+        if not child.is_usable or is_spent:
+            self._part(child, outcome, self._pool.bury)
+        elif child.family.left_behind(child.group):
+            self._part(child, outcome, partial(self._pool.clear, who=f"job {self.job.id}"))
+        else:
             self._pool.put_back(child)
             self._end(outcome, child.pid)
-        else:
-            self._crew.send(f"burying child {child.pid}", self._bury(child, outcome))
 
-    async def _bury(self, child: ChildProcess, outcome: Outcome | None) -> None:
-        """Bury the child; what it started is gone before a settlement lets the job run again."""
-        try:
-            await self._pool.bury(child)
-        finally:
-            self._end(outcome, child.pid)
+    def _part(self, child: ChildProcess, outcome: Outcome | None, how: Parting) -> None:
+        """End once `how` has rid the child of what the job started: only then may it run again."""
+
+        async def part() -> None:
+            try:
+                await how(child)
+            finally:
+                self._end(outcome, child.pid)
+
+        self._crew.send(f"parting from child {child.pid}", part())
 
     def _with_memory(self, child: ChildProcess, outcome: Outcome | None) -> Outcome | None:
         """Tell running out of memory from a crash, and say what was taken and given."""
@@ -297,6 +293,8 @@ class LoneAttempt:
 
 OnEnd = Callable[[LoneAttempt, Verdict | None], None]
 """Told how an attempt ended; None: the job belongs to another worker now."""
+Parting = Callable[[ChildProcess], Coroutine[Any, Any, None]]
+"""Rids a child of what its job has started, and the child itself where it must go."""
 
 
 def _ignore_end(_attempt: LoneAttempt, _verdict: Verdict | None) -> None:
