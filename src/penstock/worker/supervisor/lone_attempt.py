@@ -239,7 +239,7 @@ class LoneAttempt:
             child=child,
             grant=self.grant,
             budget=self._parts.budget,
-            kills=None if taken is None else taken.kills,
+            taken=taken,
             kernel_ooms=kernel_ooms() - self._ooms_before,
             was_bystander=self.job.charges.bystander,
         )
