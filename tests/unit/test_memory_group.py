@@ -99,6 +99,17 @@ def test_kills_are_those_of_the_attempt(group: MemoryGroup) -> None:
     assert group.kills == group.end().kills == 2
 
 
+def test_whose_limit_left_no_memory_is_told_for_the_attempt(group: MemoryGroup) -> None:
+    """A kill without that count in this group was for a limit above it, or for the machine."""
+    events = group.folder / "memory.events"
+    events.write_text("oom 2\noom_kill 3\n")
+    group.begin(None, 0)
+    events.write_text("oom 2\noom_kill 4\n")
+    assert not group.end().at_limit
+    events.write_text("oom 3\noom_kill 5\n")
+    assert group.end().at_limit
+
+
 def test_a_limit_is_set_once_and_put_off_where_cache_is_in_its_way(group: MemoryGroup) -> None:
     """In whole MiB, less what is charged elsewhere; a removed group says nothing any more."""
     charge(group, mib=10, file_mib=0, peak_mib=10)

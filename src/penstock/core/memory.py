@@ -43,6 +43,7 @@ class Evidence(NamedTuple):
         peak_bytes: the most that it was seen to take.
         limit_bytes: what it was not to pass; None: no limit.
         was_bystander: an earlier attempt of its job was a bystander.
+        at_own_limit: the kernel said that its group's own limit left no memory; False: nobody said.
     """
 
     mark: bool
@@ -53,6 +54,7 @@ class Evidence(NamedTuple):
     limit_bytes: int | None
     group_kills: int | None = None
     was_bystander: bool = False
+    at_own_limit: bool = False
 
 
 def evidence_text(seen: Evidence) -> str | None:
@@ -92,7 +94,7 @@ def is_bystander(seen: Evidence) -> bool:
 def _is_killed_within_limit(seen: Evidence) -> bool:
     # Our mark says nothing here. The watch sets it for a kill of the kernel, too; where it was set
     # for what was held, that is more than the limit.
-    if seen.raised or seen.limit_bytes is None:
+    if seen.raised or seen.at_own_limit or seen.limit_bytes is None:
         return False
     was_killed = bool(seen.group_kills) or (
         seen.group_kills is None and seen.killed_by == _SIGKILL and seen.kernel_ooms > 0

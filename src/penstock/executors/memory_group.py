@@ -71,11 +71,14 @@ class Taken(NamedTuple):
         baseline_bytes: what it held before.
         peak_bytes: the most that it held, the page cache left out.
         kills: of its processes, by the kernel, for want of memory.
+        at_limit: it was the group's own limit that left no memory, and not that of a group above or
+            the machine; False with version 1, which does not tell.
     """
 
     baseline_bytes: int
     peak_bytes: int
     kills: int
+    at_limit: bool = False
 
 
 class MemoryGroup:
@@ -108,7 +111,7 @@ class MemoryGroup:
         self._setting = threading.Lock()
         self._hard_bytes: int | None = None
         self._standing = b""
-        self._kills_before = self._mark_before = self._baseline = 0
+        self._kills_before = self._ooms_before = self._mark_before = self._baseline = 0
         self._held_most = self._spare_most = self._outside = 0
 
     def take_in(self, pid: int) -> None:
@@ -144,7 +147,7 @@ class MemoryGroup:
             self._hard_bytes = max(0, hard_bytes - self._outside) // _STEP_BYTES * _STEP_BYTES
         self._reset_mark()
         self._mark_before = self._read_number(self._names.mark)
-        self._kills_before = self._read_kills()
+        self._kills_before, self._ooms_before = self._read_event(b"oom_kill"), self._ooms()
         hard, usage = self._hard_bytes, self._read_number(self._names.usage)
         is_slow = hard is not None and usage > hard
         if is_slow or not self._setting.acquire(blocking=False):
@@ -171,7 +174,7 @@ class MemoryGroup:
     @property
     def kills(self) -> int:
         """Processes that the kernel has killed here for memory in this attempt."""
-        return self._read_kills() - self._kills_before
+        return self._read_event(b"oom_kill") - self._kills_before
 
     def end(self) -> Taken:
         """Return what the attempt took; its processes may be gone by now."""
@@ -180,7 +183,7 @@ class MemoryGroup:
         if mark > self._mark_before:
             # An older mark, which this kernel does not set back, says nothing of this attempt.
             peak = max(peak, mark - self._spare_most + self._outside)
-        return Taken(self._baseline, peak, self.kills)
+        return Taken(self._baseline, peak, self.kills, self._ooms() > self._ooms_before)
 
     def pids(self) -> list[int]:
         """Return the numbers of the processes that are in the group. Cost: some 10 us."""
@@ -228,10 +231,15 @@ class MemoryGroup:
         pairs = (line.split() for line in self._read(_STAT).splitlines())
         return sum(int(value) for field, value in pairs if field in self._names.spare)
 
-    def _read_kills(self) -> int:
+    def _ooms(self) -> int:
+        """Return how often the kernel found nothing to give up within this group's own limit."""
+        return self._read_event(b"oom")
+
+    def _read_event(self, name: bytes) -> int:
         for line in self._read(self._names.kills).splitlines():
-            if line.startswith(b"oom_kill "):
-                return int(line.split()[1])
+            event, _, count = line.partition(b" ")
+            if event == name:
+                return int(count)
         return 0
 
     def _set_limit(self) -> None:

@@ -68,6 +68,7 @@ def test_reservations_grow_up_to_the_largest_worker(reserved: int, largest: int 
         (CALM._replace(group_kills=1, peak_bytes=GIB + 1, mark=True), False),
         (CALM._replace(group_kills=1, peak_bytes=GIB // 2, was_bystander=True), False),
         (CALM._replace(group_kills=1, peak_bytes=GIB // 2, raised=True), False),
+        (CALM._replace(group_kills=1, peak_bytes=GIB // 2, at_own_limit=True), False),
         (CALM._replace(group_kills=1, limit_bytes=None), False),
         (CALM._replace(killed_by=9, kernel_ooms=1, peak_bytes=GIB // 2), True),
         (CALM._replace(killed_by=9, peak_bytes=GIB // 2), False),

@@ -10,12 +10,10 @@ from typing import Any
 import msgspec
 
 from penstock.core import outcome as o
-from penstock.core.footprint import Run
 from penstock.core.job import Claimed, StoredError
 from penstock.core.memory import hard_limit_bytes
 from penstock.core.memory_curve import MemoryCurve
 from penstock.core.outcome import Outcome
-from penstock.core.pace import pace_sums, tells_pace
 from penstock.core.time_limits import limits_ms
 from penstock.core.usage import Usage
 from penstock.errors import SecretKeyMissing
@@ -30,6 +28,7 @@ from .child_process import ChildProcess
 from .crew import Crew
 from .grants import Grant, Misfit
 from .halt import Halt, not_begun, tell
+from .lessons import learn
 from .memory_verdict import judged
 from .parts import Parts
 from .settling import Verdict
@@ -238,24 +237,13 @@ class LoneAttempt:
             child=child,
             grant=self.grant,
             budget=self._parts.budget,
-            kills=None if taken is None else taken.kills,
+            taken=taken,
             kernel_ooms=kernel_ooms() - self._ooms_before,
             job=self.job,
         )
-        self._learn(child, usage, outcome)
-        return outcome
-
-    def _pace(self, usage: Usage, at_ms: int, *, went_well: bool) -> dict[str, float]:
-        task = self._parts.tasks.find(self.job.spec.task)
-        # A child cannot tell how long it waited for the CPU. Whether a plain task holds it was told
-        # by its threads, and what a child used of a busy machine must not speak against that.
-        is_plain = task is not None and not task.isolated
         run_ms = self._parts.link.clock.boot_ms() - self._began_ms
-        cpu_ms = None if is_plain else usage.cpu_ms
-        light_ms = self._parts.settings.light_runtime_max_ms
-        if not tells_pace(run_ms, light_ms, went_well=went_well):
-            return {}
-        return pace_sums(run_ms, cpu_ms, side_by_side=1, at_ms=at_ms)
+        learn(self._parts, self.job, child, usage, outcome, run_ms=run_ms)
+        return outcome
 
     def _keep_for_bundle(self, outcome: Outcome | None) -> None:
         """Add to the usage what helps to reproduce an attempt that did not succeed."""
@@ -263,25 +251,6 @@ class LoneAttempt:
             self._usage = msgspec.structs.replace(
                 self._usage, curve=self._curve.points, runtime=self._parts.runtime
             )
-
-    def _learn(self, child: ChildProcess, usage: Usage, outcome: Outcome | None) -> None:
-        """Take in what the run took, and what the run before it has left in the child.
-
-        A run that ran out of memory took at least what it was seen to hold: were that not learned,
-        each job like it would begin with too little again.
-        """
-        went_well = isinstance(outcome, o.Succeeded)
-        is_short = isinstance(outcome, o.OutOfMemory) and not outcome.of_gpu
-        spec, profiles = self.job.spec, self._parts.profiles
-        at_ms = self._parts.link.clock.wall_ms()
-        if (went_well or is_short) and usage.peak_bytes is not None:
-            profiles.ran(spec.task, Run(usage.peak_bytes, spec.size, at_ms))
-        if pace := self._pace(usage, at_ms, went_well=went_well):
-            profiles.paced(spec.task, pace)
-        if usage.baseline_bytes is not None:
-            grown = child.wear.begins(spec.task, usage.baseline_bytes)
-            if grown is not None:
-                profiles.grew(grown.task, grown.growth_bytes, at_ms)
 
     def _end(self, outcome: Outcome | None, pid: int | None = None) -> None:
         self._parts.budget.give_back(self.job)

@@ -11,6 +11,7 @@ from penstock.core.job import Claimed, StoredError
 from penstock.core.memory import Evidence, evidence_text, is_bystander
 from penstock.core.outcome import Outcome
 from penstock.core.usage import Usage
+from penstock.executors.memory_group import Taken
 
 from .budget import Budget
 from .child_end import Mark
@@ -29,7 +30,7 @@ def judged(
     child: ChildProcess,
     grant: Grant | None,
     budget: Budget,
-    kills: int | None,
+    taken: Taken | None,
     kernel_ooms: int,
     job: Claimed,
 ) -> tuple[Outcome | None, Usage]:
@@ -41,12 +42,13 @@ def judged(
         child: where it ran.
         grant: what it was given; None: it did not begin.
         budget: knows the largest worker.
-        kills: of its group by the kernel; None: it had no group.
+        taken: what its group saw; None: it had no group.
         kernel_ooms: kills for want of memory on this host meanwhile.
         job: of the attempt, as claimed.
     """
     if grant is None or not isinstance(outcome, o.OutOfMemory | o.Crashed | o.Failed):
         return outcome, usage
+    kills = None if taken is None else taken.kills
     if isinstance(outcome, o.Failed) and not kills:
         # Otherwise a program of the job was killed for the memory of both, and told nobody why.
         return outcome, usage
@@ -63,6 +65,7 @@ def judged(
         limit_bytes=grant.limit_bytes,
         group_kills=kills,
         was_bystander=job.charges.bystander,
+        at_own_limit=taken is not None and taken.at_limit,
     )
     if is_bystander(seen):
         return o.Interrupted(StoredError("interrupted", _BYSTANDER), bystander=True), usage
