@@ -63,11 +63,12 @@ def told_of(bucket: int, bins: Mapping[int, Bins], runs: Mapping[int, int]) -> T
     slopes = list(_slopes(near, bins, runs))
     up = _median([*slopes, (1.0, _PRIOR_WEIGHT)])
     down = _median([*slopes, (0.0, _PRIOR_WEIGHT)])
-    is_beyond = bucket > max(runs, default=bucket)
+    inside = min(max(bucket, min(runs, default=bucket)), max(runs, default=bucket))
+    beyond = _beyond(up, bucket - inside)
     peaks: list[tuple[float, float]] = []
     for one in near:
-        distance = bucket - one
-        shift = _shift(up if distance > 0 else down, distance, is_beyond=is_beyond)
+        power = up if inside > one else down
+        shift = power * (inside - one) * _IN_PROPORTION + beyond
         peaks += [(place + shift, weight) for place, weight in bins[one].items()]
     return Told(sorted(peaks), sum(runs[one] for one in near))
 
@@ -104,12 +105,15 @@ def _slopes(
             yield max(0.0, slope), runs[one] * runs[other] * apart**2 / total
 
 
-def _shift(power: float, distance: int, *, is_beyond: bool) -> float:
-    """Return by how many bins a peak grows over so many buckets."""
-    if not is_beyond or power >= 1.0:
+def _beyond(power: float, distance: int) -> float:
+    """Return by how many bins a peak grows over so many buckets outside all that ran."""
+    if distance <= 0:
+        # What an interpreter takes is the same for the smallest input.
+        return 0.0
+    if power >= 1.0:
         return power * distance * _IN_PROPORTION
-    # Beyond all that is known the power itself may grow, up to proportion: what the interpreter
-    # takes counts less and less. A line does that.
+    # The power itself may grow, up to proportion: what the interpreter takes counts less and less.
+    # A line does that.
     ratio = math.exp2(distance / BUCKETS_EACH)
     return math.log(1.0 + power * (ratio - 1.0), BIN_STEP)
 
