@@ -30,6 +30,13 @@ _IDLE_S: Final = 60.0
 #: Seconds that an idle child's stop hooks may take.
 _RETIRE_S: Final = 5.0
 
+OnBorn = Callable[[ChildProcess], None]
+"""Told of a child that is being made."""
+
+
+def ignore_born(_child: ChildProcess) -> None:
+    """Nobody waits for this one."""
+
 
 class ChildPool:
     """The children of a worker, busy and idle.
@@ -198,13 +205,18 @@ class ChildPool:
         wait_ms = backoff_ms(self._failures)
         self._not_before_s = asyncio.get_running_loop().time() + wait_ms / 1000
         asyncio.get_running_loop().call_later(wait_ms / 1000, self._bell.ring)
-        text = failure.error.traceback or failure.error.message
+        told = failure.error
+        text = f"{told.message}\n{told.traceback}" if told.traceback else told.message
         _log.error("no child can be made, again in %.1f s: %s", wait_ms / 1000, text)
 
-    async def make(self, kind: ChildKind = PLAIN) -> ChildProcess:
+    async def make(self, kind: ChildKind = PLAIN, on_born: OnBorn = ignore_born) -> ChildProcess:
         """Start a child, with a folder for its temporary files, and let it import the app.
 
         Idle children on its GPUs are ended before: what they have loaded is nobody's share.
+
+        Args:
+            kind: of the child.
+            on_born: told the child before it is ready; who ends it then gives it up.
 
         Raises:
             ChildFailed: it could not be made; it is gone again.
@@ -234,7 +246,8 @@ class ChildPool:
         )
         try:
             child.group = await self._parts.groups.make(child.pid)
-            await child.prepare(order)
+            on_born(child)
+            await child.prepare(order, max_ms=self._parts.settings.child_start_max_ms)
         except BaseException:
             await self.bury(child)
             raise
