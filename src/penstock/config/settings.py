@@ -62,6 +62,7 @@ class Settings(Offered, frozen=True, kw_only=True):
     light_memory_max: int
     child_jobs_max: int
     child_age_max_ms: int
+    child_start_max_ms: int
     child_nice: int
     cgroups: str
     poll_ms: int
@@ -211,6 +212,8 @@ SETTINGS: Final[Mapping[str, Setting]] = _table(
      "jobs after which a child is replaced; every 100 also one grown by 64 MiB or 128 files"),
     ("child_age_max", "child", "duration", "1h", "ms", duration_from(0),
      "age at which a child is replaced, after its job: what it piled up unseen goes with it"),
+    ("child_start_max", "child", "duration", "5min", "ms", duration_from(1),
+     "how long a child may import the app and run its start hooks, a model's loading among them"),
     ("child_nice", "child", "number", "10", "", whole_number(0, 19),
      "how far children stand back from the worker and its light jobs when the CPUs are busy"),
     ("cgroups", "child", "auto | off", "auto", "", one_of("auto", "off"),

@@ -24,7 +24,7 @@ from penstock.worker.supervisor.budget import Budget
 from penstock.worker.supervisor.cancels import Cancels
 from penstock.worker.supervisor.channel import Channel
 from penstock.worker.supervisor.child_kinds import PLAIN, ChildKind
-from penstock.worker.supervisor.child_pool import ChildPool
+from penstock.worker.supervisor.child_pool import ChildPool, OnBorn, ignore_born
 from penstock.worker.supervisor.child_process import ChildProcess
 from penstock.worker.supervisor.children import Children
 from penstock.worker.supervisor.crew import Crew
@@ -115,9 +115,9 @@ class NoFamily(Family):
 class SimulatedChild(ChildProcess):
     """A child that leaves no family behind."""
 
-    async def prepare(self, order: Prepare) -> None:
+    async def prepare(self, order: Prepare, *, max_ms: int) -> None:
         """Let it begin; it holds nothing."""
-        await super().prepare(order)
+        await super().prepare(order, max_ms=max_ms)
         self.at_start = Holdings(0, 0)
 
     async def destroy(self) -> None:
@@ -134,9 +134,6 @@ class SimulatedChild(ChildProcess):
         del grace_ms
         self.process.kill()
 
-    def _last_stack(self) -> str | None:
-        return None
-
 
 class SimulatedPool(ChildPool):
     """The children of a worker, born without the system."""
@@ -144,14 +141,16 @@ class SimulatedPool(ChildPool):
     host: Host
     mother: Process
 
-    async def make(self, kind: ChildKind = PLAIN) -> ChildProcess:
+    async def make(self, kind: ChildKind = PLAIN, on_born: OnBorn = ignore_born) -> ChildProcess:
         """Start a child and let it begin."""
         born, channel = self.host.child(self.mother)
         child = SimulatedChild(cast("Any", born), cast("Channel[Any]", channel), -1, NoFamily())
         self.all.append(child)
         self.kinds.made(child, kind)
         try:
-            await child.prepare(Prepare(self._parts.identity.worker, 1_000_000, self.tags))
+            on_born(child)
+            order = Prepare(self._parts.identity.worker, 1_000_000, self.tags)
+            await child.prepare(order, max_ms=self._parts.settings.child_start_max_ms)
         except BaseException:
             await self.bury(child)
             raise

@@ -10,7 +10,6 @@ from typing import Final
 
 from penstock.core.job import StoredError
 from penstock.core.wording import counted
-from penstock.executors.procfs import read_holdings
 from penstock.worker.pulse import Bell, backoff_ms
 from penstock.worker.wire import Prepare
 
@@ -20,8 +19,8 @@ from .child_kinds import PLAIN, ChildKind, ChildKinds
 from .child_process import ChildProcess
 from .crew import Crew
 from .environment import child_environment
-from .leftovers import LOOK_JOBS, has_piled_up
 from .parts import Parts
+from .used_up import is_used_up
 
 _log = logging.getLogger("penstock.worker")
 
@@ -32,6 +31,13 @@ _IDLE_S: Final = 60.0
 _SPARED_S: Final = 1.0
 #: Seconds that an idle child's stop hooks may take.
 _RETIRE_S: Final = 5.0
+
+OnBorn = Callable[[ChildProcess], None]
+"""Told of a child that is being made."""
+
+
+def ignore_born(_child: ChildProcess) -> None:
+    """Nobody waits for this one."""
 
 
 class ChildPool:
@@ -97,7 +103,7 @@ class ChildPool:
         """Keep a child for the next job, or end it: one that is old, has grown, or is outdated."""
         kind = self.kinds.of(child)
         self._parts.budget.gpus.keep(child, kind.devices, kind.share_bytes)
-        is_old = child in self._outdated or self._is_used_up(child)
+        is_old = child in self._outdated or is_used_up(child, self._parts)
         self._outdated.discard(child)
         if not child.is_usable:
             self._crew.send(f"burying child {child.pid}", self.bury(child))
@@ -108,25 +114,6 @@ class ChildPool:
             if len(self._idle) > 2 * self._parts.slots.total:
                 # Bound: children of every kind would pile up beside those that are in use.
                 self.retire(self._idle.pop(0)[0])
-
-    def _is_used_up(self, child: ChildProcess) -> bool:
-        if child.jobs >= self._parts.settings.child_jobs_max:
-            return True
-        wear = child.wear
-        age_s = asyncio.get_running_loop().time() - wear.made_at_s
-        # One that has run nothing is kept, however young children are to go.
-        if child.jobs and age_s * 1000 >= self._parts.settings.child_age_max_ms:
-            return True
-        # What a job has declared may be large, and what is left of it is nobody's reservation.
-        if child.jobs % LOOK_JOBS and wear.reserved_bytes is None:
-            return False
-        now = read_holdings(child.pid)
-        is_used_up = has_piled_up(wear.at_start, now) or wear.has_leaked(now)
-        if is_used_up and now is not None:
-            grown = wear.ends(now.resident_bytes)
-            if grown is not None:
-                self._parts.profiles.grew(*grown, self._parts.link.clock.wall_ms())
-        return is_used_up
 
     async def clear(self, child: ChildProcess, *, who: str) -> None:
         """End what `who`, a job, has left running in a child, and put the child back or replace it.
@@ -216,14 +203,19 @@ class ChildPool:
         wait_ms = backoff_ms(self._failures)
         self._not_before_s = asyncio.get_running_loop().time() + wait_ms / 1000
         asyncio.get_running_loop().call_later(wait_ms / 1000, self._bell.ring)
-        text = failure.error.traceback or failure.error.message
+        told = failure.error
+        text = f"{told.message}\n{told.traceback}" if told.traceback else told.message
         _log.error("no child can be made, again in %.1f s: %s", wait_ms / 1000, text)
 
-    async def make(self, kind: ChildKind = PLAIN) -> ChildProcess:
+    async def make(self, kind: ChildKind = PLAIN, on_born: OnBorn = ignore_born) -> ChildProcess:
         """Start a child, with a folder for its temporary files, and let it import the app.
 
         Idle children on its GPUs are ended before, and those that are leaving: what they have
         loaded is in the way.
+
+        Args:
+            kind: of the child.
+            on_born: told the child before it is ready; who ends it then gives it up.
 
         Raises:
             ChildFailed: it could not be made; it is gone again.
@@ -252,7 +244,8 @@ class ChildPool:
         )
         try:
             child.group = await self._parts.groups.make(child.pid)
-            await child.prepare(order)
+            on_born(child)
+            await child.prepare(order, max_ms=self._parts.settings.child_start_max_ms)
         except BaseException:
             await self.bury(child)
             raise

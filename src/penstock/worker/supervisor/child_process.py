@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import signal
@@ -37,6 +38,7 @@ from .channel import Channel, kill_if_deaf, open_lines
 from .child_calls import ChildCalls
 from .child_end import ChildFailed, Mark, OnOver, judge
 from .leftovers import Wear
+from .stack_file import StackFile
 
 _log = logging.getLogger("penstock.worker")
 
@@ -44,7 +46,7 @@ _log = logging.getLogger("penstock.worker")
 CHILD_MODULE: Final = "penstock.worker.child"
 #: Seconds to read what a dead child said last.
 _LAST_WORDS_S: Final = 0.5
-#: Characters of a dead child's stack that are kept with the job.
+#: Characters of a child's stack that are kept with the job.
 _STACK_CHARS_MAX: Final = 8_000
 
 
@@ -69,7 +71,7 @@ class ChildProcess:
         """Speak to a process that was just spawned; what it starts will be `family`."""
         self.process = process
         self._channel = channel
-        self._stack_fd = stack_fd
+        self._stacks = StackFile(stack_fd)
         self.family = family
         self._calls: ChildCalls | None = None
         loop = asyncio.get_running_loop()
@@ -124,14 +126,20 @@ class ChildProcess:
         """Whether it can be given another job."""
         return self.mark is None and self._channel.broken is None and not self.process.exited.done()
 
-    async def prepare(self, order: Prepare) -> None:
-        """Let it import the app and run the start hooks.
+    async def prepare(self, order: Prepare, *, max_ms: int) -> None:
+        """Let it import the app and run the start hooks, within `max_ms`.
 
         Raises:
-            ChildFailed: it said why not, or died.
+            ChildFailed: it said why not, died, or takes longer: then its stack says what it does.
         """
         self._channel.send(order)
-        await first_of(self._ready, self.process.exited)
+        exited = self.process.exited
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(first_of(self._ready, exited), max_ms / 1000)
+        if not self._ready.done() and not exited.done():
+            stack = (await self._stacks.ask(self.process))[:_STACK_CHARS_MAX] or None
+            text = f"child {self.pid} is not ready after {max_ms / 1000:g} s"
+            raise ChildFailed(StoredError("timed_out", text, stack))
         if not self._ready.done():
             await asyncio.wait([self._listening], timeout=_LAST_WORDS_S)
         if self._ready.done():
@@ -209,9 +217,7 @@ class ChildProcess:
         self._mourning.cancel()
         self._channel.close()
         self.process.bury()
-        if self._stack_fd >= 0:
-            os.close(self._stack_fd)
-            self._stack_fd = -1
+        self._stacks.close()
 
     def _end_later(self, mark: Mark, grace_ms: int) -> None:
         job = self.job
@@ -291,8 +297,4 @@ class ChildProcess:
 
     def _crash(self, when: str = "") -> StoredError:
         text = f"child {self.pid} {self.process.exited.result()}{when}"
-        return StoredError("crashed", text, self._last_stack())
-
-    def _last_stack(self) -> str | None:
-        said = os.pread(self._stack_fd, _STACK_CHARS_MAX, 0)
-        return said.decode(errors="replace").strip() or None
+        return StoredError("crashed", text, self._stacks.read()[:_STACK_CHARS_MAX] or None)

@@ -273,6 +273,10 @@ class Children:
         release = asyncio.create_task(self._parts.stopping.release.wait())
         loop = asyncio.get_running_loop()
         end_s = loop.time() + grace_ms / 1000
+        for attempt in self.attempts.values():
+            # Its child may never get ready, and what has not begun has nothing to finish.
+            if not attempt.has_begun:
+                attempt.halt(Halt.RELEASE)
         try:
             while not self.is_at_rest and not release.done() and loop.time() < end_s:
                 await self.bell.sleep(min(_LOOK_S, max(0.0, end_s - loop.time())))

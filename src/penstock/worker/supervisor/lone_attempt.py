@@ -16,7 +16,6 @@ from penstock.core.memory_curve import MemoryCurve
 from penstock.core.outcome import Outcome
 from penstock.core.time_limits import limits_ms
 from penstock.core.usage import Usage
-from penstock.errors import SecretKeyMissing
 from penstock.executors.memory import kernel_ooms, resident_bytes
 from penstock.worker.error_text import stored_error
 
@@ -29,7 +28,9 @@ from .crew import Crew
 from .grants import Grant, Misfit
 from .halt import Halt, not_begun, tell
 from .lessons import learn
+from .making import Making
 from .memory_verdict import judged
+from .opening import opened
 from .parts import Parts
 from .settling import Verdict
 from .takings import usage_of
@@ -44,6 +45,7 @@ class LoneAttempt:
         grant: the memory that it is given; None before.
         sampled_bytes: the most that it was seen to take, all its processes together.
         told: the strongest word that it was told.
+        has_begun: whether a child was given the job.
     """
 
     def __init__(
@@ -62,7 +64,8 @@ class LoneAttempt:
         self.grant: Grant | None = None
         self.sampled_bytes = 0
         self._curve = MemoryCurve()
-        self.told = Halt.NONE
+        self.told, self.has_begun = Halt.NONE, False
+        self._making: Making | None = None
 
     def begin(self, on_end: OnEnd) -> None:
         """Run the job; `on_end` is told once how its attempt ended, maybe before this returns.
@@ -81,19 +84,15 @@ class LoneAttempt:
             if child is not None:
                 self._begin_in(child)
             else:
-                self._crew.send(f"job {self.job.id}", self._begin_in_new())
+                self._making = Making(self._pool, self._kind)
+                self._crew.send(f"job {self.job.id}", self._begin_in_new(self._making))
 
     def _open(self) -> Outcome | None:
-        """Put the job's secret arguments in their places for its child; return what is in the way.
-
-        A child holds no keys, and sees in the open what its own job is given and nothing else.
-        """
-        try:
-            self._opened = self._parts.seal.opened(self.job)
-        except SecretKeyMissing as error:
-            return o.KeyMissing(stored_error(error))
-        except Exception as error:  # noqa: BLE001 - as in a runner: no job is left without an end
-            return o.PayloadUnreadable(stored_error(error))
+        """Put the job's secret arguments in their places; return what is in the way."""
+        found = opened(self.job, self._parts.seal)
+        if not isinstance(found, Claimed):
+            return found
+        self._opened = found
         return None
 
     def _reserve(self) -> Outcome | None:
@@ -143,12 +142,17 @@ class LoneAttempt:
         self.told = why
         if self.child is not None:
             tell(self.child, why, self._parts.settings.kill_grace_ms)
+        elif self._making is not None:
+            self._making.give_up()
 
-    async def _begin_in_new(self) -> None:
+    async def _begin_in_new(self, making: Making) -> None:
         """Begin in a child that is made now: no idle one suits the job, or the last has died."""
         try:
-            child = await self._pool.make(self._kind)
+            child = await making.child()
         except ChildFailed as failure:
+            if self.told is not Halt.NONE:
+                self._end(not_begun(self.told))
+                return
             # Not the job's doing: it goes back.
             self._pool.failed(failure)
             self._end(o.Interrupted(failure.error))
@@ -171,16 +175,17 @@ class LoneAttempt:
             raise
 
     def _begin_in(self, child: ChildProcess) -> None:
-        self.child = child
+        self.child, self._making = child, None
+        self.has_begun = True
         self._pool.kinds.begins(child, self.job.spec.task)
         spec, settings = self.job.spec, self._parts.settings
         soft_ms, hard_ms = limits_ms(spec, self._parts.tasks.find(spec.task), settings)
-        opened, self._opened = self._opened, self.job
+        given, self._opened = self._opened, self.job
         self._ooms_before = kernel_ooms()
         self._began_ms = self._parts.link.clock.boot_ms()
         self._limit_memory(child)
         child.begin(
-            opened,
+            given,
             self._calls,
             self._over,
             soft_ms=soft_ms,
@@ -253,6 +258,7 @@ class LoneAttempt:
             )
 
     def _end(self, outcome: Outcome | None, pid: int | None = None) -> None:
+        self._making = None
         self._parts.budget.give_back(self.job)
         if outcome is None or self.told is Halt.LOST:
             self._on_end(self, None)

@@ -18,7 +18,6 @@ from penstock.worker.pulse import Bell
 from penstock.worker.wire import (
     CHANNEL_FD_ENV,
     STACK_FD_ENV,
-    STACK_SIGNAL,
     Beat,
     CancelJobs,
     Drain,
@@ -38,14 +37,12 @@ from penstock.worker.wire import (
 
 from .attendant import Attendant
 from .channel import Channel, kill_if_deaf, open_lines
+from .stack_file import StackFile
 
 _log = logging.getLogger("penstock.worker")
 
 #: Module that a runner runs; its argument is the app.
 RUNNER_MODULE: Final = "penstock.worker.runner"
-#: Bytes read of a stack: a hundred threads' worth; the rest says the same.
-_STACK_BYTES_MAX: Final = 65_536
-
 #: Seconds that a runner may go on after the end of its channel: its exit handlers take up to two.
 _LEAVE_S: Final = 3.0
 #: Seconds to read what a dead process said last.
@@ -107,7 +104,7 @@ class RunnerProcess:
         self.process = process
         self.attendant = attendant
         self._channel = channel
-        self._stack_fd = stack_fd
+        self._stacks = StackFile(stack_fd)
         self.phase = Phase.BOOTING
         self.hello: asyncio.Future[Hello] = asyncio.get_running_loop().create_future()
         self.lease: LeaseId | None = None
@@ -212,17 +209,13 @@ class RunnerProcess:
         """Pass on that cancelled attempts did not end."""
         self.attendant.overran(self, jobs)
 
-    def ask_stack(self) -> int:
-        """Ask for the stacks of its threads; return the place at which `read_stack` begins."""
-        end = os.fstat(self._stack_fd).st_size
-        self.process.send_signal(STACK_SIGNAL)
-        return end
+    async def ask_stack(self) -> str:
+        """Return the stacks of its threads now, empty where its process cannot run."""
+        return await self._stacks.ask(self.process)
 
-    def read_stack(self, start: int = 0) -> str:
-        """Return what faulthandler wrote from `start` on; empty if it wrote nothing."""
-        if self._stack_fd < 0:
-            return ""
-        return os.pread(self._stack_fd, _STACK_BYTES_MAX, start).decode(errors="replace").strip()
+    def read_stack(self) -> str:
+        """Return what faulthandler has written so far; empty if it wrote nothing."""
+        return self._stacks.read()
 
     async def _live(self) -> ExitStatus:
         """Take in what it says until its process has ended; return how it did."""
@@ -244,9 +237,7 @@ class RunnerProcess:
     def bury(self) -> None:
         """Reap the process and close what is left of it."""
         self.process.bury()
-        if self._stack_fd >= 0:
-            os.close(self._stack_fd)
-            self._stack_fd = -1
+        self._stacks.close()
 
     async def _listen(self) -> None:
         async for message in self._channel.messages():

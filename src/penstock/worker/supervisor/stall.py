@@ -28,8 +28,6 @@ _log = logging.getLogger("penstock.worker")
 _TICK_S: Final = 0.5
 #: Milliseconds of silence that are worth a thought: two beats.
 _SILENT_MS: Final = 2 * BEAT_MS
-#: Seconds that a runner's faulthandler is given to write its stacks.
-_STACK_S: Final = 1.0
 #: State letters of /proc, in words.
 _STATES: Final = {
     "R": "running",
@@ -100,7 +98,7 @@ class Stalls:
 
     async def _unblock(self, runner: RunnerProcess) -> None:
         """Kill a runner that blocks everybody, once its stack is known."""
-        stack = await _stack_of(runner)
+        stack = await runner.ask_stack()
         why = "it keeps the broker's file locked, and no lease can be extended"
         self._kill(runner, why, stack)
 
@@ -124,7 +122,7 @@ class Stalls:
 
     async def _report(self, runner: RunnerProcess) -> None:
         silent_s = runner.silent_ms / 1000
-        stack = await _stack_of(runner)
+        stack = await runner.ask_stack()
         _log.warning(
             "runner %d has stood still for %.1f s; its process is %s. Its jobs (%d at its last "
             "beat) keep their lease and do not run twice; it is replaced after %.0f s",
@@ -135,17 +133,6 @@ class Stalls:
             self._parts.settings.runner_stall_kill_ms / 1000,
             exc_info=StoodStill(stack or "no stack can be had from it in this state"),
         )
-
-
-async def _stack_of(runner: RunnerProcess) -> str:
-    """Return the runner's stack, empty where its process cannot run."""
-    start = runner.ask_stack()
-    loop = asyncio.get_running_loop()
-    end_s, stack = loop.time() + _STACK_S, ""
-    while not stack and loop.time() < end_s:
-        await asyncio.sleep(_STACK_S / 20)
-        stack = runner.read_stack(start)
-    return stack
 
 
 def process_state(pid: int) -> str:
