@@ -25,6 +25,7 @@ from penstock.worker.supervisor.budget import Budget
 from penstock.worker.supervisor.claims import LoneClaim
 from penstock.worker.supervisor.device_shares import DeviceShares
 from penstock.worker.supervisor.grants import Grant, Misfit
+from penstock.worker.supervisor.host_gate import HostGate
 from penstock.worker.supervisor.host_ledger import HostLedger
 from penstock.worker.supervisor.host_records import Record
 from penstock.worker.supervisor.host_share import HostShare, Pool
@@ -292,12 +293,12 @@ def test_who_waits_for_a_gpu_leaves_the_others_alone(bench: Bench) -> None:
     budget = rich(bench)
     budget.grant(bench.job("silent", "takes.v20000:alone"))
     waits = ("q", "takes.g1.v10000:alone")
-    assert budget.hold_for(waits)
+    assert HostGate(budget).hold_for(waits)
     assert budget.competes(("q", "takes.v9000:alone"), waits)
     assert not budget.competes(("q", "takes.v8000:alone"), waits)
     budget.grant(bench.job("silent", "takes.v8000:alone"))
     assert budget.competes(("q", "takes.v2000:alone"), waits)
-    budget.open_gate()
+    HostGate(budget).open()
 
 
 def test_an_enlarged_share_counts(bench: Bench) -> None:
@@ -353,6 +354,37 @@ def test_two_workers_of_a_host_share_its_gpus(tmp_path: Path) -> None:
     one.budget.leave_host()
 
 
+def test_who_waits_for_a_gpu_leaves_memory_to_others(tmp_path: Path) -> None:
+    """It may be busy for hours; once it is free what memory is short is asked for as well."""
+    one, other = neighbours(tmp_path)
+    needs = [with_memory("takes.g2", 800 * MIB), sized_need(900 * MIB)]
+    waits, large = ("q", needs[0]), ("q", needs[1])
+    held = other.job("silent", "takes.g1:alone")
+    assert isinstance(other.budget.grant(held), Grant)
+    gate = HostGate(one.budget)
+    assert gate.hold_for(waits)
+    assert other.budget.free_bytes == GIB - ASSUMED_BYTES
+    filling = other.job("declared", memory=300 * MIB)
+    assert isinstance(other.budget.grant(filling), Grant)
+    assert HostGate(other.budget).hold_for(large)
+    other.budget.give_back(held)
+    assert not gate.hold_memory(waits), "the other worker waits for memory"
+    HostGate(other.budget).open()
+    assert gate.hold_memory(waits)
+    assert gate.hold_memory(waits)
+    assert not HostGate(other.budget).hold_for(large)
+    other.budget.give_back(filling)
+    assert isinstance(one.budget.grant(one.job("silent", waits[1], memory=800 * MIB)), Grant)
+    gate.open()
+    one.budget.leave_host()
+    other.budget.leave_host()
+
+
+def with_memory(demand: str, size_bytes: int) -> str:
+    """Return the ready set of jobs with a demand, and of a size."""
+    return f"{demand}:{sized_need(size_bytes)}"
+
+
 def test_no_job_is_claimed_for_gpus_that_cannot_be_taken(tmp_path: Path) -> None:
     """A worker that stands still in a ledger's lock lets nobody take: a claim would come back."""
     one, other = neighbours(tmp_path)
@@ -373,8 +405,8 @@ def test_one_worker_of_a_host_waits_for_a_gpu(tmp_path: Path) -> None:
     whole, share = ("q", "takes.g1.v10000:alone"), "takes.v10000:alone"
     held = other.job("silent", share)
     assert isinstance(other.budget.grant(held), Grant)
-    assert one.budget.hold_for(whole)
-    assert not other.budget.hold_for(whole)
+    assert HostGate(one.budget).hold_for(whole)
+    assert not HostGate(other.budget).hold_for(whole)
     assert other.budget.short_of(("q", share), other.budget.free) == {GPU_CLAIM}
     assert not other.budget.short_of(("q", "takes.v8000:alone"), other.budget.free), (
         "the other device"
@@ -383,10 +415,10 @@ def test_one_worker_of_a_host_waits_for_a_gpu(tmp_path: Path) -> None:
     assert isinstance(other.budget.grant(other.job("silent", share)), Misfit)
     granted = one.job("silent", whole[1])
     assert isinstance(one.budget.grant(granted), Grant)
-    one.budget.open_gate()
+    HostGate(one.budget).open()
     one.budget.give_back(granted)
     assert isinstance(other.budget.grant(held), Grant)
-    assert other.budget.hold_for(whole)
+    assert HostGate(other.budget).hold_for(whole)
     one.budget.leave_host()
     other.budget.leave_host()
 
@@ -408,8 +440,8 @@ def test_two_workers_of_a_host_share_its_memory(tmp_path: Path) -> None:
     assert isinstance(other.budget.grant(held), Grant)
     assert one.budget.free_bytes == GIB - 300 * MIB
     large = ("q", sized_need(800 * MIB))
-    assert one.budget.hold_for(large)
-    assert not other.budget.hold_for(large)
+    assert HostGate(one.budget).hold_for(large)
+    assert not HostGate(other.budget).hold_for(large)
     assert other.budget.free_bytes < 0
     other.budget.give_back(held)
     assert one.budget.free_bytes == GIB
@@ -444,4 +476,4 @@ def test_a_gate_that_another_worker_holds_is_not_held_here(bench: Bench) -> None
     let_through = gate.let_through([large, small], [small], 1, may_hold=lambda _: False)
     assert (gate.holder, let_through) == (None, [small])
     assert gate.let_through([large, small], [small], 2, may_hold=lambda _: True) == []
-    assert bench.budget.hold_for(large)
+    assert HostGate(bench.budget).hold_for(large)

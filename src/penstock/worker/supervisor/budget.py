@@ -7,7 +7,7 @@ are here each holds what it really needs, until its attempt has ended. Belongs t
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 
 import msgspec
 
@@ -199,34 +199,6 @@ class Budget:
         self._granted.pop((job.id, job.fence), None)
         self.gpus.give_back((job.id, job.fence))
         self.publish()
-
-    def hold_for(self, one: Set) -> bool:
-        """Ask the other workers of this host to leave free what a set takes that has waited long.
-
-        False: one of them holds itself free already.
-        """
-        demand = demand_of(one[1]) or NO_DEMAND
-        if demand.takes_gpu and not self.gpus.hold_gate(demand):
-            return False
-        if self.host is None or self.host.hold_gate(self.counting.bytes_of(one)):
-            return True
-        self.gpus.open_gate()
-        return False
-
-    def ask_for(self, needs: Iterable[str]) -> None:
-        """Ask other workers of this host for the room of idle children on GPUs.
-
-        Args:
-            needs: of the ready sets whose jobs wait for other workers; none: nothing is asked.
-        """
-        demands = (demand_of(one) or NO_DEMAND for one in needs)
-        self.gpus.ask_for(one for one in demands if one.takes_gpu)
-
-    def open_gate(self) -> None:
-        """Let the other workers have that again."""
-        self.gpus.open_gate()
-        if self.host is not None:
-            self.host.open_gate()
 
     def leave_host(self) -> None:
         """Leave what is shared to the other workers: this one ends."""

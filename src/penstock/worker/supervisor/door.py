@@ -9,6 +9,7 @@ from penstock.core.admission import Gate, Room, Set, room_for
 from .child_kinds import is_plain
 from .child_pool import ChildPool
 from .claims import Claims
+from .host_gate import HostGate
 from .parts import Parts
 
 
@@ -26,6 +27,7 @@ class Door:
         self._pool = pool
         self._claims = claims
         self._gate = Gate()
+        self._of_host = HostGate(parts.budget)
         self.waits_for_others = False
 
     def room(self, slots: int) -> Room:
@@ -38,17 +40,19 @@ class Door:
         self.waits_for_others = slots > 0 and any(
             not budget.short_of(one, own, alone=True) for one in waiting if one not in fitting
         )
-        budget.ask_for(need for _, need in (waiting if self.waits_for_others else ()))
+        self._of_host.ask_for(waiting if self.waits_for_others else ())
         let_through = self._gate.let_through(
             waiting,
             fitting,
             clock.boot_ms(),
             competes=budget.competes,
-            may_hold=budget.hold_for,
+            may_hold=self._of_host.hold_for,
             listed=self._claims.full_sets,
         )
         if self._gate.holder is None:
-            budget.open_gate()
+            self._of_host.open()
+        else:
+            self._of_host.hold_memory(self._gate.holder)
         if not self._pool.may_make:
             let_through = [one for one in let_through if is_plain(one[1])]
         if any(is_plain(one[1]) for one in let_through):
@@ -64,13 +68,13 @@ class Door:
         """
         self._gate.passed(sets)
         if self._gate.holder is None:
-            self._parts.budget.open_gate()
+            self._of_host.open()
 
     def shut(self) -> None:
         """Hold nothing free: nothing is claimed just now."""
         self._gate.open()
-        self._parts.budget.open_gate()
-        self._parts.budget.ask_for(())
+        self._of_host.open()
+        self._of_host.ask_for(())
         self.tidy()
 
     def tidy(self) -> None:

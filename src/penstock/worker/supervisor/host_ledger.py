@@ -106,7 +106,8 @@ class HostLedger:
         Invariant: one worker of a host holds the gate. Two would leave free for each other what
         neither of them may take.
         """
-        if not self._records.is_shared:
+        own = self._records.own
+        if not self._records.is_shared or (own.gate and own.wanted_bytes == wanted_bytes):
             return True
         with self._records.locked() as is_locked:
             if not is_locked:
