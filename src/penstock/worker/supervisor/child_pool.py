@@ -103,7 +103,7 @@ class ChildPool:
         """Keep a child for the next job, or end it: one that is old, has grown, or is outdated."""
         kind = self.kinds.of(child)
         self._parts.budget.gpus.keep(child, kind.devices, kind.share_bytes)
-        is_old = child in self._outdated or is_used_up(child, self._parts)
+        is_old = child in self._outdated or self._is_used_up(child)
         self._outdated.discard(child)
         if not child.is_usable:
             self._crew.send(f"burying child {child.pid}", self.bury(child))
@@ -114,6 +114,9 @@ class ChildPool:
             if len(self._idle) > 2 * self._parts.slots.total:
                 # Bound: children of every kind would pile up beside those that are in use.
                 self.retire(self._idle.pop(0)[0])
+
+    def _is_used_up(self, child: ChildProcess) -> bool:
+        return is_used_up(child, self._parts)
 
     async def clear(self, child: ChildProcess, *, who: str) -> None:
         """End what `who`, a job, has left running in a child, and put the child back or replace it.
