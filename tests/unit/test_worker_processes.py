@@ -216,6 +216,31 @@ def test_nothing_is_left_of_a_process_without_children(environment: dict[str, st
     asyncio.run(main())
 
 
+def test_whoever_stops_waiting_for_an_end_takes_nobody_with_him(
+    environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A kill that is cancelled while the kernel holds the process leaves its end to be seen."""
+    # As if all its looks had passed and the process were still there.
+    monkeypatch.setattr("penstock.executors.kill._ROUNDS_MAX", 0)
+
+    async def main() -> None:
+        process = Spawner().spawn("sleeps", "", env=environment, fds=())
+        killing = asyncio.create_task(kill_family(process, "TEST_MARK=none"))
+        waiting = asyncio.create_task(process.wait())
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        killing.cancel()
+        await asyncio.wait([killing])
+        assert killing.cancelled()
+        process.kill()
+        async with asyncio.timeout(30):
+            assert (await waiting).killed_by == signal.SIGKILL
+            assert await kill_family(process, "TEST_MARK=none") == 0
+        process.bury()
+
+    asyncio.run(main())
+
+
 def owner(pid: int, ticks: int, *, worker: str = "w", boot: str = "boot", space: int = 7) -> Owner:
     """Return an owner, as seen from `IDENTITY`'s host unless said otherwise."""
     return Owner(worker, "here", boot, space, pid, ticks)

@@ -54,5 +54,5 @@ async def kill_family(process: Process, mark: str, group: MemoryGroup | None = N
             break
         signal_all(left, signal.SIGKILL)
         await asyncio.sleep(_ROUND_S)
-    await process.exited
+    await process.wait()
     return len(left)

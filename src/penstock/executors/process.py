@@ -62,7 +62,7 @@ class Process:
     Attributes:
         pid: its number; stays its own until `bury`.
         started_ticks: its start time in clock ticks since boot.
-        exited: done once the process has ended; it may be awaited many times.
+        exited: done once the process has ended; to be awaited through `wait`.
     """
 
     def __init__(self, pid: int, on_buried: Callable[[int], None]) -> None:
@@ -75,6 +75,15 @@ class Process:
         self._loop = asyncio.get_running_loop()
         self.exited: asyncio.Future[ExitStatus] = self._loop.create_future()
         self._loop.add_reader(self._pidfd, self._note_exit)
+
+    async def wait(self) -> ExitStatus:
+        """Return how the process ended, once it has; `bury` is still to follow.
+
+        Who awaits `exited` itself and is cancelled cancels it for everybody, and nobody ever learns
+        that the process has ended.
+        """
+        await asyncio.wait([self.exited])
+        return self.exited.result()
 
     def send_signal(self, number: int) -> None:
         """Send a signal to the process alone; nothing happens once it has ended."""
