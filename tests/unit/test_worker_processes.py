@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import errno
 import os
+import resource
 import secrets
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -20,7 +23,7 @@ from penstock.errors import BadSetting
 from penstock.executors.family import Family
 from penstock.executors.kill import kill_family, living_family
 from penstock.executors.process import ExitStatus, Spawner
-from penstock.executors.procfs import all_stats, family, read_holdings, read_stat
+from penstock.executors.procfs import all_stats, children_of, family, read_holdings, read_stat
 from penstock.worker.supervisor.file_lock import _as_locked, write_lock_holders
 from penstock.worker.supervisor.identity import Identity
 from penstock.worker.supervisor.orphans import become_subreaper
@@ -236,6 +239,39 @@ def test_whoever_stops_waiting_for_an_end_takes_nobody_with_him(
         async with asyncio.timeout(30):
             assert (await waiting).killed_by == signal.SIGKILL
             assert await kill_family(process, "TEST_MARK=none") == 0
+        process.bury()
+
+    asyncio.run(main())
+
+
+@contextmanager
+def no_descriptor_left() -> Iterator[None]:
+    """Let this process open nothing more during a `with` block."""
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    opened = [os.open(os.devnull, os.O_RDONLY)]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (opened[0] + 20, limits[1]))
+    try:
+        with suppress(OSError):
+            while True:
+                opened.append(os.open(os.devnull, os.O_RDONLY))
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        for fd in opened:
+            os.close(fd)
+
+
+def test_what_cannot_be_watched_is_not_started(environment: dict[str, str]) -> None:
+    """Where descriptors run out no process is left behind, running or as a zombie."""
+
+    async def main() -> None:
+        spawner, before = Spawner(), children_of(os.getpid())
+        with no_descriptor_left(), pytest.raises(OSError) as caught:  # noqa: PT011 - by number
+            spawner.spawn("sleeps", "", env=environment, fds=())
+        assert caught.value.errno == errno.EMFILE
+        assert children_of(os.getpid()) == before
+        process = spawner.spawn("exits", "0", env=environment, fds=())
+        assert (await process.wait()).code == 0
         process.bury()
 
     asyncio.run(main())

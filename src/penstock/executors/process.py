@@ -66,12 +66,16 @@ class Process:
     """
 
     def __init__(self, pid: int, on_buried: Callable[[int], None]) -> None:
-        """Watch a process that has just been spawned. Needs a running event loop."""
+        """Watch a process that has just been spawned. Needs a running event loop.
+
+        Raises:
+            OSError: there is no descriptor left for it.
+        """
         self.pid = pid
         self._on_buried = on_buried
-        self._pidfd = os.pidfd_open(pid)
         stat = read_stat(pid)
         self.started_ticks = 0 if stat is None else stat.started_ticks
+        self._pidfd = os.pidfd_open(pid)
         self._loop = asyncio.get_running_loop()
         self.exited: asyncio.Future[ExitStatus] = self._loop.create_future()
         self._loop.add_reader(self._pidfd, self._note_exit)
@@ -149,7 +153,8 @@ class Spawner:
             fds: descriptors to hand down; they stay open here too.
 
         Raises:
-            OSError: the system refused (no memory, too many processes); nothing was started.
+            OSError: the system refused (no memory, too many processes or open files); nothing was
+                started, or it is gone again.
         """
         argv = [sys.executable, "-m", module, argument]
         # Race: nothing else is spawned meanwhile, spawning is done by the event loop's thread only.
@@ -169,7 +174,15 @@ class Spawner:
             for fd in fds:
                 os.set_inheritable(fd, False)  # noqa: FBT003 - the same
         self._pids.add(pid)
-        return Process(pid, self._pids.discard)
+        try:
+            return Process(pid, self._pids.discard)
+        except BaseException:
+            # Nobody would ever see its end, and as a zombie that is known here it would stand at
+            # the head of the reaper's line for good.
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+            self._pids.discard(pid)
+            raise
 
     def knows(self, pid: int) -> bool:
         """Tell whether `pid` was started here and is not buried yet."""
