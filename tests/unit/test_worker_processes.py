@@ -14,6 +14,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -300,6 +301,43 @@ def test_a_zombie_is_dead() -> None:
     os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
     assert IDENTITY.is_dead(owner(process.pid, stat.started_ticks))
     process.wait()
+
+
+@contextmanager
+def unprivileged() -> Iterator[None]:
+    """Let files that nobody may read be unreadable for root too during a `with` block."""
+    is_root = os.geteuid() == 0
+    if is_root:
+        os.seteuid(65_534)
+    try:
+        yield
+    finally:
+        if is_root:
+            os.seteuid(0)
+
+
+def test_hidden_processes_are_passed_over() -> None:
+    """Where /proc is mounted with hidepid=1 strangers are listed, and nothing else is told."""
+    with TemporaryDirectory() as made:
+        proc = Path(made)
+        proc.chmod(0o755)
+        for pid, mode in ((1, 0o000), (2, 0o444)):
+            (proc / str(pid)).mkdir(mode=0o755)
+            stat = proc / str(pid) / "stat"
+            stat.write_bytes(Path("/proc/self/stat").read_bytes())
+            stat.chmod(mode)
+        with unprivileged():
+            assert read_stat(1, proc=made) is None
+            assert list(all_stats(proc=made)) == [2]
+
+
+def test_the_hidden_are_not_taken_for_dead(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that /proc does not show lives, as long as its number is taken."""
+    alive = IDENTITY.owner(os.getpid())
+    # As with hidepid=2, which only root can mount.
+    monkeypatch.setattr("penstock.worker.supervisor.identity.read_stat", lambda _pid: None)
+    assert not IDENTITY.is_dead(alive)
+    assert IDENTITY.is_dead(owner(2**22 + 1, alive.started_ticks))
 
 
 def lease(holder: Owner) -> LeaseFacts:
