@@ -278,6 +278,21 @@ def test_what_cannot_be_watched_is_not_started(environment: dict[str, str]) -> N
     asyncio.run(main())
 
 
+def test_nothing_need_be_opened_to_kill(environment: dict[str, str]) -> None:
+    """Where descriptors run out the process is killed, and its family once it can be looked at."""
+
+    async def main() -> None:
+        process = Spawner().spawn("sleeps", "", env=environment, fds=())
+        with no_descriptor_left():
+            killing = asyncio.create_task(kill_family(process, "TEST_MARK=none"))
+            async with asyncio.timeout(30):
+                assert (await process.wait()).killed_by == signal.SIGKILL
+        assert await killing == 0
+        process.bury()
+
+    asyncio.run(main())
+
+
 def owner(pid: int, ticks: int, *, worker: str = "w", boot: str = "boot", space: int = 7) -> Owner:
     """Return an owner, as seen from `IDENTITY`'s host unless said otherwise."""
     return Owner(worker, "here", boot, space, pid, ticks)
