@@ -65,6 +65,7 @@ def test_a_child_that_hangs_is_given_up(tmp_path: Path, threads: int, task: str)
     with site_of(tmp_path, threads, cpus="2", child_start_max="5s") as site:
         worker = site.start_ready(app=APP)
         (job,) = site.enqueue(getattr(tasks, task).call())
+        worker.wait_log("is not ready yet: after 5 s it is given up", within_s=SOON_S)
         worker.wait_log("is not ready after 5 s", within_s=SOON_S)
         eventually(
             lambda: "hanging_app.py" in worker.log(),

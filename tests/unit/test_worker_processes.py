@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import errno
 import os
+import resource
 import secrets
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -20,7 +24,7 @@ from penstock.errors import BadSetting
 from penstock.executors.family import Family
 from penstock.executors.kill import kill_family, living_family
 from penstock.executors.process import ExitStatus, Spawner
-from penstock.executors.procfs import all_stats, family, read_holdings, read_stat
+from penstock.executors.procfs import all_stats, children_of, family, read_holdings, read_stat
 from penstock.worker.supervisor.file_lock import _as_locked, write_lock_holders
 from penstock.worker.supervisor.identity import Identity
 from penstock.worker.supervisor.orphans import become_subreaper
@@ -216,6 +220,79 @@ def test_nothing_is_left_of_a_process_without_children(environment: dict[str, st
     asyncio.run(main())
 
 
+def test_whoever_stops_waiting_for_an_end_takes_nobody_with_him(
+    environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A kill that is cancelled while the kernel holds the process leaves its end to be seen."""
+    # As if all its looks had passed and the process were still there.
+    monkeypatch.setattr("penstock.executors.kill._ROUNDS_MAX", 0)
+
+    async def main() -> None:
+        process = Spawner().spawn("sleeps", "", env=environment, fds=())
+        killing = asyncio.create_task(kill_family(process, "TEST_MARK=none"))
+        waiting = asyncio.create_task(process.wait())
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        killing.cancel()
+        await asyncio.wait([killing])
+        assert killing.cancelled()
+        process.kill()
+        async with asyncio.timeout(30):
+            assert (await waiting).killed_by == signal.SIGKILL
+            assert await kill_family(process, "TEST_MARK=none") == 0
+        process.bury()
+
+    asyncio.run(main())
+
+
+@contextmanager
+def no_descriptor_left() -> Iterator[None]:
+    """Let this process open nothing more during a `with` block."""
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    opened = [os.open(os.devnull, os.O_RDONLY)]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (opened[0] + 20, limits[1]))
+    try:
+        with suppress(OSError):
+            while True:
+                opened.append(os.open(os.devnull, os.O_RDONLY))
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        for fd in opened:
+            os.close(fd)
+
+
+def test_what_cannot_be_watched_is_not_started(environment: dict[str, str]) -> None:
+    """Where descriptors run out no process is left behind, running or as a zombie."""
+
+    async def main() -> None:
+        spawner, before = Spawner(), children_of(os.getpid())
+        with no_descriptor_left(), pytest.raises(OSError) as caught:  # noqa: PT011 - by number
+            spawner.spawn("sleeps", "", env=environment, fds=())
+        assert caught.value.errno == errno.EMFILE
+        assert children_of(os.getpid()) == before
+        process = spawner.spawn("exits", "0", env=environment, fds=())
+        assert (await process.wait()).code == 0
+        process.bury()
+
+    asyncio.run(main())
+
+
+def test_nothing_need_be_opened_to_kill(environment: dict[str, str]) -> None:
+    """Where descriptors run out the process is killed, and its family once it can be looked at."""
+
+    async def main() -> None:
+        process = Spawner().spawn("sleeps", "", env=environment, fds=())
+        with no_descriptor_left():
+            killing = asyncio.create_task(kill_family(process, "TEST_MARK=none"))
+            async with asyncio.timeout(30):
+                assert (await process.wait()).killed_by == signal.SIGKILL
+        assert await killing == 0
+        process.bury()
+
+    asyncio.run(main())
+
+
 def owner(pid: int, ticks: int, *, worker: str = "w", boot: str = "boot", space: int = 7) -> Owner:
     """Return an owner, as seen from `IDENTITY`'s host unless said otherwise."""
     return Owner(worker, "here", boot, space, pid, ticks)
@@ -239,6 +316,43 @@ def test_a_zombie_is_dead() -> None:
     os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
     assert IDENTITY.is_dead(owner(process.pid, stat.started_ticks))
     process.wait()
+
+
+@contextmanager
+def unprivileged() -> Iterator[None]:
+    """Let files that nobody may read be unreadable for root too during a `with` block."""
+    is_root = os.geteuid() == 0
+    if is_root:
+        os.seteuid(65_534)
+    try:
+        yield
+    finally:
+        if is_root:
+            os.seteuid(0)
+
+
+def test_hidden_processes_are_passed_over() -> None:
+    """Where /proc is mounted with hidepid=1 strangers are listed, and nothing else is told."""
+    with TemporaryDirectory() as made:
+        proc = Path(made)
+        proc.chmod(0o755)
+        for pid, mode in ((1, 0o000), (2, 0o444)):
+            (proc / str(pid)).mkdir(mode=0o755)
+            stat = proc / str(pid) / "stat"
+            stat.write_bytes(Path("/proc/self/stat").read_bytes())
+            stat.chmod(mode)
+        with unprivileged():
+            assert read_stat(1, proc=made) is None
+            assert list(all_stats(proc=made)) == [2]
+
+
+def test_the_hidden_are_not_taken_for_dead(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that /proc does not show lives, as long as its number is taken."""
+    alive = IDENTITY.owner(os.getpid())
+    # As with hidepid=2, which only root can mount.
+    monkeypatch.setattr("penstock.worker.supervisor.identity.read_stat", lambda _pid: None)
+    assert not IDENTITY.is_dead(alive)
+    assert IDENTITY.is_dead(owner(2**22 + 1, alive.started_ticks))
 
 
 def lease(holder: Owner) -> LeaseFacts:

@@ -55,13 +55,11 @@ class Family:
 
         Cost: some 10 us where there is none; else a look at the process table.
         """
-        if not any(map(self._may_live, self._suspects(group))):
+        try:
+            return self._look(group)
+        except OSError:
+            # No descriptor is left to look with: the end of the next job looks again.
             return []
-        stats = all_stats()
-        still = (stats[pid] for pid in self._own if pid in stats)
-        own = [one.pid for one in still if one.started_ticks == self._own[one.pid]]
-        kept = descending(stats.values(), own)
-        return [one for one in self.living(group) if one.pid not in kept]
 
     async def outlasting(self, group: MemoryGroup | None) -> list[ProcStat]:
         """Return what jobs have started and does not end by itself within a moment."""
@@ -90,6 +88,15 @@ class Family:
     async def kill(self, group: MemoryGroup | None) -> int:
         """Kill the process and all of it; return how many were left over (`kill_family`)."""
         return await kill_family(self._process, self._mark, group)
+
+    def _look(self, group: MemoryGroup | None) -> list[ProcStat]:
+        if not any(map(self._may_live, self._suspects(group))):
+            return []
+        stats = all_stats()
+        still = (stats[pid] for pid in self._own if pid in stats)
+        own = [one.pid for one in still if one.started_ticks == self._own[one.pid]]
+        kept = descending(stats.values(), own)
+        return [one for one in self.living(group) if one.pid not in kept]
 
     def _suspects(self, group: MemoryGroup | None) -> list[int]:
         """Return what jobs may have started, by the cheapest look that misses none of it."""

@@ -36,7 +36,8 @@ def living_family(process: Process, mark: str, group: MemoryGroup | None = None)
 async def kill_family(process: Process, mark: str, group: MemoryGroup | None = None) -> int:
     """Kill `process`, its group, and all that descends from it; return how many were left over.
 
-    Not done: what runs as another user and cannot be signalled, and what the kernel holds.
+    Not done: what runs as another user and cannot be signalled, what the kernel holds, and what is
+    not in the group while no descriptor is to be had for a look.
 
     Args:
         process: not buried yet.
@@ -48,11 +49,15 @@ async def kill_family(process: Process, mark: str, group: MemoryGroup | None = N
     left: list[ProcStat] = []
     for _ in range(_ROUNDS_MAX):
         # Descent is read before the first kill: afterwards the members have other parents.
-        left = living_family(process, mark, group)
+        try:
+            left, is_seen = living_family(process, mark, group), True
+        except OSError:
+            # No descriptor is left to look with. A kill needs none, and may free some.
+            is_seen = False
         process.kill()
-        if not left and process.exited.done():
+        if is_seen and not left and process.exited.done():
             break
         signal_all(left, signal.SIGKILL)
         await asyncio.sleep(_ROUND_S)
-    await process.exited
+    await process.wait()
     return len(left)

@@ -60,19 +60,32 @@ class Process:
     Attributes:
         pid: its number; stays its own until `bury`.
         started_ticks: its start time in clock ticks since boot.
-        exited: done once the process has ended; it may be awaited many times.
+        exited: done once the process has ended; to be awaited through `wait`.
     """
 
     def __init__(self, pid: int, on_buried: Callable[[int], None]) -> None:
-        """Watch a process that has just been spawned. Needs a running event loop."""
+        """Watch a process that has just been spawned. Needs a running event loop.
+
+        Raises:
+            OSError: there is no descriptor left for it.
+        """
         self.pid = pid
         self._on_buried = on_buried
-        self._pidfd = os.pidfd_open(pid)
         stat = read_stat(pid)
         self.started_ticks = 0 if stat is None else stat.started_ticks
+        self._pidfd = os.pidfd_open(pid)
         self._loop = asyncio.get_running_loop()
         self.exited: asyncio.Future[ExitStatus] = self._loop.create_future()
         self._loop.add_reader(self._pidfd, self._note_exit)
+
+    async def wait(self) -> ExitStatus:
+        """Return how the process ended, once it has; `bury` is still to follow.
+
+        Who awaits `exited` itself and is cancelled cancels it for everybody, and nobody ever learns
+        that the process has ended.
+        """
+        await asyncio.wait([self.exited])
+        return self.exited.result()
 
     def send_signal(self, number: int) -> None:
         """Send a signal to the process alone; nothing happens once it has ended."""
@@ -138,7 +151,8 @@ class Spawner:
             fds: descriptors to hand down; they stay open here too.
 
         Raises:
-            OSError: the system refused (no memory, too many processes); nothing was started.
+            OSError: the system refused (no memory, too many processes or open files); nothing was
+                started, or it is gone again.
         """
         argv = [sys.executable, "-m", module, argument]
         # Race: nothing else is spawned meanwhile, spawning is done by the event loop's thread only.
@@ -158,7 +172,15 @@ class Spawner:
             for fd in fds:
                 os.set_inheritable(fd, False)  # noqa: FBT003 - the same
         self._pids.add(pid)
-        return Process(pid, self._pids.discard)
+        try:
+            return Process(pid, self._pids.discard)
+        except BaseException:
+            # Nobody would ever see its end, and as a zombie that is known here it would stand at
+            # the head of the reaper's line for good.
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+            self._pids.discard(pid)
+            raise
 
     def knows(self, pid: int) -> bool:
         """Tell whether `pid` was started here and is not buried yet."""

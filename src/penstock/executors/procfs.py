@@ -61,11 +61,14 @@ def read_holdings(pid: int) -> Holdings | None:
     return Holdings(pages * os.sysconf("SC_PAGE_SIZE"), descriptors)
 
 
-def read_stat(pid: int) -> ProcStat | None:
-    """Return what /proc says about `pid`, None if there is no such process."""
+def read_stat(pid: int, *, proc: str = "/proc") -> ProcStat | None:
+    """Return what /proc says about `pid`, None if it says nothing.
+
+    Either there is no such process, or it is another user's and hidden (hidepid): `exists` tells.
+    """
     try:
-        text = Path(f"/proc/{pid}/stat").read_bytes()
-    except (FileNotFoundError, ProcessLookupError):
+        text = Path(f"{proc}/{pid}/stat").read_bytes()
+    except (FileNotFoundError, ProcessLookupError, PermissionError):
         return None
     # The command stands in brackets and may itself hold spaces and brackets.
     fields = text[text.rindex(b")") + 2 :].split()
@@ -93,11 +96,22 @@ def children_of(pid: int) -> list[int]:
     return found
 
 
-def all_stats() -> dict[int, ProcStat]:
+def exists(pid: int) -> bool:
+    """Tell whether there is a process of this number, seen in /proc or not."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def all_stats(*, proc: str = "/proc") -> dict[int, ProcStat]:
     """Return every process that can be seen. Cost: about 20 us a process."""
-    with os.scandir("/proc") as entries:
+    with os.scandir(proc) as entries:
         pids = [int(entry.name) for entry in entries if entry.name.isdigit()]
-    return {pid: stat for pid in pids if (stat := read_stat(pid)) is not None}
+    return {pid: stat for pid in pids if (stat := read_stat(pid, proc=proc)) is not None}
 
 
 def carries(pid: int, mark: str) -> bool:

@@ -79,7 +79,7 @@ class Member:
                 _log.error("%s cannot be started: %s", self.name, error)
                 await self._wait(0.0)
                 continue
-            status = await process.exited
+            status = await process.wait()
             process.bury()
             self.process = None
             lived_s = asyncio.get_running_loop().time() - began_s

@@ -125,6 +125,11 @@ class Born:
         self.on_end: list[Callable[[], None]] = []
         self.on_kill: Callable[[int], None] = lambda _pid: None
 
+    async def wait(self) -> ExitStatus:
+        """Return how it ended."""
+        await asyncio.wait([self.exited])
+        return self.exited.result()
+
     def kill(self) -> None:
         """Send SIGKILL."""
         self.on_kill(self.pid)

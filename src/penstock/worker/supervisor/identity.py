@@ -18,7 +18,7 @@ import msgspec
 
 from penstock.broker.requests import LeaseFacts, Owner
 from penstock.core.names import check_name
-from penstock.executors.procfs import read_stat
+from penstock.executors.procfs import exists, read_stat
 
 #: Characters of a given or a host's name that are kept, so that a suffix still fits into 128.
 _NAME_CHARS_MAX = 96
@@ -85,7 +85,10 @@ class Identity(msgspec.Struct, frozen=True):
         if owner.boot_id != self.boot_id or owner.pid_namespace != self.pid_namespace:
             return False
         stat = read_stat(owner.pid)
-        if stat is None or stat.started_ticks != owner.started_ticks:
+        if stat is None:
+            # What is hidden from this user may live, and then its lease must run out by itself.
+            return not exists(owner.pid)
+        if stat.started_ticks != owner.started_ticks:
             return True
         return stat.state in "ZX" and not _has_threads(owner.pid)
 

@@ -221,7 +221,7 @@ class RunnerProcess:
         """Take in what it says until its process has ended; return how it did."""
         listening = asyncio.create_task(self._listen())
         kill_if_deaf(listening, f"runner {self.pid}", partial(self.kill, End.CRASHED))
-        status = await self.process.exited
+        status = await self.process.wait()
         # What it said before it died is in the socket; a descendant may hold the other end open.
         await asyncio.wait([listening], timeout=_LAST_WORDS_S)
         listening.cancel()

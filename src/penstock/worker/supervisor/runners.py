@@ -105,7 +105,7 @@ class Runners:
         if not runner.process.exited.done():
             _log.warning("runner %d did not end in time and is killed", runner.pid)
             runner.kill(end)
-            await runner.process.exited
+            await runner.process.wait()
 
     def set_quiet(self, *, on: bool) -> None:
         """Tell all runners to claim nothing, or to go on."""
