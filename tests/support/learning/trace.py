@@ -10,12 +10,12 @@ from typing import Final
 import msgspec
 
 _FIXTURES: Final = Path(__file__).resolve().parents[2] / "fixtures"
-#: Recorded on a real worker by `python -m tests.support.learning.record`, with seed 1: on these the
-#: numbers of the rule were set.
-SET: Final = (_FIXTURES / "runs-1.jsonl.gz",)
-#: Recorded afterwards with seed 2: by these it is judged. After a first look at them it was mended
-#: beyond all that ran (ADR-0038).
-JUDGED: Final = _FIXTURES / "runs-2.jsonl.gz"
+#: Recorded on a real worker by `python -m tests.support.learning.record`, with seeds 1 and 2. On
+#: the first the numbers of the rule were set; after a look at the second it was mended beyond all
+#: that ran (ADR-0038).
+SET: Final = (_FIXTURES / "runs-1.jsonl.gz", _FIXTURES / "runs-2.jsonl.gz")
+#: Recorded after that, with seed 3: by these it is judged, and nothing was changed since.
+JUDGED: Final = _FIXTURES / "runs-3.jsonl.gz"
 
 
 class Recorded(msgspec.Struct, frozen=True, array_like=True):
