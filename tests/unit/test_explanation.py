@@ -157,6 +157,8 @@ def test_where_a_need_comes_from_is_said() -> None:
     learned = scene(need=need, spec={"size": 5.0}, footprint=sums)
     assert "learned from 3 runs of about its size" in learned.needs
     assert 125 * MIB <= (learned.reservation_bytes or 0) <= 135 * MIB
+    near = scene(need=learned_need("t", size_bucket(7.0)), spec={"size": 7.0}, footprint=sums)
+    assert "learned from 3 runs of about its size and the nearest" in near.needs
     assert "too few runs" in scene(need=need, spec={"size": 5.0}).needs
 
 

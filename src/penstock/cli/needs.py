@@ -90,8 +90,11 @@ def _learned(record: JobRecord, learned: Sums, largest_bytes: int | None) -> Nee
     if known is None:
         words = f"{size(COLD_BYTES)}: too few runs were measured to tell"
         return Need(words, COLD_BYTES, 0, COLD_BYTES, is_known=False)
+    telling = footprint.telling(bucket)
     of_size = "" if bucket is None else " of about its size"
-    runs = counted(footprint.runs(bucket), "run", "runs")
+    if telling > footprint.runs(bucket):
+        of_size += " and the nearest"
+    runs = counted(telling, "run", "runs")
     cut = known if largest_bytes is None else min(known, largest_bytes)
     words = f"{size(known)}, learned from {runs}{of_size}"
     return Need(words, known, cut, cut, is_known=False)

@@ -16,7 +16,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
-from .neighbours import BIN_STEP, BUCKETS_EACH, ENOUGH, told_of
+from .neighbours import BIN_STEP, BUCKETS_EACH, ENOUGH, Told, told_of
 
 _MIB: Final = 2**20
 #: Milliseconds in which a run loses half of its weight: a month of changing inputs.
@@ -159,6 +159,10 @@ class Footprint:
             self._reservations[bucket] = known
         return self._reservations[bucket]
 
+    def telling(self, bucket: int | None = None) -> int:
+        """Return of how many runs a reservation is made, those of the nearest sizes too."""
+        return self.runs() if bucket is None else self._told(bucket).runs
+
     def _of_all(self) -> int | None:
         runs, bins = self.runs(), self._bins.get(None, {})
         if runs < SAMPLES_MIN or not bins:
@@ -168,12 +172,15 @@ class Footprint:
         return round(peak * (_MARGIN_FEW if is_few else _MARGIN))
 
     def _of(self, bucket: int) -> int | None:
-        runs = {one: self.runs(one) for one in self.buckets if self.runs(one) and one in self._bins}
-        peaks, count = told_of(bucket, {one: self._bins[one] for one in runs}, runs)
+        peaks, count = self._told(bucket)
         if count < SAMPLES_MIN:
             return None
         margin = _MARGIN_FEW if count < ENOUGH else _MARGIN
         return round(_upper_bytes(_quantile(_QUANTILE, peaks)) * margin)
+
+    def _told(self, bucket: int) -> Told:
+        runs = {one: self.runs(one) for one in self.buckets if self.runs(one) and one in self._bins}
+        return told_of(bucket, {one: self._bins[one] for one in runs}, runs)
 
 
 def _quantile(share: float, peaks: Sequence[tuple[float, float]]) -> float:

@@ -1,6 +1,6 @@
 """Records runs of real tasks in the children of a real worker, as it measures them.
 
-python -m tests.support.learning.record --seed 1 --runs 240 --out tests/fixtures/runs.jsonl
+python -m tests.support.learning.record --seed 3 --out runs.jsonl.gz
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from penstock.connect import connect
 from penstock.core.ids import JobId
 from penstock.core.job import JobRecord
 from tests.support.learning import app as tasks
-from tests.support.learning.trace import RECORDED, Head, Recorded, write
+from tests.support.learning.trace import Head, Recorded, write
 from tests.support.origin import origin
 from tests.support.worker_process import ROOT, worker_environment
 
@@ -84,11 +84,11 @@ def _recorded(record: JobRecord | None, size: int | None) -> Recorded:
 def main(argv: Sequence[str]) -> int:
     """Record, and say how much."""
     parser = argparse.ArgumentParser(prog="python -m tests.support.learning.record")
-    parser.add_argument("--seed", type=int, default=1, help="of sizes, inputs and order")
-    parser.add_argument("--runs", type=int, default=240, help="of each task")
+    parser.add_argument("--seed", type=int, required=True, help="of sizes, inputs and order")
+    parser.add_argument("--runs", type=int, default=190, help="of each task")
     parser.add_argument("--memory", default="3GiB", help="budget of the worker")
     parser.add_argument("--slots", type=int, default=2, help="jobs at a time")
-    parser.add_argument("--out", type=Path, default=RECORDED, help="file of the runs")
+    parser.add_argument("--out", type=Path, required=True, help="file of the runs")
     asked = parser.parse_args(argv)
     head, runs = record(asked.seed, asked.runs, memory=asked.memory, slots=asked.slots)
     write(asked.out, head, runs)

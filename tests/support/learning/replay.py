@@ -18,53 +18,73 @@ _BEGIN_MS: Final = 1_790_000_000_000
 
 
 class Score(msgspec.Struct, frozen=True, kw_only=True):
-    """How well reservations held the runs of one task.
+    """How well reservations held runs. Memory is counted by the time for which it is held.
 
     Attributes:
         runs: that were counted.
         covered: of them, those whose peak was within the reservation.
-        waste: bytes reserved x run time over bytes of the peak x run time.
-        fixed_waste: the same of the least fixed reservation that covers 99 in 100 of them, chosen
-            in hindsight.
+        taken: bytes of the peaks x milliseconds.
+        reserved: bytes of the reservations x milliseconds.
+        fixed: the same for one reservation for all, the least that covers 99 in 100: chosen in
+            hindsight, as nobody can.
     """
 
-    task: str
     runs: int
     covered: int
-    waste: float
-    fixed_waste: float
+    taken: float
+    reserved: float
+    fixed: float
 
     @property
     def coverage(self) -> float:
         """Share of the runs within their reservation."""
         return self.covered / self.runs
 
+    @property
+    def waste(self) -> float:
+        """What was reserved, in parts of what was taken."""
+        return self.reserved / self.taken
 
-def score(task: str, runs: Sequence[Recorded], *, hinted: bool = True) -> Score:
-    """Play one task's runs.
+    @property
+    def fixed_waste(self) -> float:
+        """The same of the reservation in hindsight."""
+        return self.fixed / self.taken
+
+
+def score(runs: Sequence[Recorded], *, hinted: bool = True) -> Score:
+    """Play the runs of one task.
 
     Args:
-        task: its name.
-        runs: of it, in their order; more than `FIRST`.
+        runs: in their order; more than `FIRST`.
         hinted: whether the sizes are told.
     """
     known = Footprint({})
-    counted: list[tuple[Recorded, int]] = []
-    for number, one in enumerate(runs):
+    reserved: list[int] = []
+    for one in runs:
         size = one.size if hinted else None
-        reserved = known.reservation_bytes(size_bucket(size)) or COLD_BYTES
-        if number >= FIRST:
-            counted.append((one, reserved))
+        reserved.append(known.reservation_bytes(size_bucket(size)) or COLD_BYTES)
         known.add(tally_of(Run(one.peak_bytes, size, _BEGIN_MS + one.at_ms)))
-    taken = sum(one.peak_bytes * one.run_ms for one, _ in counted)
-    peaks = sorted(one.peak_bytes for one, _ in counted)
+    counted, given = runs[FIRST:], reserved[FIRST:]
+    peaks = sorted(one.peak_bytes for one in counted)
     fixed = peaks[-1 - len(peaks) // 100]
     return Score(
-        task=task,
         runs=len(counted),
-        covered=sum(one.peak_bytes <= reserved for one, reserved in counted),
-        waste=sum(reserved * one.run_ms for one, reserved in counted) / taken,
-        fixed_waste=sum(fixed * one.run_ms for one, _ in counted) / taken,
+        covered=sum(one.peak_bytes <= has for one, has in zip(counted, given, strict=True)),
+        taken=sum(one.peak_bytes * one.run_ms for one in counted),
+        reserved=sum(has * one.run_ms for one, has in zip(counted, given, strict=True)),
+        fixed=sum(fixed * one.run_ms for one in counted),
+    )
+
+
+def together(scores: Iterable[Score]) -> Score:
+    """Return the score of several tasks, or of several series of one."""
+    every = list(scores)
+    return Score(
+        runs=sum(one.runs for one in every),
+        covered=sum(one.covered for one in every),
+        taken=sum(one.taken for one in every),
+        reserved=sum(one.reserved for one in every),
+        fixed=sum(one.fixed for one in every),
     )
 
 

@@ -16,7 +16,7 @@ _BASE: Final = 40 * _MIB
 _EACH_MS: Final = 60_000
 
 Shape = Callable[[Random], tuple[float | None, float]]
-"""Draws (size, bytes at the peak) of one run."""
+"""Draws (size, bytes at the peak) of one run; its docstring says what follows from what."""
 
 
 def linear(chance: Random) -> tuple[float, float]:

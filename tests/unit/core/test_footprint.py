@@ -117,5 +117,7 @@ def test_a_new_size_is_told_from_its_neighbours() -> None:
     known = {size: made.reservation_bytes(size_bucket(size)) or 0 for size in (1_000.0, 8_000.0)}
     between = made.reservation_bytes(size_bucket(2_000.0)) or 0
     assert known[1_000.0] < between <= known[8_000.0]
+    assert made.telling(size_bucket(2_000.0)) == 10, "both are asked"
+    assert (made.telling(), made.runs(size_bucket(2_000.0))) == (10, 0)
     beyond = made.reservation_bytes(size_bucket(16_000.0)) or 0
     assert beyond >= 1.6 * known[8_000.0]

@@ -28,9 +28,10 @@ def profile(session: Session, task: Name) -> Answer:
 
     One line for all runs, and one for each bucket of sizes where the task or the calls tell a size:
     how many runs, the peak that half and 95 of 100 did not pass, the largest one, and the
-    reservation that `memory="auto"` makes of them; none below three runs. Peaks are rounded up by
-    5 % at most; old runs fade, with a half-life of 30 days. The leak is what each run leaves in its
-    warm child, as the mean: what one run leaves and the next uses again counts as nothing.
+    reservation that `memory="auto"` makes of them, and below twenty runs of the nearest sizes too;
+    none below three. Peaks are rounded up by 5 % at most; old runs fade, with a half-life of 30
+    days. The leak is what each run leaves in its warm child, as the mean: what one run leaves and
+    the next uses again counts as nothing.
 
     Memory is known of runs in children, time of those and of plain functions in threads. Runs that
     did not go well count for the time where they lasted longer than `light_runtime_max`.
