@@ -24,7 +24,7 @@ import msgspec
 
 from penstock.cli.explanation import Explanation
 from tests.support.origin import origin
-from tests.support.situations import KINDS, ROOM, SPACE, Situation
+from tests.support.situations import KINDS, ROOM, SPACE, Situation, common_obstacles
 
 
 class Checked(msgspec.Struct, frozen=True):
@@ -111,8 +111,10 @@ def not_named(found: Explanation) -> frozenset[str]:
     others = frozenset(KINDS) - named
     if named & (SPACE | ROOM):
         others -= SPACE
-    each = [frozenset(one.obstacles) for one in found.workers if one.holds]
-    if each and frozenset.intersection(*each) not in each:
+    if "gate" in named:
+        # Room for the job for which room is kept, from anywhere, lets others in again.
+        others -= ROOM
+    if any(one.obstacles for one in found.workers) and not common_obstacles(found):
         others -= ROOM
     return others
 

@@ -13,7 +13,8 @@ from typing import Final
 
 import msgspec
 
-from penstock.core.room import Load, Rank, Room, sharing
+from penstock.core.load import Load, Rank
+from penstock.core.room import Room, sharing
 
 #: Ends of jobs that are gone through for one estimate: what lies further off nobody can foresee.
 _ENDS_MAX: Final = 1_000

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from penstock.broker.requests import BATCH_MAX, ClaimAnswer
+from penstock.core.admission import Set
 from penstock.core.ids import AttemptKey, JobId, LeaseId
 from penstock.core.job import Claimed
 from penstock.errors import OutcomeUnknown, Unavailable
@@ -96,6 +97,11 @@ class Children:
     def is_at_rest(self) -> bool:
         """Whether nothing runs and no claim is out that may bring something."""
         return not self.attempts and not self._claims.open
+
+    @property
+    def held_for(self) -> Set | None:
+        """The ready set for which the worker holds itself free; None: it takes what fits."""
+        return self._door.holder
 
     @property
     def is_due_soon(self) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from penstock.core.admission import Gate, Room, room_for
+from penstock.core.admission import Gate, Room, Set, room_for
 
 from .child_kinds import is_plain
 from .child_pool import ChildPool
@@ -25,6 +25,11 @@ class Door:
         self._claims = claims
         self._gate = Gate()
         self.waits_for_others = False
+
+    @property
+    def holder(self) -> Set | None:
+        """The ready set for which the worker holds itself free; None: it takes what fits."""
+        return self._gate.holder
 
     def room(self, slots: int) -> Room:
         """Return what a claim may ask for, so that whatever comes fits."""
