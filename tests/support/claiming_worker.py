@@ -150,6 +150,18 @@ class ClaimingWorker:
             return 0
         return self._budget.bytes_of(self.held_for[1])
 
+    def is_at_limit(self, queue: str, need: str) -> bool:
+        """Whether it may run no more jobs of a queue that are in such a set."""
+        room = self._shared_room if need == SHARED else self._lone_room
+        return not room.is_open(queue)
+
+    def lacks_pool(self, need: str) -> bool:
+        """Whether others that share its memory have left too little for a job of a set."""
+        budget = self._budget
+        if budget.host is None or need == SHARED:
+            return False
+        return budget.bytes_of(need) > budget.host.free_bytes(budget.reserved_bytes)
+
     @property
     def runs_lone(self) -> bool:
         """Whether it runs a job in a child."""

@@ -96,7 +96,10 @@ def flaws(seed: int, found: Explanation) -> Iterator[str]:
     for kinds in (others, *(frozenset({one}) for one in sorted(others))):
         if starts(kinds):
             yield f"{sorted(kinds)} of none of {sorted(named)} are gone, and it starts"
-    lacks_worker = bool(named & (SPACE - {"full"}))
+    # The end of other jobs makes no worker, and wakes none.
+    able = [one for one in found.workers if one.holds]
+    is_asleep = all("quiet" in one.obstacles for one in able) and "quiet" not in named
+    lacks_worker = bool(named & (SPACE - {"full"})) or is_asleep
     if starts((named - SPACE) | {"jobs"}) is lacks_worker:
         yield f"of {sorted(named)} and all other jobs, only space is there, and that is not so"
 

@@ -276,7 +276,7 @@ class Situation:
         """Return a worker with room for the job, and for no other beside it.
 
         Where the workers that could hold the job are full, it is a part of one of them: whatever
-        else keeps that one from taking jobs keeps this one too, unless it is of these kinds.
+        else keeps that one from taking the job keeps this one too, unless it is of these kinds.
         """
         capacity = self._just_enough(found.reservation_bytes or 0)
         common = common_obstacles(found)
@@ -284,17 +284,18 @@ class Situation:
             return self._part_of(None, capacity)
         like = next(one.worker for one in found.workers if common == set(one.obstacles))
         landlord = next(one for one in self.workers if one.name == like)
-        limits = {} if "limit" in kinds else landlord.capacity.queue_limits
-        capacity = msgspec.structs.replace(capacity, queue_limits=limits)
-        if not common <= kinds:
-            # As much as the other one counts the largest job of its set as.
-            most = landlord.capacity.memory_bytes
-            capacity = msgspec.structs.replace(capacity, memory_bytes=most)
-        if "host" not in kinds:
-            has = landlord.capacity
-            # What that one wants left free is for itself.
-            pool = None if has.pool_bytes is None else has.pool_bytes + landlord.wanted_bytes
-            capacity = msgspec.structs.replace(capacity, pool=has.pool, pool_bytes=pool)
+        has, need = landlord.capacity, self.record(self.target).spec.need
+        if "limit" not in kinds and landlord.is_at_limit("q", need):
+            capacity = msgspec.structs.replace(capacity, queue_limits=has.queue_limits)
+        if "host" not in kinds and landlord.lacks_pool(need):
+            # As much is wanted of the pool as the other one counts the largest job of a set as; and
+            # what that one wants left free is for itself.
+            capacity = msgspec.structs.replace(
+                capacity,
+                memory_bytes=has.memory_bytes,
+                pool=has.pool,
+                pool_bytes=(has.pool_bytes or 0) + landlord.wanted_bytes,
+            )
         part = self._part_of(landlord, capacity)
         part.is_quiet, part.is_pressed = landlord.is_quiet, landlord.is_pressed
         return part

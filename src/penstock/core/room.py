@@ -149,6 +149,17 @@ class Room(msgspec.Struct, frozen=True, kw_only=True):
         return frozenset(found)
 
     @property
+    def held_for(self) -> tuple[str, str] | None:
+        """The ready set for which it keeps room; None: it takes what fits."""
+        return self.stance.held_for
+
+    def opened(self) -> Room:
+        """Return it as it is when it keeps room for nobody."""
+        has = self.has or Capacity()
+        stance = msgspec.structs.replace(self.stance, held_for=None, held_bytes=0)
+        return msgspec.structs.replace(self, has=msgspec.structs.replace(has, stance=stance))
+
+    @property
     def stance(self) -> Stance:
         """What it does not take for the moment."""
         return (None if self.has is None else self.has.stance) or Stance()
