@@ -17,7 +17,7 @@ from tests.support.redis_server import RedisServer
 
 #: Verbs whose repeat gives the very same answer, so that no case can tell.
 SAME_ANSWER: Final = frozenset(
-    {"register", "open_lease", "extend", "close_leases", "claim", "pause", "resume"}
+    {"register", "open_lease", "extend", "close_leases", "restate", "claim", "pause", "resume"}
     | {"peek", "get", "list_jobs", "counts", "needs", "leases", "footprints"}
 )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,9 @@ from penstock.config.quota import budget_bytes
 from penstock.core.lifecycle import State
 from tests.support import memory_app as tasks
 from tests.support.command_line import penstock
+from tests.support.eventually import eventually
 from tests.support.port_worker import PortWorker
-from tests.support.supervised import Supervised
+from tests.support.supervised import SOON_S, Supervised
 from tests.support.worker_process import ROOT
 
 MIB = 2**20
@@ -91,6 +93,29 @@ def test_a_queue_at_its_limit_is_named(tmp_path: Path) -> None:
         go.touch()
         (record,) = site.wait_final(second)
         assert record.state is State.COMPLETED
+
+
+def test_a_quiet_worker_is_named(tmp_path: Path) -> None:
+    """Told to be quiet it takes nothing and says so; told to go on it runs the job."""
+    with Supervised(tmp_path, memory="512MiB") as site:
+        worker = site.start_ready(app="tests.support.memory_app:app")
+        worker.signal(signal.SIGTSTP)
+
+        def is_told(*, quiet: bool) -> bool:
+            told = [one.capacity.stance for one in site.broker.leases() if one.capacity]
+            return any(one is not None and one.is_quiet for one in told) is quiet
+
+        state = worker.report
+        eventually(lambda: is_told(quiet=True), within_s=SOON_S, what="it to be quiet", state=state)
+        (tmp_path / "go").touch()
+        (job,) = site.enqueue(tasks.wait_for.call(str(tmp_path / "go"), "only"))
+        words = ("explain", job.id, "--url", site.url)
+        found = penstock(*words, "--json", folder=tmp_path).document
+        assert (found["kinds"], found["start"]) == (["quiet"], "nobody knows: quiet")
+        worker.signal(signal.SIGCONT)
+        (record,) = site.wait_final(job)
+        assert record.state is State.COMPLETED
+        eventually(lambda: is_told(quiet=False), within_s=SOON_S, what="it to go on", state=state)
 
 
 def test_those_ahead_are_counted_over_all_pages(

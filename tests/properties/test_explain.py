@@ -9,7 +9,7 @@ from tests.support.explained import checked, flaws, not_named
 from tests.support.situations import KINDS, Situation
 
 #: Situations of `make test`; `make proof AREA=explain` checks 1,000 of other seeds.
-SITUATIONS = 50
+SITUATIONS = 120
 
 
 def test_what_is_named_stands_in_the_way_and_nothing_else() -> None:

@@ -11,10 +11,12 @@ from collections.abc import Collection, Iterable, Mapping
 from functools import partial
 from typing import Final, cast
 
+import msgspec
+
 from penstock.broker import requests as r
 from penstock.brokers.memory import MemoryBroker
-from penstock.core.admission import Gate, room_for
-from penstock.core.capacity import Capacity
+from penstock.core.admission import Gate, Set, room_for
+from penstock.core.capacity import Capacity, Stance
 from penstock.core.devices import Device
 from penstock.core.ids import Fence, LeaseId
 from penstock.core.job import SHARED, Claimed
@@ -24,6 +26,7 @@ from penstock.worker.supervisor.budget import Budget
 from penstock.worker.supervisor.claims import LoneClaim
 from penstock.worker.supervisor.device_shares import DeviceShares
 from penstock.worker.supervisor.grants import Misfit
+from penstock.worker.supervisor.host_gate import HostGate
 from penstock.worker.supervisor.host_share import HostShare
 from penstock.worker.supervisor.link import BrokerLink
 from penstock.worker.supervisor.offers import Offers
@@ -32,8 +35,9 @@ from penstock.worker.supervisor.task_facts import Tasks
 
 #: Milliseconds; longer than any situation.
 _TTL_MS: Final = 10**12
-#: Milliseconds of patience: here no worker holds itself free, which no broker tells.
-_FOR_EVER_MS: Final = 10**12
+#: Milliseconds of patience, of a clock that stands still but in `hold_gate`: nobody holds itself
+#: free unless it is told to.
+_PATIENCE_MS: Final = 1
 #: Coroutines of a runner, its default.
 _COROUTINES: Final = 100
 
@@ -78,8 +82,10 @@ class ClaimingWorker:
         self._offers = Offers(queues)
         self._landlord = landlord
         self._bound(capacity.queue_limits)
-        self._gate = Gate(_FOR_EVER_MS)
+        self._gate = Gate(_PATIENCE_MS)
+        self._of_host = HostGate(self._budget)
         self.running: list[Claimed] = []
+        self.is_quiet = self.is_pressed = False
         owner = r.Owner(name, "here", "boot", 0, 1, 0)
         broker.open_lease(
             r.OpenLease(
@@ -102,33 +108,124 @@ class ClaimingWorker:
     def take_all(self) -> bool:
         """Claim until nothing more comes; return whether anything came."""
         came = False
+        if self.is_quiet:
+            self._shut()
+            return came
         while self._take(r.Offer(queue, (SHARED,)) for queue in self._queues):
             came = True
         while self._take_lone():
             came = True
         return came
 
+    def tell(self) -> None:
+        """Say what it does not take for the moment, as `StanceTeller` does."""
+        stance = Stance(
+            is_quiet=self.is_quiet,
+            is_pressed=self.is_pressed,
+            held_for=self.held_for,
+            held_bytes=self._held_bytes,
+            wanted_bytes=self.wanted_bytes,
+        )
+        now = msgspec.structs.replace(self.capacity, stance=stance)
+        self._broker.restate(self._lease, now)
+
+    def hold_gate(self) -> bool:
+        """Hold itself free for a set that waits and does not fit, if it may; return whether."""
+        waiting, fitting = self._waiting()
+        for one in waiting:
+            if one not in fitting:
+                gate = Gate(_PATIENCE_MS)
+                gate.let_through([one], [], 0)
+                gate.let_through([one], [], _PATIENCE_MS, may_hold=self._of_host.hold_for)
+                if gate.holder is not None:
+                    self._gate = gate
+                return gate.holder is not None
+        return False
+
+    @property
+    def held_for(self) -> Set | None:
+        """The set for which it holds itself free."""
+        return self._gate.holder
+
+    @property
+    def wanted_bytes(self) -> int:
+        """What others that share its memory are to leave free."""
+        return 0 if self._budget.host is None else self._budget.host.wanted_bytes
+
+    @property
+    def _held_bytes(self) -> int:
+        if self.held_for is None or self.held_for not in self._waiting()[0]:
+            return 0
+        return self._budget.counting.bytes_of(self.held_for)
+
+    def is_at_limit(self, queue: str, need: str) -> bool:
+        """Whether it may run no more jobs of a queue that are in such a set."""
+        room = self._shared_room if need == SHARED else self._lone_room
+        return not room.is_open(queue)
+
+    def lacks_pool(self, queue: str, need: str) -> bool:
+        """Whether others that share its memory have left too little for a job of a set."""
+        budget = self._budget
+        if budget.host is None or need == SHARED:
+            return False
+        most_bytes = budget.counting.bytes_of((queue, need))
+        return most_bytes > budget.host.free_bytes(budget.reserved_bytes)
+
+    @property
+    def runs_lone(self) -> bool:
+        """Whether it runs a job in a child."""
+        return bool(self._queues_of(is_lone=True))
+
+    def _shut(self) -> None:
+        self._gate.open()
+        self._of_host.open()
+
     def _take_lone(self) -> bool:
         budget = self._budget
         budget.look(self._broker.leases())
-        self._offers.learn(self._broker.needs(self._queues))
-        sets = [one for one in self._offers.sets if self._lone_room.is_open(one[0])]
-        waiting = [one for one in sets if budget.counting.could_hold(one)]
-        free = budget.free
-        fitting = [one for one in waiting if not budget.short_of(one, free)]
-        let_through = self._gate.let_through(waiting, fitting, 0, competes=budget.competes)
+        if self.is_pressed and self.runs_lone:
+            self._shut()
+            return False
+        waiting, fitting = self._waiting()
+        let_through = self._gate.let_through(
+            waiting,
+            fitting,
+            _PATIENCE_MS,
+            competes=budget.competes,
+            may_hold=self._of_host.hold_for,
+        )
+        if self._gate.holder is None:
+            self._of_host.open()
+        else:
+            self._of_host.hold_memory(self._gate.holder)
         slots = self._slots - sum(job.spec.need != SHARED for job in self.running)
         room = room_for(
             let_through,
             amounts_of=budget.counting.amounts_of,
-            free=free,
+            free=budget.free,
             slots=slots,
         )
         if not room.jobs:
             return False
         request = self._request(self._offers.of(room.sets), room.jobs)
         claim = LoneClaim(self._lone_room.limited(request))
-        return budget.promise(claim, room.each) and self._claim(claim.request)
+        if not budget.promise(claim, room.each):
+            return False
+        came = self._claim(claim.request)
+        self._gate.passed(room.sets)
+        if self._gate.holder is None:
+            self._of_host.open()
+        return came
+
+    def _waiting(self) -> tuple[list[Set], list[Set]]:
+        """Return the sets of which it could take jobs, and those of them that fit now."""
+        paused = {one.queue for one in self._broker.counts() if one.paused}
+        found = self._broker.needs(self._queues)
+        self._offers.learn({queue: needs for queue, needs in found.items() if queue not in paused})
+        sets = [one for one in self._offers.sets if self._lone_room.is_open(one[0])]
+        waiting = [one for one in sets if self._budget.counting.could_hold(one)]
+        free = self._budget.free
+        return waiting, [one for one in waiting if not self._budget.short_of(one, free)]
 
     def _take(self, offers: Iterable[r.Offer]) -> bool:
         request = self._shared_room.limited(self._request(offers, _COROUTINES))
@@ -165,6 +262,13 @@ class ClaimingWorker:
         """
         if "host" in obstacles:
             self._budget.host = None
+        if "gate" in obstacles:
+            self._shut()
+            self._gate = Gate(_PATIENCE_MS)
+        if "pressure" in obstacles:
+            self.is_pressed = False
+        if "quiet" in obstacles:
+            self.is_quiet = False
         if "limit" in obstacles:
             self._bound({queue: most for queue, most in self._limits.items() if queue != "q"})
 

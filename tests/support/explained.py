@@ -24,7 +24,7 @@ import msgspec
 
 from penstock.cli.explanation import Explanation
 from tests.support.origin import origin
-from tests.support.situations import KINDS, ROOM, SPACE, Situation
+from tests.support.situations import KINDS, ROOM, SPACE, Situation, common_obstacles
 
 
 class Checked(msgspec.Struct, frozen=True):
@@ -96,7 +96,10 @@ def flaws(seed: int, found: Explanation) -> Iterator[str]:
     for kinds in (others, *(frozenset({one}) for one in sorted(others))):
         if starts(kinds):
             yield f"{sorted(kinds)} of none of {sorted(named)} are gone, and it starts"
-    lacks_worker = bool(named & (SPACE - {"full"}))
+    # The end of other jobs makes no worker, and wakes none.
+    able = [one for one in found.workers if one.holds]
+    is_asleep = all("quiet" in one.obstacles for one in able) and "quiet" not in named
+    lacks_worker = bool(named & (SPACE - {"full"})) or is_asleep
     if starts((named - SPACE) | {"jobs"}) is lacks_worker:
         yield f"of {sorted(named)} and all other jobs, only space is there, and that is not so"
 
@@ -111,8 +114,10 @@ def not_named(found: Explanation) -> frozenset[str]:
     others = frozenset(KINDS) - named
     if named & (SPACE | ROOM):
         others -= SPACE
-    each = [frozenset(one.obstacles) for one in found.workers if one.holds]
-    if each and frozenset.intersection(*each) not in each:
+    if "gate" in named:
+        # Room for the job for which room is kept, from anywhere, lets others in again.
+        others -= ROOM
+    if any(one.obstacles for one in found.workers) and not common_obstacles(found):
         others -= ROOM
     return others
 

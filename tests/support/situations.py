@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, Self
 
@@ -29,12 +30,12 @@ GIB: Final = 2**30
 #: What can be taken out of a job's way here; "final" and "running" are told elsewhere.
 KINDS: Final = (
     "parents", "due", "paused", "no_worker", "lacking", "too_large", "full", "host", "limit",
-    "ahead",
+    "gate", "pressure", "quiet", "ahead",
 )  # fmt: skip
 #: Of these, what a worker more, just large enough for the job, takes away.
 SPACE: Final = frozenset({"no_worker", "lacking", "too_large", "full"})
 #: What keeps workers that could hold the job from taking it.
-ROOM: Final = frozenset({"full", "host", "limit"})
+ROOM: Final = frozenset({"full", "host", "limit", "gate", "pressure", "quiet"})
 _DELAY_MS: Final = 60_000
 #: Declared sizes, some of them in the middle of a class.
 _DEMANDS: Final = (
@@ -43,6 +44,16 @@ _DEMANDS: Final = (
     Demand(gpu_memory_bytes=5 * GIB), Demand(cpus_milli=500, labels=("us",), gpus=1),
 )  # fmt: skip
 _SIZES: Final = tuple(size * MIB for size in (16, 100, 128, 250, 400, 512, 1_000, 1_500, 3_000))
+
+
+def common_obstacles(found: Explanation) -> frozenset[str]:
+    """Return what keeps all that could hold the job from taking it, and one by itself.
+
+    Empty: nothing does, nobody could, or each has reasons of its own.
+    """
+    each = [frozenset(one.obstacles) for one in found.workers if one.holds]
+    common = frozenset.intersection(*each) if each else frozenset()
+    return common if common in each else frozenset()
 
 
 class Situation:
@@ -60,28 +71,34 @@ class Situation:
         self.broker = MemoryBroker(self.clock)
         self._tags = self.broker.register(["q", "r", "parents"])
         self._ids = JobIdSource()
-        #: Whether all workers are on one host, with as much as others have or more.
-        self._is_crowded = self._chance.random() < 0.4
-        self.workers = [
-            self._worker(f"w{at}") for at in range(self._chance.choice((0, 1, 1, 2, 3)))
-        ]
+        #: "crowded": all workers are on one host, with as much as others have or more. "kept":
+        #: so many jobs run that there is room for small ones only, and large ones wait.
+        self._theme = self._chance.choice(("", "", "crowded", "crowded", "kept", "kept"))
+        workers = (1, 1, 2) if self._theme == "kept" else (0, 1, 1, 2, 3)
+        self.workers = [self._worker(f"w{at}") for at in range(self._chance.choice(workers))]
         self._parents: list[JobId] = []
-        for _ in range(self._chance.randrange(8)):
-            self._enqueue(self._chance.choice("qqr"))
-        self.settle_down()
-        if self._chance.random() < 0.4:
-            self.broker.pause("q")
-            if self._chance.random() < 0.5:
-                self.broker.pause("r")
-            self._free_some()
-        for _ in range(self._chance.choice((0, 0, 1, 3))):
-            self._enqueue(self._chance.choice("qqr"))
-        self.settle_down()
+        if self._theme == "kept":
+            self._enqueue_some((3, 4), "qr", _SIZES[3:6])
+            self._enqueue_some((1, 2), "qr", _SIZES[5:])
+        else:
+            self._enqueue_some(range(8), "qqr", _SIZES)
+            if self._chance.random() < 0.4:
+                self.broker.pause("q")
+                if self._chance.random() < 0.5:
+                    self.broker.pause("r")
+                self._free_some()
+            self._enqueue_some((0, 0, 1, 3), "qqr", _SIZES)
+        self._hold_back()
         self.target = self._enqueue(
-            "q", kind=self._chance.choice(("plain", "plain", "due", "parents"))
+            "q",
+            kind=self._chance.choice(("plain", "plain", "due", "parents")),
+            sizes=_SIZES[:3] if self._theme == "kept" else _SIZES,
         )
-        for _ in range(self._chance.choice((0, 0, 2))):
-            self._enqueue("q")
+        self._enqueue_some((0, 0, 2), "q", _SIZES)
+
+    def _enqueue_some(self, counts: Sequence[int], queues: str, sizes: Sequence[int]) -> None:
+        for _ in range(self._chance.choice(counts)):
+            self._enqueue(self._chance.choice(queues), sizes=sizes)
         self.settle_down()
 
     def __enter__(self) -> Self:
@@ -96,10 +113,11 @@ class Situation:
 
     def _worker(self, name: str) -> ClaimingWorker:
         queues = self._chance.choice((("q",), ("q", "r"), ("q", "r"), ("r",)))
-        sizes = (1_024, 1_024, 2_048) if self._is_crowded else (256, 512, 1_024, 2_048, 4_096)
+        is_crowded = self._theme == "crowded"
+        sizes = (1_024, 1_024, 2_048) if self._theme else (256, 512, 1_024, 2_048, 4_096)
         capacity = Capacity(
             memory_bytes=self._chance.choice(sizes) * MIB,
-            slots=self._chance.choice((2, 4) if self._is_crowded else (1, 2, 4)),
+            slots=self._chance.choice((2, 4) if self._theme else (1, 2, 4)),
             cpus_milli=self._chance.choice((1_000, 2_000)),
             labels=self._chance.choice(((), ("eu",), ("eu", "us"))),
             # With several the broker does not tell which of them a job has.
@@ -109,7 +127,7 @@ class Situation:
             runners=1,
         )
         host, pool = None, self._chance.choice((256, 512, 1_024, 2_048)) * MIB
-        on = "a" if self._is_crowded else self._chance.choice(("", "a", "a", "b"))
+        on = "a" if is_crowded else self._chance.choice(("", "a", "a", "b"))
         if on:
             assert capacity.memory_bytes is not None
             pool = max(pool, capacity.memory_bytes)
@@ -133,9 +151,18 @@ class Situation:
                 if self._chance.random() < 0.5:
                     worker.complete(job)
 
-    def _enqueue(self, queue: str, *, kind: str = "plain") -> JobId:
+    def _hold_back(self) -> None:
+        """Let workers hold something back: all, jobs in children, or room for one that waits."""
+        for worker in self.workers:
+            drawn = 0.5 if self._theme == "kept" else self._chance.random()
+            worker.is_quiet = drawn < 0.15
+            worker.is_pressed = worker.runs_lone and 0.1 < drawn < 0.4
+            if not worker.is_quiet and not worker.is_pressed and drawn < 0.8:
+                worker.hold_gate()
+
+    def _enqueue(self, queue: str, *, kind: str = "plain", sizes: Sequence[int] = _SIZES) -> JobId:
         self.clock.advance(1)
-        spec = self._spec()
+        spec = self._spec(sizes)
         parents: tuple[Parent, ...] = ()
         if kind == "parents":
             self._parents.append(self._enqueue("parents"))
@@ -149,7 +176,7 @@ class Situation:
         assert isinstance(answer, r.Accepted), answer
         return job
 
-    def _spec(self) -> JobSpec:
+    def _spec(self, sizes: Sequence[int]) -> JobSpec:
         """Draw what a job needs: declared, learned, a child without a word, or a coroutine."""
         memory = None
         match self._chance.randrange(10):
@@ -160,9 +187,9 @@ class Situation:
             case 2:
                 need = learned_need("learned", None)
             case _:
-                memory = self._chance.choice(_SIZES)
+                memory = self._chance.choice(sizes)
                 need = sized_need(memory)
-        if need != SHARED and self._chance.random() < 0.4:
+        if need != SHARED and self._chance.random() < (0.1 if self._theme == "kept" else 0.4):
             need = need_with(self._chance.choice(_DEMANDS), need)
         priority = self._chance.choice((3, 5, 5, 5, 9))
         return JobSpec(
@@ -173,10 +200,13 @@ class Situation:
         """Let the workers take what they can, in their order, until nobody can take more."""
         for queue in ("q", "r"):
             self.broker.promote([queue], limit=r.BATCH_MAX)
-        while True:
+        idle = 0
+        # Once more when nothing came: one of them may have let go of room that it kept.
+        while idle < 2:
             came = [worker.take_all() for worker in self.workers]
-            if not any(came):
-                return
+            idle = 0 if any(came) else idle + 1
+        for worker in self.workers:
+            worker.tell()
 
     def record(self, job: JobId) -> JobRecord:
         """Return what the broker knows of a job."""
@@ -224,43 +254,57 @@ class Situation:
                 for job in list(worker.running):
                     worker.complete(job)
         if kinds & {"ahead", "jobs"}:
-            others = [one.id for one in self._in(State.QUEUED) if one.id != self.target]
+            # Who takes those away that are ahead leaves the one for which room is kept.
+            is_gate = any("gate" in one.obstacles for one in found.workers)
+            is_gate_left = is_gate and not kinds & {"gate", "jobs"} and not kinds >= {*found.kinds}
+            kept = {one.held_for for one in self.workers} if is_gate_left else set()
+            others = [
+                one.id
+                for one in self._in(State.QUEUED)
+                if one.id != self.target and (one.queue, one.spec.need) not in kept
+            ]
             if others:
                 self.broker.cancel(others)
         for worker in self.workers:
             worker.lift(kinds)
         if kinds & SPACE:
-            self.workers.append(self._one_more((ROOM & set(found.kinds)) - kinds, found))
+            self.workers.append(self._one_more(kinds, found))
         if "paused" in kinds:
             self.broker.resume("q")
         self.settle_down()
 
-    def _one_more(self, bonds: frozenset[str], found: Explanation) -> ClaimingWorker:
+    def _one_more(self, kinds: frozenset[str], found: Explanation) -> ClaimingWorker:
         """Return a worker with room for the job, and for no other beside it.
 
-        Args:
-            bonds: obstacles of the others that are its own too.
-            found: what was found of the job.
+        Where the workers that could hold the job are full, it is a part of one of them: whatever
+        else keeps that one from taking the job keeps this one too, unless it is of these kinds.
         """
         capacity = self._just_enough(found.reservation_bytes or 0)
-        host, landlord = None, None
-        named = ROOM & set(found.kinds)
-        like = [one.worker for one in found.workers if one.holds and named == set(one.obstacles)]
-        # Who is wrongly explained may be like nobody.
-        if bonds and like:
-            landlord = next(one for one in self.workers if one.name == like[0])
-            has = landlord.capacity
-            # As much as the others count the largest job of its set as.
+        common = common_obstacles(found)
+        if "full" not in common:
+            return self._part_of(None, capacity)
+        like = next(one.worker for one in found.workers if common == set(one.obstacles))
+        landlord = next(one for one in self.workers if one.name == like)
+        has, need = landlord.capacity, self.record(self.target).spec.need
+        if "limit" not in kinds and landlord.is_at_limit("q", need):
+            capacity = msgspec.structs.replace(capacity, queue_limits=has.queue_limits)
+        if "host" not in kinds and landlord.lacks_pool("q", need):
+            # As much is wanted of the pool as the other one counts the largest job of a set as; and
+            # what that one wants left free is for itself.
             capacity = msgspec.structs.replace(
                 capacity,
                 memory_bytes=has.memory_bytes,
-                queue_limits=has.queue_limits if "limit" in bonds else {},
+                pool=has.pool,
+                pool_bytes=(has.pool_bytes or 0) + landlord.wanted_bytes,
             )
-            if "host" in bonds:
-                host = self._share(has.pool, has.pool_bytes or 0)
+        part = self._part_of(landlord, capacity)
+        part.is_quiet, part.is_pressed = landlord.is_quiet, landlord.is_pressed
+        return part
+
+    def _part_of(self, landlord: ClaimingWorker | None, has: Capacity) -> ClaimingWorker:
         return ClaimingWorker(
-            self.broker, "z", ("q",), capacity=capacity, chance=self._chance, host=host,
-            landlord=landlord,
+            self.broker, "z", ("q",), capacity=has, chance=self._chance, landlord=landlord,
+            host=None if has.pool_bytes is None else self._share(has.pool, has.pool_bytes),
         )  # fmt: skip
 
     def _just_enough(self, reservation_bytes: int) -> Capacity:

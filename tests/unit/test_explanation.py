@@ -10,7 +10,7 @@ import pytest
 from penstock.broker import requests as r
 from penstock.cli.explanation import Explanation, Scene, explain
 from penstock.cli.findings import of_needs
-from penstock.core.capacity import Capacity
+from penstock.core.capacity import Capacity, Stance
 from penstock.core.demand import Demand, need_with
 from penstock.core.footprint import Run, size_bucket, tally_of
 from penstock.core.ids import JobId, LeaseId
@@ -291,3 +291,23 @@ def test_a_limit_counts_children_and_runners_apart() -> None:
     assert kinds(4, 2) == ("-",)
     assert kinds(5, 2) == ("limit", "-")
     assert kinds(4, 3) == ("-", "limit")
+
+
+def test_what_a_worker_holds_back_stands_with_one_of_its_leases() -> None:
+    """That of its supervisor; those of its runners say nothing of it. It is told in words."""
+    has = Capacity(memory_bytes=4 * GIB, slots=4)
+    held = Stance(held_for=("other", "alone.m22"), held_bytes=3 * GIB)
+    told = msgspec.structs.replace(has, stance=held)
+    lent = [msgspec.structs.replace(lease("a", GIB), capacity=one) for one in (has, told, has)]
+    scene = Scene(
+        record=waiting(9), counts=r.QueueCounts(queue="q", queued=1), leases=lent, footprints={},
+        now_ms=NOW, running=[running(1, "a", 2 * GIB)],
+    )  # fmt: skip
+    found = explain(scene)
+    assert (found.kinds, found.workers[0].obstacles) == (("gate",), ("gate",))
+    assert "a keeps itself free for a job of queue other (3 GiB)" in found.blockers[0]
+    for stance, kind in ((Stance(is_pressed=True), "pressure"), (Stance(is_quiet=True), "quiet")):
+        told = msgspec.structs.replace(has, stance=stance)
+        lent[1] = msgspec.structs.replace(lent[1], capacity=told)
+        found = explain(msgspec.structs.replace(scene, leases=lent))
+        assert (found.kinds, found.start) == ((kind,), f"nobody knows: {kind}")

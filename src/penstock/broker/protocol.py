@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from penstock.broker import requests as r
+    from penstock.core.capacity import Capacity
     from penstock.core.ids import JobId, LeaseId
     from penstock.core.job import JobRecord
     from penstock.core.settlement import Applied, Settlement
@@ -171,6 +172,13 @@ class Claimer(Protocol):
 
         Jobs that run under them stay running until `reclaim` takes them, which it may do at once.
         A closed lease without jobs is forgotten by `prune`.
+        """
+        ...
+
+    def restate(self, lease: LeaseId, capacity: Capacity, /) -> None:
+        """Say anew what the worker behind a lease can take, for others to read.
+
+        Of a lease that is not known it says nothing; no lease is opened, nor lives longer by it.
         """
         ...
 
@@ -409,6 +417,10 @@ class AsyncBroker(Protocol):
 
     async def close_leases(self, leases: Sequence[LeaseId], /) -> None:
         """Await the twin of `Broker.close_leases`."""
+        ...
+
+    async def restate(self, lease: LeaseId, capacity: Capacity, /) -> None:
+        """Await the twin of `Broker.restate`."""
         ...
 
     async def claim(self, request: r.ClaimRequest, /) -> r.ClaimAnswer:

@@ -10,6 +10,7 @@ from typing import Final, ParamSpec, Protocol, TypeVar, runtime_checkable
 
 from penstock.broker import requests as r
 from penstock.broker.protocol import AsyncBroker, Broker, Listener
+from penstock.core.capacity import Capacity
 from penstock.core.ids import JobId, LeaseId
 from penstock.core.job import JobRecord
 from penstock.core.settlement import Applied, Settlement
@@ -76,6 +77,10 @@ class ThreadedBroker:
     async def close_leases(self, leases: Sequence[LeaseId], /) -> None:
         """Close leases for ever."""
         await self._call(self._broker.close_leases, leases)
+
+    async def restate(self, lease: LeaseId, capacity: Capacity, /) -> None:
+        """Say anew what the worker behind a lease can take."""
+        await self._call(self._broker.restate, lease, capacity)
 
     async def claim(self, request: r.ClaimRequest, /) -> r.ClaimAnswer:
         """Take the best jobs of the offered sets."""

@@ -19,8 +19,9 @@ from penstock.cli.times import instant, span
 from penstock.core.capacity import Capacity
 from penstock.core.demand import NO_DEMAND
 from penstock.core.lifecycle import FINAL, State
+from penstock.core.load import Load
 from penstock.core.placement import place
-from penstock.core.room import HOST, LIMIT, Load, Room
+from penstock.core.room import FULL, OBSTACLES, Room
 from penstock.core.wording import counted
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ class Blocker(NamedTuple):
 
 
 #: Blockers of space that are gone without room having been made for one job more.
-_NO_ROOM_NEEDED = frozenset({HOST, LIMIT})
+_NO_ROOM_NEEDED = frozenset(OBSTACLES) - {FULL}
 #: Name of a room that is not there, in which the job alone would fit.
 _LACKING = "\uffff"
 
@@ -108,6 +109,12 @@ def _of_rank(around: Surroundings, gone: frozenset[str]) -> Iterator[Blocker]:
     if target.job not in place(rooms, [*around.ahead, target]):
         yield Blocker(
             "ahead", f"{_rivals(around, rooms)} ahead of it, and would take the room first"
+        )
+    elif target.job not in place(rooms, [*around.ahead, target, *around.behind]):
+        # Race: each worker takes the best of what it can; what is left for all is taken by who is
+        # first.
+        yield Blocker(
+            "ahead", "other workers of its host may take the memory first, for jobs behind it"
         )
 
 

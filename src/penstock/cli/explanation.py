@@ -31,7 +31,7 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
         queue_limit: jobs like this that it runs of the queue at a time; null: no limit is known.
         queue_running: how many it runs.
         obstacles: what keeps it from taking now a job that it could hold, by kind: "full", "host",
-            "limit".
+            "limit", "gate", "pressure" or "quiet".
         estimated: what is free is a guess: of some of its jobs only their task says what they
             need, or what was learned, or not all could be looked at.
     """
@@ -58,7 +58,7 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
         blockers: what stands in its way, in words; empty: nothing does but its turn. All of them
             must go before it starts.
         kinds: the kind of each blocker: "final", "running", "parents", "due", "paused",
-            "no_worker", "lacking", "too_large", "full", "host", "limit" or "ahead".
+            "no_worker", "lacking", "too_large", one of the obstacles of workers, or "ahead".
         workers: that serve its queue.
         waiting: jobs of its queue that are queued, this one among them.
         ahead: jobs of its queue that would take the same room and go first.
@@ -162,7 +162,7 @@ def _obstacles(room: Room, around: Surroundings) -> tuple[str, ...]:
 
 
 #: Blockers that go away as jobs end, which can be foreseen where it is known how long they run.
-TIMED: Final = frozenset({"full", "host", "limit", "ahead"})
+TIMED: Final = frozenset({"full", "host", "limit", "gate", "ahead"})
 
 
 def _start(

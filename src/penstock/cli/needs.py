@@ -10,10 +10,10 @@ from penstock.core.demand import NO_DEMAND, Demand, demand_of, in_words, with_gp
 from penstock.core.footprint import Footprint, size_bucket
 from penstock.core.job import THREAD, JobRecord
 from penstock.core.lifecycle import State
+from penstock.core.load import Load, Rank
 from penstock.core.memory import ASSUMED_BYTES, COLD_BYTES
 from penstock.core.need import is_alone, profile_of, sized_need, sizes_of
 from penstock.core.rank import rank_of
-from penstock.core.room import Load, Rank
 from penstock.core.wording import counted
 
 #: How an attempt ends of a job that was claimed, and did not fit.
@@ -120,6 +120,7 @@ def load_of(record: JobRecord, need: Need, now_ms: int) -> Load:
         most_bytes=need.most_bytes,
         least_bytes=need.least_bytes,
         beside=beside_of(record),
+        need=record.spec.need,
     )
 
 

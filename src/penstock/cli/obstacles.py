@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from penstock.cli.sizes import size
-from penstock.core.room import FULL, HOST, LIMIT, OBSTACLES, Load, Room
+from penstock.core.load import Load
+from penstock.core.room import FULL, GATE, HOST, LIMIT, OBSTACLES, PRESSURE, QUIET, Room
 
 #: Workers that a blocker names.
 _NAMED_MAX: Final = 3
@@ -16,6 +17,11 @@ _TITLES: Final[Mapping[str, str]] = {
     "there, or start a worker on another host",
     LIMIT: "its queue is at its limit: wait for jobs of it, start a worker, or raise concurrency "
     "in its [queues.*] table",
+    GATE: "room is kept for another job, which has waited longer and takes more: wait for it, "
+    "start a worker, or cancel it",
+    PRESSURE: "memory is short on the machine, and nothing starts in children until that is over: "
+    "see memory_pause",
+    QUIET: "it takes nothing, since it is in quiet mode or drains: SIGCONT ends quiet mode",
 }
 #: Where each worker has a reason of its own.
 _MIXED: Final = "no worker that could hold it takes it now"
@@ -62,8 +68,21 @@ def _words(target: Load, room: Room, kind: str) -> str:
             return (
                 f"runs {room.of_queue(target)} of {limit} jobs of queue {target.queue} in {where}"
             )
+        case "gate":
+            return _kept(room)
+        case "pressure":
+            return "waits for its machine to have memory again"
+        case "quiet":
+            return "is quiet or drains"
         case _:
             return f"has {_free(target, room)} free"
+
+
+def _kept(room: Room) -> str:
+    stance = room.stance
+    if stance.held_for is None:
+        return f"leaves {size(room.wanted_bytes)} to another worker of its host"
+    return f"keeps itself free for a job of queue {stance.held_for[0]} ({size(stance.held_bytes)})"
 
 
 def _free(target: Load, room: Room) -> str:

@@ -9,8 +9,9 @@ from penstock.broker.requests import LeaseFacts
 from penstock.cli.needs import Need, load_of, need_of
 from penstock.core.capacity import Capacity
 from penstock.core.job import THREAD, JobRecord
+from penstock.core.load import Load
 from penstock.core.placement import Running
-from penstock.core.room import Load, Room, sharing
+from penstock.core.room import Room, sharing
 
 if TYPE_CHECKING:
     from penstock.cli.explanation import Scene
@@ -26,6 +27,7 @@ class Surroundings(NamedTuple):
         guessed: workers of which what is free is a guess.
         running: jobs that run on them.
         ahead: waiting jobs of any queue that go before it, in their order.
+        behind: those that go after it.
     """
 
     target: Load
@@ -34,6 +36,7 @@ class Surroundings(NamedTuple):
     guessed: frozenset[str]
     running: tuple[Running, ...]
     ahead: tuple[Load, ...]
+    behind: tuple[Load, ...]
 
     @property
     def serving(self) -> tuple[Room, ...]:
@@ -84,6 +87,7 @@ def surroundings_of(scene: Scene) -> Surroundings:
         guessed=frozenset(guessed if scene.is_whole else rooms),
         running=running,
         ahead=tuple(ahead),
+        behind=tuple(one for one in waiting if one.rank > target.rank),
     )
 
 
@@ -118,7 +122,11 @@ def _empty(leases: Sequence[LeaseFacts]) -> Iterator[Room]:
     queues: dict[str, set[str]] = {}
     capacities: dict[str, Capacity | None] = {}
     for lease in leases:
-        queues.setdefault(lease.owner.worker, set()).update(lease.queues)
-        capacities[lease.owner.worker] = lease.capacity
+        worker = lease.owner.worker
+        queues.setdefault(worker, set()).update(lease.queues)
+        # One of them tells what the worker does not take for the moment.
+        known = capacities.get(worker)
+        if known is None or known.stance is None:
+            capacities[worker] = lease.capacity
     for worker, served in queues.items():
         yield Room(worker=worker, queues=frozenset(served), has=capacities[worker])

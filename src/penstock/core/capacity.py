@@ -8,6 +8,27 @@ from penstock.core.demand import Demand, cpus_text
 from penstock.core.devices import could_hold
 
 
+class Stance(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """What a worker does not take for the moment, though it could.
+
+    Attributes:
+        is_quiet: it takes nothing: it is in quiet mode, or drains.
+        is_pressed: memory is short on its machine: as long as it runs jobs in children it starts no
+            further one.
+        held_for: the ready set, as (queue, need), of a job that has waited long and for which it
+            keeps itself free; None: it does for none.
+        held_bytes: memory that such a job takes.
+        wanted_bytes: of that, what other workers that share its pool are to leave free: all of it
+            while memory is what such a job is short of, else nothing.
+    """
+
+    is_quiet: bool = False
+    is_pressed: bool = False
+    held_for: tuple[str, str] | None = None
+    held_bytes: int = 0
+    wanted_bytes: int = 0
+
+
 class Capacity(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """What the worker behind a lease can take, all of it, whatever of that is in use.
 
@@ -25,6 +46,8 @@ class Capacity(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
         queue_limits: jobs that it runs of a queue at a time, for the queues that have a limit: so
             many in children, and as many in its runners, which share them out.
         runners: processes that run jobs side by side; None: not told.
+        stance: what it does not take for the moment; said anew as that changes, with the lease of
+            its supervisor.
     """
 
     memory_bytes: int | None = None
@@ -37,6 +60,7 @@ class Capacity(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     pool_bytes: int | None = None
     queue_limits: dict[str, int] = {}
     runners: int | None = None
+    stance: Stance | None = None
 
     def limit_of(self, queue: str, *, is_lone: bool) -> int | None:
         """Return how many jobs of a queue it runs at a time; None: it knows no limit.

@@ -13,7 +13,8 @@ from typing import Final
 
 import msgspec
 
-from penstock.core.room import Load, Rank, Room, sharing
+from penstock.core.load import Load, Rank
+from penstock.core.room import Room, sharing
 
 #: Ends of jobs that are gone through for one estimate: what lies further off nobody can foresee.
 _ENDS_MAX: Final = 1_000
@@ -35,7 +36,19 @@ class Running(msgspec.Struct, frozen=True, kw_only=True):
 
 def place(rooms: Sequence[Room], waiting: Iterable[Load]) -> dict[str, str]:
     """Return which of the waiting jobs start now, and where: id -> worker."""
-    return _fill({room.worker: room for room in rooms}, sorted(waiting, key=_by_rank))
+    free, left = {room.worker: room for room in rooms}, sorted(waiting, key=_by_rank)
+    placed: dict[str, str] = {}
+    while came := _fill(free, left):
+        placed |= came
+        started = {(one.queue, one.need) for one in left if one.job in came}
+        left = [one for one in left if one.job not in came]
+        gone = started - {(one.queue, one.need) for one in left}
+        # Room is kept no longer for a set of which nothing waits.
+        opened = {name: room.opened() for name, room in free.items() if room.held_for in gone}
+        if not opened:
+            break
+        free |= opened
+    return placed
 
 
 def _by_rank(load: Load) -> Rank:

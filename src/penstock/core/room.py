@@ -1,4 +1,4 @@
-"""A worker with what it has free, and a job that may be placed there. Pure.
+"""A worker with what it has free, and whether it takes a job now. Pure.
 
 What keeps a worker that could hold a job from taking it now are its `obstacles`, each by a kind of
 its own, so that each can be named, and taken away.
@@ -13,53 +13,36 @@ from typing import Final
 import msgspec
 
 from penstock.core.admission import lacking
-from penstock.core.capacity import Capacity, wanting
-from penstock.core.demand import CPUS, MEMORY, NO_DEMAND, Demand, amounts_of
+from penstock.core.capacity import Capacity, Stance, wanting
+from penstock.core.demand import (
+    CPUS,
+    GPU_CLAIM,
+    MEMORY,
+    NO_DEMAND,
+    amounts_of,
+    demand_of,
+)
 from penstock.core.devices import Device, Devices
-
-Rank = tuple[int, str]
-"""The place of a job among those that wait: lower goes first (`core/rank.py`), then by id."""
+from penstock.core.load import Load
 
 #: More than any worker has of anything, for one that does not say what it has.
 _NO_BOUND: Final = 2**62
 #: What keeps a worker from taking a job that it could hold: its jobs have its slots, its memory or
 #: what else it has; other workers of its host have the memory that they share; it runs as many jobs
-#: of the queue as a worker may.
+#: of the queue as a worker may; it, or a neighbour, keeps itself free for another job that has
+#: waited long; memory is short on its machine; it takes nothing.
 FULL: Final = "full"
 HOST: Final = "host"
 LIMIT: Final = "limit"
-OBSTACLES: Final = (FULL, HOST, LIMIT)
+GATE: Final = "gate"
+PRESSURE: Final = "pressure"
+QUIET: Final = "quiet"
+OBSTACLES: Final = (FULL, HOST, LIMIT, GATE, PRESSURE, QUIET)
 
-
-class Load(msgspec.Struct, frozen=True, kw_only=True):
-    """What a job takes where it runs.
-
-    Attributes:
-        job: its id.
-        task: its task.
-        queue: its queue.
-        rank: its place among those that wait.
-        slots: 1; 0: none that is counted.
-        bytes: what is set aside for it, at most all that its worker has; 0: nothing is.
-        most_bytes: what a worker must have free before it looks into the job's set.
-        least_bytes: a worker with less in all cannot hold it.
-        beside: what it takes beside memory; None: only a newer release knows.
-    """
-
-    job: str
-    task: str
-    queue: str
-    rank: Rank
-    slots: int
-    bytes: int = 0
-    most_bytes: int = 0
-    least_bytes: int = 0
-    beside: Demand | None = NO_DEMAND
-
-    @property
-    def is_lone(self) -> bool:
-        """Whether it runs alone in a child; else it shares a runner with others."""
-        return self.bytes > 0
+#: Obstacles that are a worker's stance, with its attribute as it is without them.
+_STANCES: Final = (
+    (GATE, "held_for", None), (PRESSURE, "is_pressed", False), (QUIET, "is_quiet", False),
+)  # fmt: skip
 
 
 class Room(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,6 +54,7 @@ class Room(msgspec.Struct, frozen=True, kw_only=True):
         has: what it can take in all; None: it does not say, and of memory nothing is ruled out.
         loads: of its jobs.
         others_bytes: what other workers have reserved of the pool of memory that it shares.
+        wanted_bytes: what beside that they want left free, for jobs that have waited long.
     """
 
     worker: str
@@ -78,6 +62,7 @@ class Room(msgspec.Struct, frozen=True, kw_only=True):
     has: Capacity | None = None
     loads: tuple[Load, ...] = ()
     others_bytes: int = 0
+    wanted_bytes: int = 0
 
     @property
     def total_bytes(self) -> int | None:
@@ -144,7 +129,7 @@ class Room(msgspec.Struct, frozen=True, kw_only=True):
         The job starts there once all of them are gone, and as long as one is there it does not.
         """
         found = set()
-        if self._is_full_for(load):
+        if self.is_full_for(load):
             found.add(FULL)
         pool = self.free_of_pool
         if pool is not None and load.is_lone and self._cut(load.most_bytes) > pool:
@@ -152,7 +137,65 @@ class Room(msgspec.Struct, frozen=True, kw_only=True):
         limit = self.limit_for(load)
         if limit is not None and self.of_queue(load) >= limit:
             found.add(LIMIT)
+        stance = self.stance
+        if stance.is_quiet:
+            found.add(QUIET)
+        if stance.is_pressed and load.is_lone and any(one.is_lone for one in self.loads):
+            found.add(PRESSURE)
+        freed = self.without({HOST}, load) if HOST in found else self
+        # Where there is no room, the one that it is kept for goes first when there is.
+        if freed.is_left_for_others(load) or (FULL not in found and freed.is_kept_from(load)):
+            found.add(GATE)
         return frozenset(found)
+
+    @property
+    def held_for(self) -> tuple[str, str] | None:
+        """The ready set for which it keeps room; None: it takes what fits."""
+        return self.stance.held_for
+
+    def opened(self) -> Room:
+        """Return it as it is when it keeps room for nobody."""
+        has = self.has or Capacity()
+        stance = msgspec.structs.replace(self.stance, held_for=None, held_bytes=0, wanted_bytes=0)
+        return msgspec.structs.replace(self, has=msgspec.structs.replace(has, stance=stance))
+
+    @property
+    def stance(self) -> Stance:
+        """What it does not take for the moment."""
+        return (None if self.has is None else self.has.stance) or Stance()
+
+    def is_left_for_others(self, load: Load) -> bool:
+        """Return whether memory that a job would find is left to another worker of the host."""
+        pool = self.free_of_pool
+        is_short = pool is not None and self._cut(load.most_bytes) > pool - self.wanted_bytes
+        return is_short and load.is_lone
+
+    def is_kept_from(self, load: Load) -> bool:
+        """Return whether room that a job would find is kept for one that has waited longer."""
+        stance = self.stance
+        held_for = stance.held_for
+        if not load.is_lone or held_for is None or held_for == (load.queue, load.need):
+            return False
+        demand = demand_of(held_for[1]) or NO_DEMAND
+        first = Load(
+            job="", task="", queue=held_for[0], rank=(0, ""), slots=1, bytes=stance.held_bytes,
+            most_bytes=stance.held_bytes, beside=demand,
+        )  # fmt: skip
+        short = self._short_of(first)
+        if not short:
+            # It goes first, with what is left for others.
+            return self.with_job(first).is_full_for(load)
+        taken = amounts_of(load.beside or NO_DEMAND, self._cut(load.most_bytes))
+        return not short.isdisjoint(name for name, amount in taken.items() if amount)
+
+    def _short_of(self, load: Load) -> frozenset[str]:
+        """Return the names of what a job does not find; slots are none of it."""
+        wanted = amounts_of(load.beside or NO_DEMAND, self._cut(load.most_bytes))
+        free, pool = self._free(wanted), self.free_of_pool
+        if pool is not None and MEMORY in free:
+            free[MEMORY] = min(free[MEMORY], pool - self.wanted_bytes)
+        short = lacking(wanted, free)
+        return short if self._has_devices(load) else short | {GPU_CLAIM}
 
     def limit_for(self, load: Load) -> int | None:
         """Return how many jobs like this one it may run of its queue; None: it knows no limit."""
@@ -170,7 +213,12 @@ class Room(msgspec.Struct, frozen=True, kw_only=True):
         if has is not None and LIMIT in obstacles:
             limits = {name: most for name, most in has.queue_limits.items() if name != load.queue}
             has = msgspec.structs.replace(has, queue_limits=limits)
-        return msgspec.structs.replace(self, has=has)
+        gone = {name: value for kind, name, value in _STANCES if kind in obstacles}
+        if has is not None and gone:
+            stance = msgspec.structs.replace(self.stance, **gone)
+            has = msgspec.structs.replace(has, stance=stance)
+        wanted = 0 if GATE in obstacles else self.wanted_bytes
+        return msgspec.structs.replace(self, has=has, wanted_bytes=wanted)
 
     def with_job(self, load: Load) -> Room:
         """Return it with one job more."""
@@ -182,7 +230,8 @@ class Room(msgspec.Struct, frozen=True, kw_only=True):
             self, loads=tuple(one for one in self.loads if one.job != job)
         )
 
-    def _is_full_for(self, load: Load) -> bool:
+    def is_full_for(self, load: Load) -> bool:
+        """Return whether its own jobs have what this one takes."""
         if self.free_slots is not None and load.slots > self.free_slots:
             return True
         if not load.slots and not load.is_lone:
@@ -219,14 +268,24 @@ class Room(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def sharing(rooms: Mapping[str, Room]) -> dict[str, Room]:
-    """Return the rooms, by worker, each with what the others have reserved of its pool."""
+    """Return the rooms, by worker, each with what the others have of its pool."""
     held: Counter[str] = Counter()
+    wanted: Counter[str] = Counter()
     for room in rooms.values():
-        if room.pool:
-            held[room.pool] += room.reserved_bytes
+        held[room.pool] += room.reserved_bytes
+        wanted[room.pool] += _wanted_by(room)
     return {
-        worker: msgspec.structs.replace(room, others_bytes=held[room.pool] - room.reserved_bytes)
+        worker: msgspec.structs.replace(
+            room,
+            others_bytes=held[room.pool] - room.reserved_bytes,
+            wanted_bytes=wanted[room.pool] - _wanted_by(room),
+        )
         if room.pool
         else room
         for worker, room in rooms.items()
     }
+
+
+def _wanted_by(room: Room) -> int:
+    """Return what a worker wants left free by those that share its memory."""
+    return 0 if room.stance.held_for is None else room.stance.wanted_bytes

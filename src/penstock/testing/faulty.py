@@ -15,6 +15,7 @@ import msgspec
 from penstock.broker import requests as r
 from penstock.broker.protocol import AsyncBroker, Broker, Listener
 from penstock.broker.threaded import HasLoopFace, ThreadedBroker
+from penstock.core.capacity import Capacity
 from penstock.core.ids import JobId, LeaseId
 from penstock.core.job import JobRecord
 from penstock.core.settlement import Applied, Settlement
@@ -149,6 +150,10 @@ class FaultyBroker:
     def close_leases(self, leases: Sequence[LeaseId], /) -> None:
         """Close leases for ever."""
         self._make("close_leases", lambda: self._broker.close_leases(leases))
+
+    def restate(self, lease: LeaseId, capacity: Capacity, /) -> None:
+        """Say anew what the worker behind a lease can take."""
+        self._make("restate", lambda: self._broker.restate(lease, capacity))
 
     def claim(self, request: r.ClaimRequest, /) -> r.ClaimAnswer:
         """Take the best jobs of the offered sets."""

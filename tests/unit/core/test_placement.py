@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from penstock.core.capacity import Capacity
+import msgspec
+
+from penstock.core.capacity import Capacity, Stance
 from penstock.core.demand import Demand
+from penstock.core.load import Load
 from penstock.core.placement import Running, place, starts_in_ms
-from penstock.core.room import FULL, HOST, Load, Room, sharing
+from penstock.core.room import FULL, GATE, HOST, PRESSURE, QUIET, Room, sharing
 
 GIB = 2**30
 
@@ -101,3 +104,48 @@ def test_workers_of_one_host_share_its_memory() -> None:
         job("me", 2), rooms=list(both.values()), running=there, waiting=[], runs_ms={"t": 1_000}
     )
     assert starts == 700
+
+
+def holding(one: Room, **stance: Any) -> Room:
+    """Return a worker that holds something back."""
+    assert one.has is not None
+    return msgspec.structs.replace(
+        one, has=msgspec.structs.replace(one.has, stance=Stance(**stance))
+    )
+
+
+def test_what_a_worker_holds_back_are_obstacles() -> None:
+    """Each by itself; taken away, the job fits. A coroutine is kept from by quiet mode alone."""
+    half = room("w", 4, 4, cpus_milli=1_000).with_job(job("there", 2))
+    small, light = job("small", 1, need="alone.m1"), job("light")
+    kept = holding(half, held_for=("q", "alone.m20"), held_bytes=3 * GIB)
+    for one, kind in (
+        (kept, GATE),
+        (holding(half, is_pressed=True), PRESSURE),
+        (holding(half, is_quiet=True), QUIET),
+    ):
+        assert one.obstacles(small) == {kind}
+        assert not one.without({kind}, small).obstacles(small)
+        assert bool(one.obstacles(light)) is (kind is QUIET)
+    # Nobody runs there, so that it is not this worker that takes the memory.
+    assert not holding(room("w", 4, 4), is_pressed=True).obstacles(small)
+    # The set that room is kept for, and what does not take of it.
+    assert not kept.obstacles(job("first", 1, need="alone.m20"))
+    cpus = holding(half, held_for=("q", "takes.c2000:alone"), held_bytes=GIB)
+    assert not cpus.obstacles(small)
+    assert cpus.obstacles(job("cpu", 1, beside=Demand(cpus_milli=500))) == {GATE}
+    # Once it fits it goes first.
+    fits = holding(half, held_for=("q", "alone.m18"), held_bytes=2 * GIB)
+    assert fits.obstacles(small) == {GATE}
+
+
+def test_a_neighbour_for_which_room_is_kept_leaves_less_of_the_pool() -> None:
+    """Others leave free what one of them wants; it does not leave it to itself."""
+    shared = {"pool": "host", "pool_bytes": 4 * GIB}
+    kept = {"held_bytes": 3 * GIB, "wanted_bytes": 3 * GIB}
+    one = holding(room("v", 3, 4, **shared), held_for=("q", "alone.m20"), **kept)
+    rooms = sharing({"v": one.with_job(job("there", 2)), "w": room("w", 3, 4, **shared)})
+    assert rooms["w"].obstacles(job("me", 2)) == {GATE}
+    assert rooms["v"].obstacles(job("me", 1)) == {GATE}
+    assert not rooms["w"].without({GATE}, job("me", 2)).obstacles(job("me", 2))
+    assert rooms["w"].obstacles(job("me", 3)) == {HOST}

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 from penstock.broker import requests as r
 from penstock.broker import rules
+from penstock.core.capacity import Capacity
 from penstock.core.clock import Clock
 from penstock.core.ids import JobId, LeaseId
 from penstock.core.job import JobRecord
@@ -32,6 +33,7 @@ from .prune import prune
 from .reclaim import reclaim
 from .register import register
 from .requeue import requeue
+from .restate import restate
 from .settle import settle
 from .store import Store
 from .wakeup import MemoryListener
@@ -119,6 +121,11 @@ class MemoryBroker:
         rules.check_batch("leases", leases)
         with self._open() as store:
             close_leases(store, leases)
+
+    def restate(self, lease: LeaseId, capacity: Capacity, /) -> None:
+        """Say anew what the worker behind a lease can take."""
+        with self._open() as store:
+            restate(store, lease, capacity)
 
     def claim(self, request: r.ClaimRequest, /) -> r.ClaimAnswer:
         """Take the best jobs of the offered sets."""

@@ -12,6 +12,7 @@ import psycopg
 from penstock.broker import requests as r
 from penstock.broker import rules
 from penstock.broker.stored import write_spec
+from penstock.core.capacity import Capacity
 from penstock.core.ids import JobId, LeaseId
 from penstock.core.job import Claimed, JobRecord
 from penstock.core.names import check_name
@@ -31,7 +32,7 @@ from .facts import read_facts
 from .footprints import footprints
 from .joined import Joinable, Joiner, LentConnection, check_async, check_sync
 from .learn import learn
-from .lease import close_leases, extend, open_lease
+from .lease import close_leases, extend, open_lease, restate
 from .note import note
 from .pause import pause, resume
 from .promote import promote
@@ -183,6 +184,10 @@ class PostgresBroker:
         """Close leases for ever."""
         rules.check_batch("leases", leases)
         self._write(lambda tx: close_leases(tx, leases))
+
+    def restate(self, lease: LeaseId, capacity: Capacity, /) -> None:
+        """Say anew what the worker behind a lease can take."""
+        self._write(lambda tx: restate(tx, lease, capacity))
 
     def claim(self, request: r.ClaimRequest, /) -> r.ClaimAnswer:
         """Take the best jobs of the offered sets."""

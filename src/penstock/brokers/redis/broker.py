@@ -12,6 +12,7 @@ import msgspec
 from penstock.broker import requests as r
 from penstock.broker import rules
 from penstock.broker.threaded import ThreadedBroker
+from penstock.core.capacity import Capacity
 from penstock.core.ids import JobId, LeaseId
 from penstock.core.job import JobRecord
 from penstock.core.settlement import Applied, Settlement
@@ -145,6 +146,10 @@ class RedisBroker:
     def close_leases(self, leases: Sequence[LeaseId], /) -> None:
         """Close leases for ever."""
         self._put(self._verbs.close_leases(leases))
+
+    def restate(self, lease: LeaseId, capacity: Capacity, /) -> None:
+        """Say anew what the worker behind a lease can take."""
+        self._put(self._verbs.restate(lease, capacity))
 
     def claim(self, request: r.ClaimRequest, /) -> r.ClaimAnswer:
         """Take the best jobs of the offered sets."""

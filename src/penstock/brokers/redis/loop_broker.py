@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from penstock.broker import requests as r
 from penstock.broker import rules
 from penstock.broker.protocol import Listener
+from penstock.core.capacity import Capacity
 from penstock.core.ids import JobId, LeaseId
 from penstock.core.job import JobRecord
 from penstock.core.settlement import Applied, Settlement
@@ -87,6 +88,10 @@ class RedisLoopBroker:
     async def close_leases(self, leases: Sequence[LeaseId], /) -> None:
         """Close leases for ever."""
         await self._put(self._verbs.close_leases(leases))
+
+    async def restate(self, lease: LeaseId, capacity: Capacity, /) -> None:
+        """Say anew what the worker behind a lease can take."""
+        await self._put(self._verbs.restate(lease, capacity))
 
     async def claim(self, request: r.ClaimRequest, /) -> r.ClaimAnswer:
         """Take the best jobs of the offered sets."""

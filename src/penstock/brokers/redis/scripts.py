@@ -60,6 +60,7 @@ _PARTS: Final[dict[str, tuple[tuple[str, ...], str, bool]]] = {
     "open_lease": (("lease",), "return open_lease()", True),
     "extend": (("lease",), "return extend()", True),
     "close_leases": (("lease",), "return close_leases()", True),
+    "restate": (("lease",), "return restate()", True),
     "note": ((*_JOBS, "note"), "", False),
     "promote": (
         (*_JOBS, "promote"),

@@ -13,6 +13,7 @@ import msgspec
 from penstock.broker import requests as r
 from penstock.broker import rules
 from penstock.broker.stored import write_capacity
+from penstock.core.capacity import Capacity
 from penstock.core.ids import Fence, JobId, LeaseId
 from penstock.core.job import JobRecord
 from penstock.core.names import check_name
@@ -147,6 +148,10 @@ class Verbs:
         """Close leases for ever."""
         rules.check_batch("leases", leases)
         return self._ask("close_leases", [to_raw(lease) for lease in leases], _nothing)
+
+    def restate(self, lease: LeaseId, capacity: Capacity) -> Question[None]:
+        """Say anew what the worker behind a lease can take."""
+        return self._ask("restate", (to_raw(lease), write_capacity(capacity)), _nothing)
 
     def claim(self, request: r.ClaimRequest) -> Question[r.ClaimAnswer]:
         """Take the best jobs of the offered sets."""

@@ -12,6 +12,7 @@ from penstock.broker import requests as r
 from penstock.broker import rules
 from penstock.broker.clock import SystemClock
 from penstock.broker.stored import write_spec
+from penstock.core.capacity import Capacity
 from penstock.core.clock import Clock
 from penstock.core.ids import JobId, LeaseId
 from penstock.core.job import JobRecord
@@ -28,7 +29,7 @@ from .expire import expire
 from .file import SqliteFile
 from .footprints import footprints
 from .learn import learn
-from .lease import close_leases, extend, open_lease
+from .lease import close_leases, extend, open_lease, restate
 from .note import note
 from .pause import pause, resume
 from .promote import promote
@@ -156,6 +157,10 @@ class SqliteBroker:
         """Close leases for ever."""
         rules.check_batch("leases", leases)
         self._write(lambda tx: close_leases(tx, leases))
+
+    def restate(self, lease: LeaseId, capacity: Capacity, /) -> None:
+        """Say anew what the worker behind a lease can take."""
+        self._write(lambda tx: restate(tx, lease, capacity))
 
     def claim(self, request: r.ClaimRequest, /) -> r.ClaimAnswer:
         """Take the best jobs of the offered sets."""

@@ -1,4 +1,4 @@
-"""open_lease, extend, close_leases, and what makes a lease good, in one place for all who ask.
+"""open_lease, extend, close_leases, restate, and what makes a lease good, for all who ask.
 
 transitions: none.
 """
@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 
 from penstock.broker.requests import CancelNotice, ExtendAnswer, OpenLease
 from penstock.broker.stored import write_capacity
+from penstock.core.capacity import Capacity
 from penstock.core.ids import Fence, JobId, LeaseId
 
 from .statements import read_statements
@@ -75,6 +76,11 @@ def extend(tx: Transaction, leases: Sequence[LeaseId], ttl_ms: int) -> ExtendAns
 def close_leases(tx: Transaction, leases: Sequence[LeaseId]) -> None:
     """Close the leases that are known. Their jobs run on until `reclaim` takes them."""
     tx.each(_SQL["close"], [(lease,) for lease in leases])
+
+
+def restate(tx: Transaction, lease: LeaseId, capacity: Capacity) -> None:
+    """Let a known lease tell another capacity."""
+    tx.rows(_SQL["restate"], (lease, write_capacity(capacity)))
 
 
 def good_lease(tx: Transaction, lease: LeaseId) -> GoodLease | None:

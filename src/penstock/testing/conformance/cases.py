@@ -22,6 +22,7 @@ MODULES: Final[dict[str, tuple[str, ...]]] = {
     "open_lease": ("open_lease",),
     "extend": ("extend",),
     "close_leases": ("close_leases",),
+    "restate": ("restate",),
     "note": ("note",),
     "promote": ("promote",),
     "expire": ("expire",),

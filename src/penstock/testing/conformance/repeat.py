@@ -12,6 +12,7 @@ import msgspec
 
 from penstock.broker import requests as r
 from penstock.core import settlement as s
+from penstock.core.capacity import Capacity
 from penstock.core.job import SHARED, Claimed
 from penstock.core.lifecycle import FINAL, State
 
@@ -83,6 +84,13 @@ def test_close_leases(scene: Scene) -> None:
     """A repeat closes nothing more."""
     lease = scene.lease()
     twice(scene, lambda: scene.broker.close_leases([lease]))
+
+
+def test_restate(scene: Scene) -> None:
+    """A repeat says the same again."""
+    lease = scene.lease()
+    twice(scene, lambda: scene.broker.restate(lease, Capacity(slots=3)))
+    assert [facts.capacity for facts in scene.broker.leases()] == [Capacity(slots=3)]
 
 
 def test_claim(scene: Scene) -> None:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import os
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection
 from typing import Final
 
 from penstock.core.job import StoredError
@@ -21,6 +20,7 @@ from .child_process import ChildProcess
 from .crew import Crew
 from .environment import child_environment
 from .parts import Parts
+from .slow_start import told_if_slow
 from .used_up import is_used_up
 
 _log = logging.getLogger("penstock.worker")
@@ -249,24 +249,14 @@ class ChildPool:
         try:
             child.group = await self._parts.groups.make(child.pid)
             on_born(child)
-            with self._report_if_slow(child.pid):
-                await child.prepare(order, max_ms=self._parts.settings.child_start_max_ms)
+            max_ms = self._parts.settings.child_start_max_ms
+            with told_if_slow(child.pid, max_ms):
+                await child.prepare(order, max_ms=max_ms)
         except BaseException:
             await self.bury(child)
             raise
         _log.debug("child %d is ready", child.pid)
         return child
-
-    @contextlib.contextmanager
-    def _report_if_slow(self, pid: int) -> Iterator[None]:
-        """Warn once a child has taken a tenth of the time that it may take to get ready."""
-        max_s = self._parts.settings.child_start_max_ms / 1000
-        told = "child %d is not ready yet: after %g s it is given up (child_start_max)"
-        timer = asyncio.get_running_loop().call_later(max_s / 10, _log.warning, told, pid, max_s)
-        try:
-            yield
-        finally:
-            timer.cancel()
 
     async def _clear(self, devices: Collection[str]) -> None:
         gone = self.kinds.on(devices, [child for child, _ in self._idle])

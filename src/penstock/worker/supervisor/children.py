@@ -15,6 +15,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from penstock.broker.requests import BATCH_MAX, ClaimAnswer
+from penstock.core.admission import Set
 from penstock.core.ids import AttemptKey, JobId, LeaseId
 from penstock.core.job import Claimed
 from penstock.errors import OutcomeUnknown, Unavailable
@@ -98,6 +99,11 @@ class Children:
         return not self.attempts and not self._claims.open
 
     @property
+    def held_for(self) -> Set | None:
+        """The ready set for which the worker holds itself free; None: it takes what fits."""
+        return self._door.holder
+
+    @property
     def is_due_soon(self) -> bool:
         """Whether, at the last look, a waiting job was due within one poll."""
         return self._claims.is_due_soon
@@ -147,8 +153,7 @@ class Children:
             is_told = self._claims.is_seen and not self._door.waits_for_others
             wait_ms = poll_ms if is_told else min(poll_ms, round(LOOK_AGAIN_S * 1000))
             return self._wants.turn_in_ms(wait_ms)
-        answer = await self._claim(claim)
-        return 0 if answer.jobs else poll_ms
+        return 0 if (await self._claim(claim)).jobs else poll_ms
 
     def _draw(self, ended: int = 0) -> LoneClaim | None:
         """Return a claim for the children that are free, those of `ended` attempts among them."""

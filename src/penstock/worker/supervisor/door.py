@@ -30,6 +30,11 @@ class Door:
         self._of_host = HostGate(parts.budget)
         self.waits_for_others = False
 
+    @property
+    def holder(self) -> Set | None:
+        """The ready set for which the worker holds itself free; None: it takes what fits."""
+        return self._gate.holder
+
     def room(self, slots: int) -> Room:
         """Return what a claim may ask for, so that whatever comes fits."""
         budget, clock = self._parts.budget, self._parts.link.clock

@@ -100,6 +100,11 @@ class HostLedger:
         """Whether another worker asks for what is to spare here."""
         return self._records.is_shared and any(one.asks for one in self._records.others())
 
+    @property
+    def wanted_bytes(self) -> int:
+        """What others are asked to leave free for a large job here."""
+        return self._records.own.wanted_bytes
+
     def hold_gate(self, wanted_bytes: int) -> bool:
         """Ask the others to leave so much free for a large job; return False if another one does.
 

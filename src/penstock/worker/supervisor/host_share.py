@@ -59,6 +59,11 @@ class HostShare:
         for pool in self._pools:
             pool.ledger.note(reserved_bytes)
 
+    @property
+    def wanted_bytes(self) -> int:
+        """What others are asked to leave free for a large job here."""
+        return max(pool.ledger.wanted_bytes for pool in self._pools)
+
     def hold_gate(self, wanted_bytes: int) -> bool:
         """Hold the gate of each pool for a large job; False: another worker holds one."""
         if all(pool.ledger.hold_gate(wanted_bytes) for pool in self._pools):

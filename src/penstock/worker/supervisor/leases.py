@@ -75,6 +75,7 @@ class Leases:
     Attributes:
         bell: rung when a cancel may have been requested.
         own: the supervisor's own lease; empty until it is opened.
+        capacity: what the worker can take, as each lease is opened with.
         extended_at_ms: boot time of the last extension that was answered.
     """
 
@@ -84,7 +85,7 @@ class Leases:
     ) -> None:  # fmt: skip
         """Open leases for `queues`; `wake_token` is where the broker nudges for a cancel.
 
-        What the worker can take, its `capacity`, stands with each for others to read.
+        The capacity stands with each for others to read.
         """
         self._link = link
         self._queues = queues
@@ -92,7 +93,7 @@ class Leases:
         self._extend_ms = extend_ms
         self._cancels = cancels
         self._wake_token = wake_token
-        self._capacity = capacity
+        self.capacity = capacity
         self._held: dict[LeaseId, _Holding] = {}
         self._lost: dict[LeaseId, _Holding] = {}
         self._runs_out_ms: dict[LeaseId, int] = {}
@@ -232,7 +233,7 @@ class Leases:
             owner=owner,
             ttl_ms=self._ttl_ms,
             wake_token=self._wake_token,
-            capacity=self._capacity,
+            capacity=self.capacity,
         )
 
     def _now_ms(self) -> int:

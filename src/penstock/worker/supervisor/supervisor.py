@@ -43,6 +43,7 @@ from .reload import Reload
 from .remains import Remains
 from .runners import Runners
 from .stall import Stalls
+from .stance import StanceTeller
 from .startup import (
     EXIT_DRAINED,
     EXIT_FAILED,
@@ -210,6 +211,7 @@ class Supervisor:
             "memory": children.memory.run,
             "pressure": parts.pressure.run,
             "profiles": parts.profiles.run,
+            "stance": StanceTeller(parts, lambda: children.held_for).run,
             "idle children": pool.run,
             "maintenance": Maintenance(
                 parts.link, parts.settings.queues, retention(parts.settings)

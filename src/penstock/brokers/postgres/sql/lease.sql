@@ -1,4 +1,4 @@
--- open_lease, extend, close_leases, and what makes a lease good for `reclaim`.
+-- open_lease, extend, close_leases, restate, and what makes a lease good for `reclaim`.
 -- cost: one look-up per lease; extend reads the jobs that run under the leases.
 
 -- name: good
@@ -63,3 +63,10 @@ UPDATE penstock.lease
 SET closed = TRUE
 FROM locked
 WHERE lease.id = locked.id
+
+-- name: restate
+INSERT INTO penstock.capacity (lease, capacity)
+SELECT id, %(capacity)s::bytea
+FROM penstock.lease
+WHERE id = %(lease)s -- Guard: only known leases
+ON CONFLICT (lease) DO UPDATE SET capacity = excluded.capacity

@@ -1,4 +1,4 @@
--- open_lease, extend, close_leases.
+-- open_lease, extend, close_leases, restate.
 --
 -- transitions: none.
 
@@ -50,6 +50,15 @@ local function close_leases()
     if redis.call('EXISTS', key) == 1 then
       redis.call('HSET', key, 'closed', '1')
     end
+  end
+  return 0
+end
+
+-- ARGV: id, capacity as JSON.
+local function restate()
+  local key = lease_key(arg())
+  if redis.call('EXISTS', key) == 1 then -- Guard: only known leases
+    redis.call('HSET', key, 'capacity', arg())
   end
   return 0
 end

@@ -1,4 +1,4 @@
--- open_lease, extend, close_leases, and what makes a lease good.
+-- open_lease, extend, close_leases, restate, and what makes a lease good.
 -- cost: one look-up per lease and queue; extend reads the cancels of a lease from their own index.
 
 -- name: good
@@ -50,3 +50,10 @@ AND cancel_requested = 1 -- Guard: only requested cancels
 UPDATE lease
 SET closed = 1
 WHERE id = ?1
+
+-- name: restate
+INSERT INTO capacity (lease, capacity)
+SELECT id, ?2
+FROM lease
+WHERE id = ?1 -- Guard: only known leases
+ON CONFLICT (lease) DO UPDATE SET capacity = excluded.capacity
