@@ -11,6 +11,7 @@ from penstock.core.ids import JobId
 from penstock.core.job import JobRecord
 from penstock.core.lifecycle import State
 from tests.support import supervised_app as tasks
+from tests.support.command_line import penstock
 from tests.support.eventually import eventually
 from tests.support.supervised import Supervised
 
@@ -53,7 +54,7 @@ def test_a_task_that_holds_the_cpu_runs_in_children_once_that_is_known(tmp_path:
 
 
 def test_only_light_jobs_pass_a_child_that_holds_the_slot(tmp_path: Path) -> None:
-    """A task known to be long waits for the slot, a light one does not."""
+    """A task known to be long waits for the slot, and explain says so; a light one does not."""
     with Supervised(tmp_path, **SETTINGS) as site:
         site.start_ready()
         site.wait_final(*site.enqueue(*[tasks.work.call(LONG_S, "known")] * KNOWN_BY))
@@ -66,6 +67,11 @@ def test_only_light_jobs_pass_a_child_that_holds_the_slot(tmp_path: Path) -> Non
             (light,) = site.wait_final(*site.enqueue(tasks.burn.call(0.0)))
             assert light.state is State.COMPLETED
             first = site.wait_attempt(long, lambda one: one.outcome, "the lane to look at it")
+            if first.outcome == "does_not_fit":
+                words = ("explain", long.id, "--url", site.url, "--json")
+                found = penstock(*words, folder=tmp_path).document
+                assert found["kinds"] == ["full"], found
+                assert "a thread, a full one" in found["needs"]
             site.cancel(held)
             (record,) = site.wait_final(long)
             return record if first.outcome == "does_not_fit" else None

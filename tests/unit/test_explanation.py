@@ -16,6 +16,7 @@ from penstock.core.ids import JobId, LeaseId
 from penstock.core.job import AttemptRecord, Charges, JobRecord, JobSpec, Reason
 from penstock.core.lifecycle import State
 from penstock.core.need import learned_need, sized_need
+from penstock.core.pace import pace_sums
 
 MIB = 2**20
 GIB = 2**30
@@ -294,3 +295,32 @@ def test_what_a_worker_holds_back_stands_with_one_of_its_leases() -> None:
         lent[1] = msgspec.structs.replace(lent[1], capacity=told)
         found = explain(msgspec.structs.replace(scene, leases=lent))
         assert (found.kinds, found.start) == ((kind,), f"nobody knows: {kind}")
+
+
+def test_a_plain_function_that_was_sent_on_needs_a_full_slot() -> None:
+    """Until a worker has looked at it, one whose task is long may find room in the light lane."""
+    sums: dict[str, float] = {}
+    for _ in range(5):
+        run = pace_sums(2_000.0, 0.0, side_by_side=1, at_ms=NOW)
+        sums = {name: sums.get(name, 0.0) + amount for name, amount in run.items()}
+    has = Capacity(memory_bytes=GIB, slots=1, light_slots=1, light_runtime_ms=500)
+    worker = msgspec.structs.replace(lease("a", GIB), capacity=has)
+    plain = JobSpec(task="t", payload=msgspec.Raw(b"{}"), need="thread")
+    record = msgspec.structs.replace(waiting(9), spec=plain)
+    first = Scene(
+        record=record, counts=r.QueueCounts(queue="q", queued=1), leases=[worker],
+        footprints={"t": sums}, now_ms=NOW, running=[running(1, "a", 16 * MIB)],
+    )  # fmt: skip
+    found = explain(first)
+    assert found.kinds == ()
+    assert "light or full: of 5 runs 95 in 100 lasted up to 2" in found.needs
+    assert (found.workers[0].free_slots, found.workers[0].free_light_slots) == (0, 1)
+    looked = AttemptRecord(1, "a", 7, NOW, NOW, "does_not_fit")
+    sent_on = msgspec.structs.replace(record, attempts=(looked,))
+    found = explain(msgspec.structs.replace(first, record=sent_on))
+    assert (found.kinds, "a full one" in found.needs) == (("full",), True)
+    there = msgspec.structs.replace(running(2, "a", None), spec=plain)
+    light = msgspec.structs.replace(first, running=[*first.running, there], footprints={})
+    found = explain(light)
+    assert found.kinds == ("full",)
+    assert "a has 0 of 1 slots and 0 of 1 light slots free" in found.blockers[0]

@@ -11,7 +11,8 @@ from penstock.core.capacity import Capacity
 from penstock.core.job import THREAD, JobRecord
 from penstock.core.load import Load
 from penstock.core.placement import Running
-from penstock.core.room import Room, sharing
+from penstock.core.pool import sharing
+from penstock.core.room import Room
 
 if TYPE_CHECKING:
     from penstock.cli.explanation import Scene
@@ -57,7 +58,7 @@ def surroundings_of(scene: Scene) -> Surroundings:
     """Return what is around the job of a scene."""
     budgets = [one.capacity.memory_bytes for one in scene.leases if one.capacity is not None]
     largest = max((one for one in budgets if one is not None), default=None)
-    known = _Needs(scene, largest)
+    known = _Needs(scene, largest, light_ms_of(scene))
     target = known.load(scene.record)
     # In the order in which they began: so they were given what there is of GPUs.
     running = tuple(sorted(_running(scene, known), key=lambda one: (-one.since_ms, one.load.rank)))
@@ -91,16 +92,27 @@ def surroundings_of(scene: Scene) -> Surroundings:
     )
 
 
+def light_ms_of(scene: Scene) -> int | None:
+    """Return how long jobs of light tasks last at most, as the workers of a job's queue say.
+
+    None: nobody says. Where they differ, the longest.
+    """
+    queue = scene.record.queue
+    told = [one.capacity for one in scene.leases if one.capacity and queue in one.queues]
+    return max((one.light_runtime_ms for one in told if one.light_runtime_ms), default=None)
+
+
 class _Needs:
     """Needs of the jobs of a scene."""
 
-    def __init__(self, scene: Scene, largest_bytes: int | None) -> None:
+    def __init__(self, scene: Scene, largest_bytes: int | None, light_ms: int | None) -> None:
         self._scene = scene
         self._largest_bytes = largest_bytes
+        self._light_ms = light_ms
 
     def need(self, record: JobRecord) -> Need:
         learned = self._scene.footprints.get(record.spec.task, {})
-        return need_of(record, learned, self._largest_bytes)
+        return need_of(record, learned, self._largest_bytes, self._light_ms)
 
     def load(self, record: JobRecord) -> Load:
         return load_of(record, self.need(record), self._scene.now_ms)

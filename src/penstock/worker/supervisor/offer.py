@@ -60,6 +60,9 @@ def capacity_of(
             if queue in settings.queues
         },
         runners=settings.processes,
+        # As they are shared out: each runner has the same part.
+        light_slots=settings.processes * -(-settings.light_slots // settings.processes),
+        light_runtime_ms=settings.light_runtime_max_ms,
         pool="" if shared is None else shared.name,
         pool_bytes=None if shared is None else shared.pool_bytes,
     )
