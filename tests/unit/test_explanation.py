@@ -297,8 +297,8 @@ def test_what_a_worker_holds_back_stands_with_one_of_its_leases() -> None:
         assert (found.kinds, found.start) == ((kind,), f"nobody knows: {kind}")
 
 
-def test_a_plain_function_that_was_sent_on_needs_a_full_slot() -> None:
-    """Until a worker has looked at it, one whose task is long may find room in the light lane."""
+def test_a_plain_function_needs_a_full_slot_where_its_task_is_long() -> None:
+    """By its measured runs, by what a worker found that looked at it, or by its task's own word."""
     sums: dict[str, float] = {}
     for _ in range(5):
         run = pace_sums(2_000.0, 0.0, side_by_side=1, at_ms=NOW)
@@ -312,15 +312,19 @@ def test_a_plain_function_that_was_sent_on_needs_a_full_slot() -> None:
         footprints={"t": sums}, now_ms=NOW, running=[running(1, "a", 16 * MIB)],
     )  # fmt: skip
     found = explain(first)
-    assert found.kinds == ()
-    assert "light or full: of 5 runs 95 in 100 lasted up to 2" in found.needs
+    assert found.kinds == ("full",)
+    assert "a full one: of 5 runs 95 in 100 lasted up to 2" in found.needs
     assert (found.workers[0].free_slots, found.workers[0].free_light_slots) == (0, 1)
+    light = msgspec.structs.replace(has, light_tasks={"t": True})
+    said = msgspec.structs.replace(worker, capacity=light)
+    found = explain(msgspec.structs.replace(first, leases=[said]))
+    assert (found.kinds, "as its task says" in found.needs) == ((), True)
+    unknown = msgspec.structs.replace(first, footprints={})
+    assert explain(unknown).kinds == ()
     looked = AttemptRecord(1, "a", 7, NOW, NOW, "does_not_fit")
     sent_on = msgspec.structs.replace(record, attempts=(looked,))
-    found = explain(msgspec.structs.replace(first, record=sent_on))
-    assert (found.kinds, "a full one" in found.needs) == (("full",), True)
+    assert explain(msgspec.structs.replace(unknown, record=sent_on)).kinds == ("full",)
     there = msgspec.structs.replace(running(2, "a", None), spec=plain)
-    light = msgspec.structs.replace(first, running=[*first.running, there], footprints={})
-    found = explain(light)
+    found = explain(msgspec.structs.replace(unknown, running=[*first.running, there]))
     assert found.kinds == ("full",)
     assert "a has 0 of 1 slots and 0 of 1 light slots free" in found.blockers[0]

@@ -10,7 +10,7 @@ import msgspec
 from penstock.broker.requests import LeaseFacts, QueueCounts
 from penstock.cli.blockers import Blocker, blockers_of
 from penstock.cli.needs import Sums, need_of
-from penstock.cli.surroundings import Surroundings, light_ms_of, surroundings_of
+from penstock.cli.surroundings import Surroundings, lanes_of, surroundings_of
 from penstock.core.job import JobRecord
 from penstock.core.lifecycle import FINAL, State
 from penstock.core.placement import starts_in_ms
@@ -123,7 +123,7 @@ def explain(scene: Scene) -> Explanation:
         scene.record,
         scene.footprints.get(scene.record.spec.task, {}),
         around.largest_bytes,
-        light_ms_of(scene),
+        lanes_of(scene),
     )
     return Explanation(
         id=scene.record.id,

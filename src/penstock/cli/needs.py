@@ -45,8 +45,23 @@ class Need(NamedTuple):
     lane: str = ""
 
 
+class Lanes(NamedTuple):
+    """What workers say of their light lanes.
+
+    Attributes:
+        light_ms: how long jobs of a task that is light last at most; None: nobody says.
+        said: tasks that say themselves whether their jobs are light.
+    """
+
+    light_ms: int | None
+    said: Mapping[str, bool]
+
+
+NO_LANES: Final = Lanes(None, {})
+
+
 def need_of(
-    record: JobRecord, learned: Sums, largest_bytes: int | None, light_ms: int | None = None
+    record: JobRecord, learned: Sums, largest_bytes: int | None, lanes: Lanes = NO_LANES
 ) -> Need:
     """Return what a job needs; what it takes beside memory stands in the words only.
 
@@ -54,16 +69,14 @@ def need_of(
         record: the job.
         learned: sums of its task; empty: no run was measured.
         largest_bytes: budget of the largest worker, to which what is learned is cut; None: unknown.
-        light_ms: how long jobs of a light task last at most; None: unknown.
+        lanes: what workers say of their light lanes.
     """
-    need = _memory_of(record, learned, largest_bytes, light_ms)
+    need = _memory_of(record, learned, largest_bytes, lanes)
     beside = in_words(beside_of(record) or NO_DEMAND)
     return need._replace(words=f"{need.words}, and {beside}") if beside else need
 
 
-def _memory_of(
-    record: JobRecord, learned: Sums, largest_bytes: int | None, light_ms: int | None
-) -> Need:
+def _memory_of(record: JobRecord, learned: Sums, largest_bytes: int | None, lanes: Lanes) -> Need:
     spec, charges = record.spec, record.charges
     if charges.memory_bytes is not None:
         runs = counted(charges.ooms, "attempt that ran", "attempts that ran")
@@ -85,31 +98,28 @@ def _memory_of(
         words = f"a child; {size(ASSUMED_BYTES)}, since nothing is declared"
         return Need(words, ASSUMED_BYTES, 0, ASSUMED_BYTES, is_known=False)
     if spec.need == THREAD:
-        return _plain(record, learned, light_ms)
+        return _plain(record, learned, lanes)
     return Need("a slot of a runner that it shares with others", None)
 
 
-def _plain(record: JobRecord, learned: Sums, light_ms: int | None) -> Need:
-    """Return what a plain function needs.
-
-    What its task says of `light=` and `isolation=` no broker knows. So one that waits is taken to
-    be light until a worker has looked at it and sent it on; of one that runs its runs tell.
-    """
-    pace = Pace(learned)
-    kind = Kind.UNKNOWN if light_ms is None else pace.kind(light_ms)
-    is_heavy = kind in (Kind.LONG, Kind.BUSY)
+def _plain(record: JobRecord, learned: Sums, lanes: Lanes) -> Need:
+    """Return what a plain function needs."""
+    pace, task = Pace(learned), record.spec.task
+    kind = Kind.UNKNOWN if lanes.light_ms is None else pace.kind(lanes.light_ms)
     was_sent_on = any(one.outcome == _LOOKED_AT for one in record.attempts)
+    is_light = kind not in (Kind.LONG, Kind.BUSY) and not was_sent_on
     lasts_ms = pace.quantile_ms(LIGHT_PART)
     why = "too few runs were measured to tell"
-    if kind is not Kind.UNKNOWN and lasts_ms is not None:
+    if task in lanes.said:
+        is_light, why = lanes.said[task], "as its task says"
+    elif kind is not Kind.UNKNOWN and lasts_ms is not None:
         runs = counted(pace.runs, "run", "runs")
         why = f"of {runs} 95 in 100 lasted up to {span(round(lasts_ms))}"
-    if was_sent_on and kind is Kind.BUSY:
+    if kind is Kind.BUSY and was_sent_on and not is_light:
         words = f"a child; {size(ASSUMED_BYTES)}, since its task holds the CPU"
         return Need(words, ASSUMED_BYTES, 0, ASSUMED_BYTES, is_known=False)
-    if was_sent_on or (is_heavy and record.state is State.RUNNING):
-        return Need(f"{_THREAD}, a full one: {why}", None, lane="full")
-    return Need(f"{_THREAD}, light or full: {why}", None, lane="light")
+    which, lane = ("light or full", "light") if is_light else ("a full one", "full")
+    return Need(f"{_THREAD}, {which}: {why}", None, lane=lane)
 
 
 _THREAD: Final = "a slot of a thread"

@@ -45,6 +45,7 @@ class Capacity(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
         runners: processes that run jobs side by side; None: not told.
         light_slots: further threads, for light jobs only; None: not told.
         light_runtime_ms: how long jobs of a task that is light last at most; None: not told.
+        light_tasks: tasks that say themselves whether their jobs are light.
         stance: what it does not take for the moment; said anew as that changes, with the lease of
             its supervisor.
     """
@@ -61,6 +62,7 @@ class Capacity(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     runners: int | None = None
     light_slots: int | None = None
     light_runtime_ms: int | None = None
+    light_tasks: dict[str, bool] = {}
     stance: Stance | None = None
 
     def limit_of(self, queue: str, *, is_lone: bool) -> int | None:
