@@ -14,6 +14,7 @@ from penstock.core.job import JobRecord
 from penstock.core.lifecycle import State
 from penstock.task import Task
 from tests.support import supervised_app as tasks
+from tests.support.command_line import penstock
 from tests.support.eventually import eventually
 from tests.support.supervised import Supervised
 
@@ -68,7 +69,7 @@ def test_a_task_that_holds_the_cpu_runs_in_children_once_that_is_known(tmp_path:
 def test_only_light_jobs_pass_a_child_that_holds_the_slot(
     tmp_path: Path, task: Task[Any, Any], seconds: float, ends: str
 ) -> None:
-    """A task known to be long waits for the slot, however its runs end; a light one does not."""
+    """One known to be long waits, however its runs end, and explain says so; a light one not."""
     with Supervised(tmp_path, **SETTINGS) as site:
         site.start_ready()
         for known in site.wait_final(*site.enqueue(*[task.call(seconds, "known")] * KNOWN_BY)):
@@ -83,6 +84,11 @@ def test_only_light_jobs_pass_a_child_that_holds_the_slot(
             (light,) = site.wait_final(*site.enqueue(tasks.burn.call(0.0)))
             assert light.state is State.COMPLETED
             first = site.wait_attempt(long, lambda one: one.outcome, "the lane to look at it")
+            if first.outcome == "does_not_fit":
+                words = ("explain", long.id, "--url", site.url, "--json")
+                found = penstock(*words, folder=tmp_path).document
+                assert found["kinds"] == ["full"], found
+                assert "a thread, a full one" in found["needs"]
             site.cancel(held)
             (record,) = site.wait_final(long)
             return record if first.outcome == "does_not_fit" else None

@@ -17,6 +17,7 @@ from penstock.core.ids import JobId, LeaseId
 from penstock.core.job import AttemptRecord, Charges, JobRecord, JobSpec, Reason
 from penstock.core.lifecycle import State
 from penstock.core.need import learned_need, sized_need
+from penstock.core.pace import pace_sums
 
 MIB = 2**20
 GIB = 2**30
@@ -311,3 +312,36 @@ def test_what_a_worker_holds_back_stands_with_one_of_its_leases() -> None:
         lent[1] = msgspec.structs.replace(lent[1], capacity=told)
         found = explain(msgspec.structs.replace(scene, leases=lent))
         assert (found.kinds, found.start) == ((kind,), f"nobody knows: {kind}")
+
+
+def test_a_plain_function_needs_a_full_slot_where_its_task_is_long() -> None:
+    """By its measured runs, by what a worker found that looked at it, or by its task's own word."""
+    sums: dict[str, float] = {}
+    for _ in range(5):
+        run = pace_sums(2_000.0, 0.0, side_by_side=1, at_ms=NOW)
+        sums = {name: sums.get(name, 0.0) + amount for name, amount in run.items()}
+    has = Capacity(memory_bytes=GIB, slots=1, light_slots=1, light_runtime_ms=500)
+    worker = msgspec.structs.replace(lease("a", GIB), capacity=has)
+    plain = JobSpec(task="t", payload=msgspec.Raw(b"{}"), need="thread")
+    record = msgspec.structs.replace(waiting(9), spec=plain)
+    first = Scene(
+        record=record, counts=r.QueueCounts(queue="q", queued=1), leases=[worker],
+        footprints={"t": sums}, now_ms=NOW, running=[running(1, "a", 16 * MIB)],
+    )  # fmt: skip
+    found = explain(first)
+    assert found.kinds == ("full",)
+    assert "a full one: of 5 runs 95 in 100 lasted up to 2" in found.needs
+    assert (found.workers[0].free_slots, found.workers[0].free_light_slots) == (0, 1)
+    light = msgspec.structs.replace(has, light_tasks={"t": True})
+    said = msgspec.structs.replace(worker, capacity=light)
+    found = explain(msgspec.structs.replace(first, leases=[said]))
+    assert (found.kinds, "as its task says" in found.needs) == ((), True)
+    unknown = msgspec.structs.replace(first, footprints={})
+    assert explain(unknown).kinds == ()
+    looked = AttemptRecord(1, "a", 7, NOW, NOW, "does_not_fit")
+    sent_on = msgspec.structs.replace(record, attempts=(looked,))
+    assert explain(msgspec.structs.replace(unknown, record=sent_on)).kinds == ("full",)
+    there = msgspec.structs.replace(running(2, "a", None), spec=plain)
+    found = explain(msgspec.structs.replace(unknown, running=[*first.running, there]))
+    assert found.kinds == ("full",)
+    assert "a has 0 of 1 slots and 0 of 1 light slots free" in found.blockers[0]

@@ -10,7 +10,7 @@ import msgspec
 from penstock.broker.requests import LeaseFacts, QueueCounts
 from penstock.cli.blockers import Blocker, blockers_of
 from penstock.cli.needs import Sums, need_of
-from penstock.cli.surroundings import Surroundings, surroundings_of
+from penstock.cli.surroundings import Surroundings, lanes_of, surroundings_of
 from penstock.core.job import JobRecord
 from penstock.core.lifecycle import FINAL, State
 from penstock.core.placement import starts_in_ms
@@ -26,6 +26,8 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
             of its host where they have left less.
         slots: threads and children that it runs at once.
         free_slots: of these, those that are free.
+        light_slots: further threads, which only light jobs may have.
+        free_light_slots: of these, those that are free.
         holds: whether the job would fit there if nothing else ran; null: nobody knows.
         lacks: what it takes beside memory and this worker has not, in words; null: nothing.
         queue_limit: jobs like this that it runs of the queue at a time; null: no limit is known.
@@ -41,6 +43,8 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     free_bytes: int | None
     slots: int | None
     free_slots: int | None
+    light_slots: int | None
+    free_light_slots: int | None
     holds: bool | None
     lacks: str | None
     queue_limit: int | None
@@ -116,7 +120,10 @@ def explain(scene: Scene) -> Explanation:
     kinds = tuple(one.kind for one in blockers)
     starts, words = _start(scene, around, blockers)
     need = need_of(
-        scene.record, scene.footprints.get(scene.record.spec.task, {}), around.largest_bytes
+        scene.record,
+        scene.footprints.get(scene.record.spec.task, {}),
+        around.largest_bytes,
+        lanes_of(scene),
     )
     return Explanation(
         id=scene.record.id,
@@ -141,6 +148,8 @@ def _candidate(room: Room, around: Surroundings) -> Candidate:
         free_bytes=room.free_bytes,
         slots=room.slots,
         free_slots=None if room.free_slots is None else max(0, room.free_slots),
+        light_slots=room.light_slots,
+        free_light_slots=None if room.free_light_slots is None else max(0, room.free_light_slots),
         holds=_holds(room, around),
         lacks=room.lacks(around.target),
         queue_limit=room.limit_for(around.target),

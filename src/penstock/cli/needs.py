@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 from penstock.cli.sizes import size
+from penstock.cli.times import span
 from penstock.core.demand import NO_DEMAND, Demand, demand_of, in_words, with_gpu_memory
 from penstock.core.footprint import Footprint, size_bucket
 from penstock.core.job import THREAD, JobRecord
@@ -13,6 +14,7 @@ from penstock.core.lifecycle import State
 from penstock.core.load import Load, Rank
 from penstock.core.memory import ASSUMED_BYTES, COLD_BYTES
 from penstock.core.need import is_alone, profile_of, sized_need, sizes_of
+from penstock.core.pace import LIGHT_PART, Kind, Pace
 from penstock.core.rank import rank_of
 from penstock.core.wording import counted
 
@@ -32,6 +34,7 @@ class Need(NamedTuple):
         most_bytes: what a worker must have free before it looks into the job's set.
         is_known: the reservation stands with the job, and does not rest on what its task or its
             measured runs say.
+        lane: of a plain function: "light" or "full", which slots it may have; empty: it is none.
     """
 
     words: str
@@ -39,22 +42,41 @@ class Need(NamedTuple):
     least_bytes: int = 0
     most_bytes: int = 0
     is_known: bool = True
+    lane: str = ""
 
 
-def need_of(record: JobRecord, learned: Sums, largest_bytes: int | None) -> Need:
+class Lanes(NamedTuple):
+    """What workers say of their light lanes.
+
+    Attributes:
+        light_ms: how long jobs of a task that is light last at most; None: nobody says.
+        said: tasks that say themselves whether their jobs are light.
+    """
+
+    light_ms: int | None
+    said: Mapping[str, bool]
+
+
+NO_LANES: Final = Lanes(None, {})
+
+
+def need_of(
+    record: JobRecord, learned: Sums, largest_bytes: int | None, lanes: Lanes = NO_LANES
+) -> Need:
     """Return what a job needs; what it takes beside memory stands in the words only.
 
     Args:
         record: the job.
         learned: sums of its task; empty: no run was measured.
         largest_bytes: budget of the largest worker, to which what is learned is cut; None: unknown.
+        lanes: what workers say of their light lanes.
     """
-    need = _memory_of(record, learned, largest_bytes)
+    need = _memory_of(record, learned, largest_bytes, lanes)
     beside = in_words(beside_of(record) or NO_DEMAND)
     return need._replace(words=f"{need.words}, and {beside}") if beside else need
 
 
-def _memory_of(record: JobRecord, learned: Sums, largest_bytes: int | None) -> Need:
+def _memory_of(record: JobRecord, learned: Sums, largest_bytes: int | None, lanes: Lanes) -> Need:
     spec, charges = record.spec, record.charges
     if charges.memory_bytes is not None:
         runs = counted(charges.ooms, "attempt that ran", "attempts that ran")
@@ -75,7 +97,32 @@ def _memory_of(record: JobRecord, learned: Sums, largest_bytes: int | None) -> N
     if is_alone(spec.need) or charges.suspect:
         words = f"a child; {size(ASSUMED_BYTES)}, since nothing is declared"
         return Need(words, ASSUMED_BYTES, 0, ASSUMED_BYTES, is_known=False)
+    if spec.need == THREAD:
+        return _plain(record, learned, lanes)
     return Need("a slot of a runner that it shares with others", None)
+
+
+def _plain(record: JobRecord, learned: Sums, lanes: Lanes) -> Need:
+    """Return what a plain function needs."""
+    pace, task = Pace(learned), record.spec.task
+    kind = Kind.UNKNOWN if lanes.light_ms is None else pace.kind(lanes.light_ms)
+    was_sent_on = any(one.outcome == _LOOKED_AT for one in record.attempts)
+    is_light = kind not in (Kind.LONG, Kind.BUSY) and not was_sent_on
+    lasts_ms = pace.quantile_ms(LIGHT_PART)
+    why = "too few runs were measured to tell"
+    if task in lanes.said:
+        is_light, why = lanes.said[task], "as its task says"
+    elif kind is not Kind.UNKNOWN and lasts_ms is not None:
+        runs = counted(pace.runs, "run", "runs")
+        why = f"of {runs} 95 in 100 lasted up to {span(round(lasts_ms))}"
+    if kind is Kind.BUSY and was_sent_on and not is_light:
+        words = f"a child; {size(ASSUMED_BYTES)}, since its task holds the CPU"
+        return Need(words, ASSUMED_BYTES, 0, ASSUMED_BYTES, is_known=False)
+    which, lane = ("light or full", "light") if is_light else ("a full one", "full")
+    return Need(f"{_THREAD}, {which}: {why}", None, lane=lane)
+
+
+_THREAD: Final = "a slot of a thread"
 
 
 def _declared(needed: int, why: str) -> Need:
@@ -115,22 +162,14 @@ def load_of(record: JobRecord, need: Need, now_ms: int) -> Load:
         task=record.spec.task,
         queue=record.queue,
         rank=_rank(record, now_ms),
-        slots=_slots(record, need),
+        slots=int(need.reservation_bytes is not None or bool(need.lane)),
         bytes=need.reservation_bytes or 0,
         most_bytes=need.most_bytes,
         least_bytes=need.least_bytes,
         beside=beside_of(record),
+        lane=need.lane,
         need=record.spec.need,
     )
-
-
-def _slots(record: JobRecord, need: Need) -> int:
-    """Return how many slots a job takes of those that threads and children share.
-
-    A plain function that waits may find room in the light lane, of which nothing is told here.
-    """
-    is_thread = record.spec.need == THREAD and record.state is State.RUNNING
-    return int(need.reservation_bytes is not None or is_thread)
 
 
 def _rank(record: JobRecord, now_ms: int) -> Rank:

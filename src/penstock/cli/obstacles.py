@@ -89,6 +89,8 @@ def _free(target: Load, room: Room) -> str:
     parts = []
     if room.free_slots is not None:
         parts.append(f"{max(0, room.free_slots)} of {room.slots} slots")
+    if target.lane == "light" and room.free_light_slots is not None:
+        parts.append(f"{max(0, room.free_light_slots)} of {room.light_slots} light slots")
     if target.bytes and room.own_free_bytes is not None and room.total_bytes is not None:
         parts.append(f"{size(max(0, room.own_free_bytes))} of {size(room.total_bytes)}")
     return " and ".join(parts)

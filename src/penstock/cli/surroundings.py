@@ -6,12 +6,13 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from penstock.broker.requests import LeaseFacts
-from penstock.cli.needs import Need, load_of, need_of
+from penstock.cli.needs import Lanes, Need, load_of, need_of
 from penstock.core.capacity import Capacity
 from penstock.core.job import THREAD, JobRecord
 from penstock.core.load import Load
 from penstock.core.placement import Running
-from penstock.core.room import Room, sharing
+from penstock.core.pool import sharing
+from penstock.core.room import Room
 
 if TYPE_CHECKING:
     from penstock.cli.explanation import Scene
@@ -57,7 +58,7 @@ def surroundings_of(scene: Scene) -> Surroundings:
     """Return what is around the job of a scene."""
     budgets = [one.capacity.memory_bytes for one in scene.leases if one.capacity is not None]
     largest = max((one for one in budgets if one is not None), default=None)
-    known = _Needs(scene, largest)
+    known = _Needs(scene, largest, lanes_of(scene))
     target = known.load(scene.record)
     # In the order in which they began: so they were given what there is of GPUs.
     running = tuple(sorted(_running(scene, known), key=lambda one: (-one.since_ms, one.load.rank)))
@@ -91,16 +92,28 @@ def surroundings_of(scene: Scene) -> Surroundings:
     )
 
 
+def lanes_of(scene: Scene) -> Lanes:
+    """Return what the workers of a job's queue say of their light lanes.
+
+    Where they differ: the longest time, and the word of the last.
+    """
+    queue = scene.record.queue
+    told = [one.capacity for one in scene.leases if one.capacity and queue in one.queues]
+    light_ms = max((one.light_runtime_ms for one in told if one.light_runtime_ms), default=None)
+    return Lanes(light_ms, {task: said for one in told for task, said in one.light_tasks.items()})
+
+
 class _Needs:
     """Needs of the jobs of a scene."""
 
-    def __init__(self, scene: Scene, largest_bytes: int | None) -> None:
+    def __init__(self, scene: Scene, largest_bytes: int | None, lanes: Lanes) -> None:
         self._scene = scene
         self._largest_bytes = largest_bytes
+        self._lanes = lanes
 
     def need(self, record: JobRecord) -> Need:
         learned = self._scene.footprints.get(record.spec.task, {})
-        return need_of(record, learned, self._largest_bytes)
+        return need_of(record, learned, self._largest_bytes, self._lanes)
 
     def load(self, record: JobRecord) -> Load:
         return load_of(record, self.need(record), self._scene.now_ms)

@@ -46,6 +46,9 @@ class Capacity(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
         queue_limits: jobs that it runs of a queue at a time, for the queues that have a limit: so
             many in children, and as many in its runners, which share them out.
         runners: processes that run jobs side by side; None: not told.
+        light_slots: further threads, for light jobs only; None: not told.
+        light_runtime_ms: how long jobs of a task that is light last at most; None: not told.
+        light_tasks: tasks that say themselves whether their jobs are light.
         stance: what it does not take for the moment; said anew as that changes, with the lease of
             its supervisor.
     """
@@ -60,6 +63,9 @@ class Capacity(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     pool_bytes: int | None = None
     queue_limits: dict[str, int] = {}
     runners: int | None = None
+    light_slots: int | None = None
+    light_runtime_ms: int | None = None
+    light_tasks: dict[str, bool] = {}
     stance: Stance | None = None
 
     def limit_of(self, queue: str, *, is_lone: bool) -> int | None:

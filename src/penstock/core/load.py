@@ -23,6 +23,8 @@ class Load(msgspec.Struct, frozen=True, kw_only=True):
         most_bytes: what a worker must have free before it looks into the job's set.
         least_bytes: a worker with less in all cannot hold it.
         beside: what it takes beside memory; None: only a newer release knows.
+        lane: of a plain function: "light": it may have a slot of the light lane; "full": it may
+            not; empty: it is none.
         need: the ready set of its queue that it waits in, as far as is known.
     """
 
@@ -35,6 +37,7 @@ class Load(msgspec.Struct, frozen=True, kw_only=True):
     most_bytes: int = 0
     least_bytes: int = 0
     beside: Demand | None = NO_DEMAND
+    lane: str = ""
     need: str = ""
 
     @property

@@ -26,6 +26,7 @@ class TaskFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         on_partition: what its jobs do when their lease cannot be extended.
         priority: of its jobs unless the call says otherwise.
         need: the ready set that its jobs enter unless the call says otherwise.
+        light: whether it may use the light lane, whatever was measured; None: as measured.
         on_dead: name of the task to enqueue when a job of this one is buried (`tasks/on_dead.py`).
     """
 
@@ -42,6 +43,7 @@ class TaskFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     on_partition: OnPartition = "continue"
     priority: int = PRIORITY_DEFAULT
     need: str = SHARED
+    light: bool | None = None
     on_dead: str | None = None
 
 

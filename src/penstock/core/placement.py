@@ -14,7 +14,8 @@ from typing import Final
 import msgspec
 
 from penstock.core.load import Load, Rank
-from penstock.core.room import Room, sharing
+from penstock.core.pool import sharing
+from penstock.core.room import Room
 
 #: Ends of jobs that are gone through for one estimate: what lies further off nobody can foresee.
 _ENDS_MAX: Final = 1_000

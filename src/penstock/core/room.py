@@ -6,7 +6,6 @@ its own, so that each can be named, and taken away.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Collection, Mapping
 from typing import Final
 
@@ -105,8 +104,21 @@ class Room(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def free_slots(self) -> int | None:
+        """Of these, those that are free; plain functions that are light have others first."""
+        if self.slots is None:
+            return None
+        light = min(self.light_slots or 0, self._in_lane("light"))
+        return self.slots + light - sum(one.slots for one in self.loads)
+
+    @property
+    def light_slots(self) -> int | None:
+        """Further slots, of the light lane; None: it does not say."""
+        return None if self.has is None else self.has.light_slots
+
+    @property
+    def free_light_slots(self) -> int | None:
         """Of these, those that are free."""
-        return None if self.slots is None else self.slots - sum(one.slots for one in self.loads)
+        return None if self.light_slots is None else self.light_slots - self._in_lane("light")
 
     def lacks(self, load: Load) -> str | None:
         """Return what the job takes beside memory that the worker has not at all, in words."""
@@ -232,13 +244,20 @@ class Room(msgspec.Struct, frozen=True, kw_only=True):
 
     def is_full_for(self, load: Load) -> bool:
         """Return whether its own jobs have what this one takes."""
-        if self.free_slots is not None and load.slots > self.free_slots:
+        if load.lane and self.free_light_slots is None:
+            # Where nobody tells how many light slots there are.
+            return False
+        is_light = load.lane == "light" and (self.free_light_slots or 0) > 0
+        if self.free_slots is not None and load.slots > self.free_slots and not is_light:
             return True
-        if not load.slots and not load.is_lone:
-            # A coroutine or a thread: nothing of it is counted.
+        if load.lane or not (load.slots or load.is_lone):
+            # Of a coroutine or a thread nothing else is counted.
             return False
         wanted = amounts_of(load.beside or NO_DEMAND, self._cut(load.most_bytes))
         return bool(lacking(wanted, self._free(wanted))) or not self._has_devices(load)
+
+    def _in_lane(self, lane: str) -> int:
+        return sum(one.lane == lane for one in self.loads)
 
     def _free(self, wanted: Mapping[str, int]) -> dict[str, int]:
         """Return what is free of all that is wanted; who has which GPU is told elsewhere."""
@@ -265,27 +284,3 @@ class Room(msgspec.Struct, frozen=True, kw_only=True):
 
     def _cut(self, size_bytes: int) -> int:
         return size_bytes if self.total_bytes is None else min(size_bytes, self.total_bytes)
-
-
-def sharing(rooms: Mapping[str, Room]) -> dict[str, Room]:
-    """Return the rooms, by worker, each with what the others have of its pool."""
-    held: Counter[str] = Counter()
-    wanted: Counter[str] = Counter()
-    for room in rooms.values():
-        held[room.pool] += room.reserved_bytes
-        wanted[room.pool] += _wanted_by(room)
-    return {
-        worker: msgspec.structs.replace(
-            room,
-            others_bytes=held[room.pool] - room.reserved_bytes,
-            wanted_bytes=wanted[room.pool] - _wanted_by(room),
-        )
-        if room.pool
-        else room
-        for worker, room in rooms.items()
-    }
-
-
-def _wanted_by(room: Room) -> int:
-    """Return what a worker wants left free by those that share its memory."""
-    return 0 if room.stance.held_for is None else room.stance.wanted_bytes

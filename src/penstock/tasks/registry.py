@@ -169,6 +169,7 @@ class Registration(msgspec.Struct, frozen=True, kw_only=True, eq=False):
             on_partition=self.on_partition,
             priority=self.priority,
             need=self.need(memory_bytes=None, memory_auto=False),
+            light=self.light,
             on_dead=self.on_dead,
         )
 

@@ -10,7 +10,8 @@ from penstock.core.capacity import Capacity, Stance
 from penstock.core.demand import Demand
 from penstock.core.load import Load
 from penstock.core.placement import Running, place, starts_in_ms
-from penstock.core.room import FULL, GATE, HOST, PRESSURE, QUIET, Room, sharing
+from penstock.core.pool import sharing
+from penstock.core.room import FULL, GATE, HOST, PRESSURE, QUIET, Room
 
 GIB = 2**30
 
@@ -149,3 +150,25 @@ def test_a_neighbour_for_which_room_is_kept_leaves_less_of_the_pool() -> None:
     assert rooms["v"].obstacles(job("me", 1)) == {GATE}
     assert not rooms["w"].without({GATE}, job("me", 2)).obstacles(job("me", 2))
     assert rooms["w"].obstacles(job("me", 3)) == {HOST}
+
+
+def test_light_functions_have_slots_of_their_own_first() -> None:
+    """A long one needs a full slot, of which children take too; who tells no lane is not full."""
+    lanes = room("w", 4, 1, light_slots=1)
+    light, long = job("light", lane="light"), job("long", lane="full")
+    one_light = lanes.with_job(job("a", lane="light"))
+    assert (one_light.free_slots, one_light.free_light_slots) == (1, 0)
+    assert not one_light.obstacles(light)
+    assert not one_light.obstacles(job("lone", 1))
+    one_long = lanes.with_job(job("b", lane="full"))
+    assert (one_long.free_slots, one_long.free_light_slots) == (0, 1)
+    assert not one_long.obstacles(light)
+    assert one_long.obstacles(long) == one_long.obstacles(job("lone", 1)) == {FULL}
+    with_child = lanes.with_job(job("child", 1))
+    assert with_child.obstacles(long) == {FULL}
+    both = one_long.with_job(job("c", lane="light"))
+    assert both.obstacles(light) == {FULL}
+    silent = room("old", 4, 1).with_job(job("b", lane="full"))
+    assert not silent.obstacles(light)
+    two = [job("1", lane="full", rank=1), job("2", lane="full", rank=2)]
+    assert place([lanes], [*two, light]) == {"1": "w", "light": "w"}

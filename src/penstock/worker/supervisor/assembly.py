@@ -61,9 +61,7 @@ def assemble(
         extend_ms=settings.lease_extend_ms,
         cancels=Cancels(settings.kill_grace_ms),
         wake_token=cancel_token,
-        capacity=capacity_of(
-            settings, start.devices, host=budget.host, queue_limits=tasks.queue_limits
-        ),
+        capacity=capacity_of(settings, start.devices, host=budget.host, tasks=tasks),
     )
     reclaim = Reclaim(
         link,

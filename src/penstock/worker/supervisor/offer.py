@@ -7,6 +7,7 @@ import logging
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
@@ -30,13 +31,16 @@ from .task_facts import Tasks
 
 _log = logging.getLogger("penstock.worker")
 
+#: Tasks that a lease names, with about 40 bytes each.
+_LIGHT_TASKS_MAX: Final = 100
+
 
 def capacity_of(
     settings: Settings,
     devices: Sequence[Device],
     *,
     host: HostShare | None = None,
-    queue_limits: Mapping[str, int] | None = None,
+    tasks: Tasks | None = None,
 ) -> Capacity:
     """Return what is said of a worker with its leases.
 
@@ -44,8 +48,10 @@ def capacity_of(
         settings: of the worker.
         devices: its GPUs.
         host: the memory that it shares; None: there is nobody to share it with.
-        queue_limits: jobs of some queues at a time.
+        tasks: of the app; None: nothing is said of them.
     """
+    limits = {} if tasks is None else tasks.queue_limits
+    light = {} if tasks is None else tasks.light
     shared = host if host is not None and host.name else None
     return Capacity(
         memory_bytes=settings.memory,
@@ -54,12 +60,13 @@ def capacity_of(
         labels=settings.labels,
         gpu_memory_bytes=tuple(one.memory_bytes for one in devices),
         resources=dict(settings.resources),
-        queue_limits={
-            queue: limit
-            for queue, limit in (queue_limits or {}).items()
-            if queue in settings.queues
-        },
+        queue_limits={name: most for name, most in limits.items() if name in settings.queues},
         runners=settings.processes,
+        # As they are shared out: each runner has the same part.
+        light_slots=settings.processes * -(-settings.light_slots // settings.processes),
+        # Of so many tasks nobody is told who is light.
+        light_runtime_ms=settings.light_runtime_max_ms if len(light) <= _LIGHT_TASKS_MAX else None,
+        light_tasks=light if len(light) <= _LIGHT_TASKS_MAX else {},
         pool="" if shared is None else shared.name,
         pool_bytes=None if shared is None else shared.pool_bytes,
     )

@@ -49,6 +49,15 @@ class Tasks:
         tasks = self._by_name.values()
         return sorted({task.name for task in tasks if not (task.isolated or task.is_async)})
 
+    @property
+    def light(self) -> dict[str, bool]:
+        """The plain tasks that say themselves whether their jobs are light."""
+        return {
+            name: task.light
+            for name, task in self._by_name.items()
+            if task.light is not None and not (task.isolated or task.is_async)
+        }
+
     def on_partition(self, task: str) -> OnPartition:
         """Return what jobs of a task do when their lease cannot be extended."""
         facts = self._by_name.get(task)
