@@ -9,7 +9,7 @@ import pytest
 
 from penstock.broker import requests as r
 from penstock.cli.explanation import Explanation, Scene, explain
-from penstock.cli.findings import of_needs
+from penstock.cli.findings import of_needs, of_stances
 from penstock.core.capacity import Capacity, Stance
 from penstock.core.footprint import Run, size_bucket, tally_of
 from penstock.core.ids import JobId, LeaseId
@@ -158,6 +158,16 @@ def test_where_a_need_comes_from_is_said() -> None:
     assert "learned from 3 runs of about its size" in learned.needs
     assert 125 * MIB <= (learned.reservation_bytes or 0) <= 135 * MIB
     assert "too few runs" in scene(need=need, spec={"size": 5.0}).needs
+
+
+def test_doctor_tells_of_workers_that_hold_something_back() -> None:
+    """Once for each, and not of those that are dead."""
+    has = Capacity(stance=Stance(is_quiet=True, is_pressed=True))
+    held = msgspec.structs.replace(lease("w", GIB), capacity=has)
+    quiet, pressed = of_stances([lease("w", GIB), held], frozenset())
+    assert (quiet.state, "w takes nothing" in quiet.text) == ("warning", True)
+    assert "memory is short on here" in pressed.text
+    assert not list(of_stances([held, lease("old", None)], frozenset({"w"})))
 
 
 def test_doctor_tells_of_jobs_that_nobody_can_hold() -> None:
