@@ -255,6 +255,12 @@ def test_workers_with_a_reason_each_are_one_blocker() -> None:
     found = explain(msgspec.structs.replace(scene, leases=lent[1:]))
     assert found.kinds == ("host",)
     assert found.workers[0].free_bytes == GIB // 2
+    there[1] = running(2, "elsewhere", 2 * GIB)
+    lent[2] = msgspec.structs.replace(
+        lent[2], capacity=msgspec.structs.replace(shared, memory_bytes=2 * GIB, pool_bytes=2 * GIB)
+    )
+    found = explain(msgspec.structs.replace(scene, leases=lent[1:], running=there))
+    assert (found.kinds, found.workers[0].free_bytes) == (("host",), 0)
 
 
 def test_a_limit_counts_children_and_runners_apart() -> None:
