@@ -7,21 +7,27 @@ What it may take is decided as in `worker/supervisor/children.py`, by the same p
 from __future__ import annotations
 
 import random
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import partial
+from types import SimpleNamespace
 from typing import Final, cast
 
 import msgspec
 
+from penstock import App
 from penstock.broker import requests as r
 from penstock.brokers.memory import MemoryBroker
-from penstock.core.admission import Gate, Set, room_for
+from penstock.core.admission import NO_ROOM, Gate, Room, Set, room_for
 from penstock.core.capacity import Capacity, Stance
 from penstock.core.devices import Device
-from penstock.core.ids import Fence, LeaseId
-from penstock.core.job import SHARED, Claimed
+from penstock.core.ids import Fence, JobId, LeaseId
+from penstock.core.job import SHARED, THREAD, Claimed
+from penstock.core.need import is_alone
+from penstock.core.pace import Kind
 from penstock.core.settlement import Complete, Release
 from penstock.worker.queue_room import QueueRoom
+from penstock.worker.runner.attempts import RunnerAttempt
+from penstock.worker.runner.threads import Threads
 from penstock.worker.supervisor.budget import Budget
 from penstock.worker.supervisor.claims import LoneClaim
 from penstock.worker.supervisor.device_shares import DeviceShares
@@ -40,6 +46,18 @@ _TTL_MS: Final = 10**12
 _PATIENCE_MS: Final = 1
 #: Coroutines of a runner, its default.
 _COROUTINES: Final = 100
+
+
+_APP: Final = App("memory://")
+
+
+def _nothing() -> None:
+    """Stand for a plain function."""
+
+
+for _name in ("t", "light", "long", "said"):
+    _APP.task(name=_name, light=True if _name == "said" else None)(_nothing)
+TASKS: Final = _APP.registry
 
 
 class ClaimingWorker:
@@ -67,6 +85,9 @@ class ClaimingWorker:
         self._queues = queues
         self._chance = chance
         self._slots = capacity.slots or 0
+        self._threads = Threads(lambda _: None, full=0, light=capacity.light_slots or 0)
+        self._threads.learn({"long": Kind.LONG, "said": Kind.LONG, "light": Kind.LIGHT})
+        self._attempts: dict[JobId, RunnerAttempt] = {}
         self._lease = LeaseId(self._hex())
         tasks = Tasks()
         # Nothing here asks the broker for what is learned.
@@ -101,9 +122,13 @@ class ClaimingWorker:
             for is_lone in (True, False)
         )
 
+    @property
+    def _children(self) -> int:
+        return sum(is_alone(job.spec.need) for job in self.running)
+
     def _queues_of(self, *, is_lone: bool) -> list[str]:
         jobs = [*self.running, *(self._landlord.running if self._landlord else ())]
-        return [one.queue for one in jobs if (one.spec.need != SHARED) is is_lone]
+        return [one.queue for one in jobs if is_alone(one.spec.need) is is_lone]
 
     def take_all(self) -> bool:
         """Claim until nothing more comes; return whether anything came."""
@@ -113,7 +138,7 @@ class ClaimingWorker:
             return came
         while self._take(r.Offer(queue, (SHARED,)) for queue in self._queues):
             came = True
-        while self._take_lone():
+        while self._take_best():
             came = True
         return came
 
@@ -160,13 +185,13 @@ class ClaimingWorker:
 
     def is_at_limit(self, queue: str, need: str) -> bool:
         """Whether it may run no more jobs of a queue that are in such a set."""
-        room = self._shared_room if need == SHARED else self._lone_room
+        room = self._lone_room if is_alone(need) else self._shared_room
         return not room.is_open(queue)
 
     def lacks_pool(self, queue: str, need: str) -> bool:
         """Whether others that share its memory have left too little for a job of a set."""
         budget = self._budget
-        if budget.host is None or need == SHARED:
+        if budget.host is None or not is_alone(need):
             return False
         most_bytes = budget.counting.bytes_of((queue, need))
         return most_bytes > budget.host.free_bytes(budget.reserved_bytes)
@@ -180,12 +205,39 @@ class ClaimingWorker:
         self._gate.open()
         self._of_host.open()
 
-    def _take_lone(self) -> bool:
+    def _take_best(self) -> bool:
+        """Claim the best job of all that threads and children can take."""
+        room = self._room()
+        needs = {queue: list(one) for queue, one in self._thread_needs().items()}
+        for queue, need in room.sets if room.jobs else ():
+            needs.setdefault(queue, []).append(need)
+        if not needs:
+            return False
+        request = self._request((r.Offer(queue, tuple(one)) for queue, one in needs.items()), 1)
+        # Who claims for threads alone promises nothing.
+        if room.jobs and not self._budget.promise(LoneClaim(request), room.each):
+            return False
+        jobs = self._claim(request)
+        if not jobs or is_alone(jobs[0].spec.need):
+            self._gate.passed(room.sets)
+            if self._gate.holder is None:
+                self._of_host.open()
+        return bool(jobs)
+
+    def _thread_needs(self) -> dict[str, tuple[str, ...]]:
+        """Return the ready sets from which threads may take a job now, by queue."""
+        self._threads.full_max = self._slots - self._children
+        needs, free = self._threads.claimable()
+        open_queues = [queue for queue in self._queues if self._shared_room.is_open(queue)]
+        return dict.fromkeys(open_queues, needs) if free > 0 else {}
+
+    def _room(self) -> Room:
+        """Return what a claim for children may ask for."""
         budget = self._budget
         budget.look(self._broker.leases())
         if self.is_pressed and self.runs_lone:
             self._shut()
-            return False
+            return NO_ROOM
         waiting, fitting = self._waiting()
         let_through = self._gate.let_through(
             waiting,
@@ -198,24 +250,9 @@ class ClaimingWorker:
             self._of_host.open()
         else:
             self._of_host.hold_memory(self._gate.holder)
-        slots = self._slots - sum(job.spec.need != SHARED for job in self.running)
-        room = room_for(
-            let_through,
-            amounts_of=budget.counting.amounts_of,
-            free=budget.free,
-            slots=slots,
-        )
-        if not room.jobs:
-            return False
-        request = self._request(self._offers.of(room.sets), room.jobs)
-        claim = LoneClaim(self._lone_room.limited(request))
-        if not budget.promise(claim, room.each):
-            return False
-        came = self._claim(claim.request)
-        self._gate.passed(room.sets)
-        if self._gate.holder is None:
-            self._of_host.open()
-        return came
+        slots = self._slots - self._children - self._threads.full_busy
+        amounts_of = budget.counting.amounts_of
+        return room_for(let_through, amounts_of=amounts_of, free=budget.free, slots=slots)
 
     def _waiting(self) -> tuple[list[Set], list[Set]]:
         """Return the sets of which it could take jobs, and those of them that fit now."""
@@ -229,7 +266,7 @@ class ClaimingWorker:
 
     def _take(self, offers: Iterable[r.Offer]) -> bool:
         request = self._shared_room.limited(self._request(offers, _COROUTINES))
-        return bool(request.offers) and self._claim(request)
+        return bool(request.offers) and bool(self._claim(request))
 
     def _request(self, offers: Iterable[r.Offer], limit: int) -> r.ClaimRequest:
         return r.ClaimRequest(
@@ -239,21 +276,37 @@ class ClaimingWorker:
             fence=Fence(self._hex()),
         )
 
-    def _claim(self, request: r.ClaimRequest) -> bool:
+    def _claim(self, request: r.ClaimRequest) -> Sequence[Claimed]:
         jobs = self._broker.claim(request).jobs
         self._budget.keep_promised([])
         for job in jobs:
-            grant = None if job.spec.need == SHARED else self._budget.grant(job)
-            if isinstance(grant, Misfit):
+            need = self._begin(job)
+            if need is None:
+                self.running.append(job)
+            else:
                 release = Release(
                     id=job.id, fence=job.fence, outcome="does_not_fit", charges=job.charges,
-                    need=grant.need,
+                    need=need,
                 )  # fmt: skip
                 self._broker.settle([release])
-            else:
-                self.running.append(job)
         self._budget.publish()
-        return bool(jobs)
+        return jobs
+
+    def _begin(self, job: Claimed) -> str | None:
+        """Begin a job; return the set that it belongs to if it cannot begin here."""
+        if is_alone(job.spec.need):
+            grant = self._budget.grant(job)
+            return grant.need if isinstance(grant, Misfit) else None
+        if job.spec.need == THREAD:
+            task = TASKS[job.spec.task]
+            elsewhere = self._threads.elsewhere(task)
+            if elsewhere is not None:
+                return elsewhere.need
+            attempt = self._attempts[job.id] = cast(
+                "RunnerAttempt", SimpleNamespace(took=None, registration=task)
+            )
+            self._threads.begin(attempt, task)
+        return None
 
     def lift(self, obstacles: Collection[str]) -> None:
         """Take away what keeps it from taking jobs that it has room for, by the names of `explain`.
@@ -278,6 +331,8 @@ class ClaimingWorker:
             [Complete(id=job.id, fence=job.fence, outcome="succeeded", result=None)]
         )
         self._budget.give_back(job)
+        if job.id in self._attempts:
+            self._threads.end(self._attempts.pop(job.id), is_success=False)
         self.running.remove(job)
 
     def _hex(self) -> str:

@@ -15,10 +15,12 @@ from penstock.brokers.memory import MemoryBroker
 from penstock.cli.explanation import Explanation, Scene, explain
 from penstock.core.capacity import Capacity
 from penstock.core.demand import Demand, demand_of, need_with
+from penstock.core.footprint import SAMPLES_MIN
 from penstock.core.ids import JobId, JobIdSource
-from penstock.core.job import ALONE, SHARED, JobRecord, JobSpec, Parent
+from penstock.core.job import ALONE, SHARED, THREAD, JobRecord, JobSpec, Parent
 from penstock.core.lifecycle import State
-from penstock.core.need import learned_need, sized_need
+from penstock.core.need import is_alone, learned_need, sized_need
+from penstock.core.pace import pace_sums
 from penstock.testing.clock import ManualClock
 from penstock.worker.supervisor.host_ledger import HostLedger
 from penstock.worker.supervisor.host_records import Record
@@ -37,6 +39,8 @@ SPACE: Final = frozenset({"no_worker", "lacking", "too_large", "full"})
 #: What keeps workers that could hold the job from taking it.
 ROOM: Final = frozenset({"full", "host", "limit", "gate", "pressure", "quiet"})
 _DELAY_MS: Final = 60_000
+#: Milliseconds that jobs of a light task last at most.
+_LIGHT_MS: Final = 500
 #: Declared sizes, some of them in the middle of a class.
 _DEMANDS: Final = (
     Demand(cpus_milli=1_000), Demand(cpus_milli=1_500), Demand(labels=("eu",)),
@@ -70,6 +74,9 @@ class Situation:
         self.clock = ManualClock()
         self.broker = MemoryBroker(self.clock)
         self._tags = self.broker.register(["q", "r", "parents"])
+        for task, run_ms in (("light", 20.0), ("long", 2_000.0), ("said", 2_000.0)):
+            runs = pace_sums(run_ms, 0.0, side_by_side=1, at_ms=self.clock.wall_ms())
+            self.broker.learn([r.Tally(task, runs)] * SAMPLES_MIN)
         self._ids = JobIdSource()
         #: "crowded": all workers are on one host, with as much as others have or more. "kept":
         #: so many jobs run that there is room for small ones only, and large ones wait.
@@ -125,6 +132,9 @@ class Situation:
             resources=self._chance.choice(({}, {"license": 1}, {"license": 2})),
             queue_limits=self._chance.choice(({}, {}, {"q": 1}, {"q": 2}, {"q": 1, "r": 1})),
             runners=1,
+            light_slots=self._chance.choice((0, 1, 2)),
+            light_runtime_ms=_LIGHT_MS,
+            light_tasks={"said": True},
         )
         host, pool = None, self._chance.choice((256, 512, 1_024, 2_048)) * MIB
         on = "a" if is_crowded else self._chance.choice(("", "a", "a", "b"))
@@ -178,22 +188,24 @@ class Situation:
 
     def _spec(self, sizes: Sequence[int]) -> JobSpec:
         """Draw what a job needs: declared, learned, a child without a word, or a coroutine."""
-        memory = None
-        match self._chance.randrange(10):
+        memory, task = None, "t"
+        match self._chance.randrange(12):
             case 0:
                 need = SHARED
             case 1:
                 need = ALONE
             case 2:
                 need = learned_need("learned", None)
+            case 3 | 4:
+                need, task = THREAD, self._chance.choice(("t", "light", "long", "said"))
             case _:
                 memory = self._chance.choice(sizes)
                 need = sized_need(memory)
-        if need != SHARED and self._chance.random() < (0.1 if self._theme == "kept" else 0.4):
+        if is_alone(need) and self._chance.random() < (0.1 if self._theme == "kept" else 0.4):
             need = need_with(self._chance.choice(_DEMANDS), need)
         priority = self._chance.choice((3, 5, 5, 5, 9))
         return JobSpec(
-            task="t", payload=msgspec.Raw(b"{}"), need=need, memory_bytes=memory, priority=priority
+            task=task, payload=msgspec.Raw(b"{}"), need=need, memory_bytes=memory, priority=priority
         )
 
     def settle_down(self) -> None:
@@ -227,7 +239,7 @@ class Situation:
                 record=self.record(self.target),
                 counts=next(one for one in counts if one.queue == "q"),
                 leases=self.broker.leases(),
-                footprints={},
+                footprints=self.broker.footprints(["light", "long", "said"]),
                 now_ms=self.clock.wall_ms(),
                 paused=frozenset(one.queue for one in counts if one.paused),
                 queued=self._in(State.QUEUED),
@@ -309,13 +321,14 @@ class Situation:
 
     def _just_enough(self, reservation_bytes: int) -> Capacity:
         """Return what a worker has that can take the job and no other beside it."""
-        demand = demand_of(self.record(self.target).spec.need)
+        spec = self.record(self.target).spec
+        demand = demand_of(spec.need)
         assert demand is not None
         gpus = demand.gpus or int(demand.gpu_memory_bytes > 0)
         return Capacity(
             memory_bytes=max(1, reservation_bytes),
             # A coroutine needs no slot of a child.
-            slots=1 if reservation_bytes else 0,
+            slots=1 if reservation_bytes or spec.need == THREAD else 0,
             cpus_milli=demand.cpus_milli,
             labels=demand.labels,
             gpu_memory_bytes=(max(1, demand.gpu_memory_bytes),) * gpus,

@@ -9,7 +9,7 @@ import pytest
 
 from penstock.broker import requests as r
 from penstock.cli.explanation import Explanation, Scene, explain
-from penstock.cli.findings import of_needs
+from penstock.cli.findings import of_needs, of_stances
 from penstock.core.capacity import Capacity, Stance
 from penstock.core.demand import Demand, need_with
 from penstock.core.footprint import Run, size_bucket, tally_of
@@ -163,6 +163,16 @@ def test_where_a_need_comes_from_is_said() -> None:
     assert "too few runs" in scene(need=need, spec={"size": 5.0}).needs
 
 
+def test_doctor_tells_of_workers_that_hold_something_back() -> None:
+    """Once for each, and not of those that are dead."""
+    has = Capacity(stance=Stance(is_quiet=True, is_pressed=True))
+    held = msgspec.structs.replace(lease("w", GIB), capacity=has)
+    quiet, pressed = of_stances([lease("w", GIB), held], frozenset())
+    assert (quiet.state, "w takes nothing" in quiet.text) == ("warning", True)
+    assert "memory is short on here" in pressed.text
+    assert not list(of_stances([held, lease("old", None)], frozenset({"w"})))
+
+
 def test_doctor_tells_of_jobs_that_nobody_can_hold() -> None:
     """Only where every worker of the queue says what it has, and none has enough."""
     needs = {
@@ -262,6 +272,12 @@ def test_workers_with_a_reason_each_are_one_blocker() -> None:
     found = explain(msgspec.structs.replace(scene, leases=lent[1:]))
     assert found.kinds == ("host",)
     assert found.workers[0].free_bytes == GIB // 2
+    there[1] = running(2, "elsewhere", 2 * GIB)
+    lent[2] = msgspec.structs.replace(
+        lent[2], capacity=msgspec.structs.replace(shared, memory_bytes=2 * GIB, pool_bytes=2 * GIB)
+    )
+    found = explain(msgspec.structs.replace(scene, leases=lent[1:], running=there))
+    assert (found.kinds, found.workers[0].free_bytes) == (("host",), 0)
 
 
 def test_a_limit_counts_children_and_runners_apart() -> None:

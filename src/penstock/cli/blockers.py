@@ -125,6 +125,7 @@ def _just_for(target: Load) -> Capacity:
     return Capacity(
         memory_bytes=max(target.bytes, target.least_bytes),
         slots=target.slots,
+        light_slots=0,
         cpus_milli=beside.cpus_milli,
         labels=beside.labels,
         gpu_memory_bytes=(max(1, beside.gpu_memory_bytes),) * gpus,

@@ -145,7 +145,9 @@ def _candidate(room: Room, around: Surroundings) -> Candidate:
     return Candidate(
         worker=room.worker,
         memory_bytes=room.total_bytes,
-        free_bytes=room.free_bytes,
+        # Of a pool that each of two workers counts for itself more may be reserved than one of them
+        # knows of.
+        free_bytes=None if room.free_bytes is None else max(0, room.free_bytes),
         slots=room.slots,
         free_slots=None if room.free_slots is None else max(0, room.free_slots),
         light_slots=room.light_slots,

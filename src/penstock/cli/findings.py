@@ -177,6 +177,26 @@ def of_workers(
         yield from _of_queue(counts, is_served=counts.queue in served)
 
 
+def of_stances(leases: Sequence[LeaseFacts], dead: frozenset[str]) -> Iterator[Finding]:
+    """Workers that take less than they could for the moment.
+
+    Args:
+        leases: all that are open.
+        dead: names of workers that are known to be dead.
+    """
+    for lease in leases:
+        stance = None if lease.capacity is None else lease.capacity.stance
+        if stance is None or lease.owner.worker in dead or not is_live(lease):
+            continue
+        who = lease.owner.worker
+        if stance.is_quiet:
+            text = f"{who} takes nothing: it is in quiet mode, which SIGCONT ends, or drains"
+            yield Finding("warning", "workers", text)
+        if stance.is_pressed:
+            text = f"memory is short on {lease.owner.host}: {who} starts no more jobs in children"
+            yield Finding("warning", "workers", text)
+
+
 def of_needs(
     needs: Mapping[str, Sequence[str]], leases: Sequence[LeaseFacts], dead: frozenset[str]
 ) -> Iterator[Finding]:

@@ -47,6 +47,7 @@ def doctor(
             dead = f.dead_workers(leases)
             counts = broker.counts()
             found += f.of_workers(leases, counts, dead)
+            found += f.of_stances(leases, dead)
             needs = broker.needs([one.queue for one in counts])
             found += f.of_needs(needs, leases, dead)
         broker_document = msgspec.to_builtins(facts)
