@@ -26,6 +26,17 @@ def is_alive(pid: int) -> bool:
         return False
 
 
+def is_stopped(pid: int) -> bool:
+    """Return whether every thread of a process is stopped by a signal."""
+    try:
+        threads = [one / "stat" for one in Path(f"/proc/{pid}/task").iterdir()]
+        states = {one.read_text().rpartition(")")[2].split()[0] for one in threads}
+    except FileNotFoundError:
+        # A thread has ended meanwhile.
+        return False
+    return states == {"T"}
+
+
 def send(pids: Iterable[int], number: signal.Signals) -> list[int]:
     """Signal processes through pidfds and return those that were there to be hit.
 

@@ -22,6 +22,7 @@ from penstock.core.job import JobRecord
 from penstock.core.lifecycle import FINAL
 from penstock.errors import OutcomeUnknown, Unavailable
 from penstock.task import Call
+from penstock.worker.supervisor.child_folder import sweep_folders
 from tests.chaos import tasks
 from tests.support import history as h
 from tests.support import processes
@@ -269,7 +270,8 @@ class Site:
                 break
             time.sleep(0.02)
         # What workers share on their host is removed by the last one that ends well; where that one
-        # was killed, the next one finds it.
+        # was killed, the next one finds it. So it is with folders of children whose worker is dead.
+        sweep_folders({"TMPDIR": str(self.temporary)})
         files = [one for one in self.temporary.rglob("*") if not one.is_dir()]
         lines += [str(one) for one in files if one.suffix != ".ledger"]
         return tuple(f"left behind: {line}" for line in lines)

@@ -162,6 +162,10 @@ class Supervised:
         def look() -> bool:
             self.enqueue(*(tasks.wait.call(0.0, "short") for _ in range(20)))
             processes.send([pid], signal.SIGSTOP)
+            # Race: the signal is on its way when it has been sent, and the lock may be given back.
+            eventually(
+                lambda: processes.is_stopped(pid), within_s=SOON_S, what="it to stop", every_s=0.001
+            )
             if pid in write_lock_holders(self.file):
                 return True
             processes.send([pid], signal.SIGCONT)
