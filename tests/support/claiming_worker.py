@@ -331,6 +331,7 @@ class ClaimingWorker:
             [Complete(id=job.id, fence=job.fence, outcome="succeeded", result=None)]
         )
         self._budget.give_back(job)
+        self._budget.publish()
         if job.id in self._attempts:
             self._threads.end(self._attempts.pop(job.id), is_success=False)
         self.running.remove(job)

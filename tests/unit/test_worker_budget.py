@@ -114,7 +114,9 @@ def test_reservations_end_with_their_attempts(bench: Bench) -> None:
     bench.budget.grant(second)
     assert bench.budget.reserved_bytes == 256 * MIB + ASSUMED_BYTES
     bench.budget.give_back(first)
+    bench.budget.publish()
     bench.budget.give_back(first)
+    bench.budget.publish()
     assert bench.budget.reserved_bytes == ASSUMED_BYTES
     assert bench.budget.free_bytes == GIB - ASSUMED_BYTES
 
@@ -172,6 +174,7 @@ def test_an_attempt_that_ends_late_takes_nothing_from_the_next(bench: Bench) -> 
     bench.budget.grant(first)
     bench.budget.grant(again)
     bench.budget.give_back(first)
+    bench.budget.publish()
     assert bench.budget.reserved_bytes == 256 * MIB
 
 
@@ -348,6 +351,7 @@ def test_two_workers_of_a_host_share_its_gpus(tmp_path: Path) -> None:
         *[("small",)] * 2,
     ]
     one.budget.give_back(job)
+    one.budget.publish()
     assert other.budget.short_of(("q", "takes.g2:alone"), other.budget.free) == {GPU_CLAIM}
     other.budget.leave_host()
     assert not one.budget.short_of(("q", "takes.g2:alone"), one.budget.free)
@@ -368,12 +372,14 @@ def test_who_waits_for_a_gpu_leaves_memory_to_others(tmp_path: Path) -> None:
     assert isinstance(other.budget.grant(filling), Grant)
     assert HostGate(other.budget).hold_for(large)
     other.budget.give_back(held)
+    other.budget.publish()
     assert not gate.hold_memory(waits), "the other worker waits for memory"
     HostGate(other.budget).open()
     assert gate.hold_memory(waits)
     assert gate.hold_memory(waits)
     assert not HostGate(other.budget).hold_for(large)
     other.budget.give_back(filling)
+    other.budget.publish()
     assert isinstance(one.budget.grant(one.job("silent", waits[1], memory=800 * MIB)), Grant)
     gate.open()
     one.budget.leave_host()
@@ -412,11 +418,13 @@ def test_one_worker_of_a_host_waits_for_a_gpu(tmp_path: Path) -> None:
         "the other device"
     )
     other.budget.give_back(held)
+    other.budget.publish()
     assert isinstance(other.budget.grant(other.job("silent", share)), Misfit)
     granted = one.job("silent", whole[1])
     assert isinstance(one.budget.grant(granted), Grant)
     HostGate(one.budget).open()
     one.budget.give_back(granted)
+    one.budget.publish()
     assert isinstance(other.budget.grant(held), Grant)
     assert HostGate(other.budget).hold_for(whole)
     one.budget.leave_host()
@@ -444,6 +452,7 @@ def test_two_workers_of_a_host_share_its_memory(tmp_path: Path) -> None:
     assert not HostGate(other.budget).hold_for(large)
     assert other.budget.free_bytes < 0
     other.budget.give_back(held)
+    other.budget.publish()
     assert one.budget.free_bytes == GIB
     one.budget.leave_host()
     assert other.budget.free_bytes == GIB

@@ -7,7 +7,6 @@ them share are counted for each, so that the sum is never too small.
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import os
 from collections.abc import Iterable
@@ -107,15 +106,3 @@ def descendants(pid: int) -> list[int]:
 def group_bytes(pids: Iterable[int]) -> int:
     """Return what these processes hold together now."""
     return sum(map(resident_bytes, pids))
-
-
-def kernel_ooms() -> int:
-    """Return how often the kernel killed for want of memory since the boot; 0: it does not tell.
-
-    Cost: some 100 us.
-    """
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/vmstat").read_bytes().splitlines():
-            if line.startswith(b"oom_kill "):
-                return int(line.split()[1])
-    return 0

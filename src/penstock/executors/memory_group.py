@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from .cgroups import V1, Place
+from .kernel_table import value_in
 from .procfs import ProcStat, read_stat
 
 #: Bytes of a file of the kernel that are read; the longest, memory.stat, has some 3,000.
@@ -147,7 +148,7 @@ class MemoryGroup:
             self._hard_bytes = max(0, hard_bytes - self._outside) // _STEP_BYTES * _STEP_BYTES
         self._reset_mark()
         self._mark_before = self._read_number(self._names.mark)
-        self._kills_before, self._ooms_before = self._read_event(b"oom_kill"), self._ooms()
+        self._kills_before, self._ooms_before = self._events()
         hard, usage = self._hard_bytes, self._read_number(self._names.usage)
         is_slow = hard is not None and usage > hard
         if is_slow or not self._setting.acquire(blocking=False):
@@ -174,7 +175,7 @@ class MemoryGroup:
     @property
     def kills(self) -> int:
         """Processes that the kernel has killed here for memory in this attempt."""
-        return self._read_event(b"oom_kill") - self._kills_before
+        return self._events()[0] - self._kills_before
 
     def end(self) -> Taken:
         """Return what the attempt took; its processes may be gone by now."""
@@ -183,7 +184,10 @@ class MemoryGroup:
         if mark > self._mark_before:
             # An older mark, which this kernel does not set back, says nothing of this attempt.
             peak = max(peak, mark - self._spare_most + self._outside)
-        return Taken(self._baseline, peak, self.kills, self._ooms() > self._ooms_before)
+        kills, ooms = self._events()
+        return Taken(
+            self._baseline, peak, kills - self._kills_before, at_limit=ooms > self._ooms_before
+        )
 
     def pids(self) -> list[int]:
         """Return the numbers of the processes that are in the group. Cost: some 10 us."""
@@ -228,19 +232,13 @@ class MemoryGroup:
         return int(self._read(name) or b"0")
 
     def _read_spare(self) -> int:
-        pairs = (line.split() for line in self._read(_STAT).splitlines())
-        return sum(int(value) for field, value in pairs if field in self._names.spare)
+        text = self._read(_STAT)
+        return sum(value_in(text, name) for name in self._names.spare)
 
-    def _ooms(self) -> int:
-        """Return how often the kernel found nothing to give up within this group's own limit."""
-        return self._read_event(b"oom")
-
-    def _read_event(self, name: bytes) -> int:
-        for line in self._read(self._names.kills).splitlines():
-            event, _, count = line.partition(b" ")
-            if event == name:
-                return int(count)
-        return 0
+    def _events(self) -> tuple[int, int]:
+        """Return (kills of its processes, how often its own limit left nothing to give up)."""
+        text = self._read(self._names.kills)
+        return value_in(text, b"oom_kill"), value_in(text, b"oom")
 
     def _set_limit(self) -> None:
         """Set the limit; what is held already may be more, which the watch sees."""

@@ -6,7 +6,6 @@ are here each holds what it really needs, until its attempt has ended. Belongs t
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Collection, Sequence
 
 import msgspec
@@ -68,7 +67,8 @@ class Budget:
             capacity or Capacity(), memory_bytes=total_bytes, gpu_memory_bytes=self.gpus.sizes
         )
         self.counting = Counting(has, tasks, profiles)
-        self._total = everything(total_bytes, has)
+        #: What no job holds, and no claim under way may bring a job for.
+        self._left = dict(everything(total_bytes, has))
         self._granted: dict[AttemptKey, Amounts] = {}
         self._promised: dict[LoneClaim, Amounts] = {}
         #: What others were told while the jobs of a claim are given their parts of it.
@@ -82,31 +82,35 @@ class Budget:
             self.host.look_after()
 
     @property
-    def own_free(self) -> Counter[str]:
+    def own_free(self) -> Amounts:
         """What no job here holds, and no claim under way may bring a job for."""
-        left = Counter(self._total)
-        for held in (*self._granted.values(), *self._promised.values()):
-            left.subtract(held)
-        return left
+        return dict(self._left)
 
     @property
     def free(self) -> Amounts:
         """The same, and not reserved by another worker of the host."""
-        left = self.own_free
-        if self.host is not None:
-            left[MEMORY] = min(left[MEMORY], self.host.free_bytes(self.reserved_bytes))
-        return left
+        return {**self._left, MEMORY: self.free_bytes}
 
     @property
     def free_bytes(self) -> int:
         """Bytes of memory that may be reserved still."""
-        return self.free[MEMORY]
+        own_bytes = self._left[MEMORY]
+        if self.host is None:
+            return own_bytes
+        return min(own_bytes, self.host.free_bytes(self.reserved_bytes))
 
     @property
     def reserved_bytes(self) -> int:
         """Bytes of memory that attempts hold, and that claims under way may bring."""
-        holders = (*self._granted.values(), *self._promised.values())
-        return sum(held.get(MEMORY, 0) for held in holders)
+        return self.total_bytes - self._left[MEMORY]
+
+    def _hold(self, amounts: Amounts) -> None:
+        for name, amount in amounts.items():
+            self._left[name] = self._left.get(name, 0) - amount
+
+    def _let_go(self, amounts: Amounts) -> None:
+        for name, amount in amounts.items():
+            self._left[name] = self._left.get(name, 0) + amount
 
     def short_of(self, one: Set, free: Amounts, *, alone: bool = False) -> frozenset[str]:
         """Return the names of what the largest job of a ready set does not find; empty: it fits.
@@ -138,10 +142,12 @@ class Budget:
         if each.get(GPU_CLAIM) and not self.gpus.may_take():
             return False
         jobs = claim.request.limit
-        self._promised[claim] = {name: amount * jobs for name, amount in each.items()}
+        held = {name: amount * jobs for name, amount in each.items()}
+        self._hold(held)
         if self.host is None or self.host.take(self.reserved_bytes):
+            self._promised[claim] = held
             return True
-        del self._promised[claim]
+        self._let_go(held)
         return False
 
     def keep_promised(self, open_claims: list[LoneClaim]) -> None:
@@ -149,9 +155,8 @@ class Budget:
         if self._promised:
             # Race: until the jobs of a claim have what they need, no other worker may take it.
             self._told_bytes = max(self._told_bytes, self.reserved_bytes)
-            self._promised = {
-                claim: held for claim, held in self._promised.items() if claim in open_claims
-            }
+            for claim in [one for one in self._promised if one not in open_claims]:
+                self._let_go(self._promised.pop(claim))
 
     def grant(self, job: Claimed, *, warm: Collection[str] = ()) -> Grant | Misfit:
         """Reserve what a job needs, or say where it belongs.
@@ -190,15 +195,18 @@ class Budget:
             text = f"it needs {mib(needed)}, which another worker of this host took"
             return Misfit(set_of, text, needed)
         self._granted[key] = amounts
+        self._hold(amounts)
         gpu_bytes = self.gpus.memory_bytes(devices) if demand.gpus else demand.gpu_memory_bytes
         return Grant(needed, limit, demand.threads, devices, gpu_bytes, is_whole=bool(demand.gpus))
 
     def give_back(self, job: Claimed) -> None:
-        """End a job's reservation: its attempt has ended."""
+        """End a job's reservation: its attempt has ended. Others are told by `publish`.
+
+        Not at once: the next claim, which is drawn right after, mostly takes as much again.
+        """
         # Race: the job may have been claimed here again while this attempt was being ended.
-        self._granted.pop((job.id, job.fence), None)
+        self._let_go(self._granted.pop((job.id, job.fence), {}))
         self.gpus.give_back((job.id, job.fence))
-        self.publish()
 
     def leave_host(self) -> None:
         """Leave what is shared to the other workers: this one ends."""

@@ -9,10 +9,8 @@ behind a long job, and a worker that is lost would be charged for jobs that had 
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Iterable, Sequence
-from typing import Final
 
 from penstock.broker.requests import BATCH_MAX, ClaimAnswer
 from penstock.core.admission import Set
@@ -29,6 +27,7 @@ from .claims import LOOK_AGAIN_S, Claims, LoneClaim
 from .crew import Crew
 from .cut_off import CutOff
 from .door import Door
+from .drained import drained
 from .halt import Halt
 from .lone_attempt import LoneAttempt
 from .memory_watch import MemoryWatch
@@ -168,13 +167,13 @@ class Children:
             return None
         free = self._parts.slots.free(self._rounds.leaving + ended)
         room = self._door.room(min(free - self._claims.promised, BATCH_MAX))
-        if not room.jobs:
-            return None
-        claim = self._claims.draw(room.sets, room.jobs)
-        if not self._parts.budget.promise(claim, room.each):
+        if room.jobs:
+            claim = self._claims.draw(room.sets, room.jobs)
+            if self._parts.budget.promise(claim, room.each):
+                return claim
             self._claims.give_up(claim)
-            return None
-        return claim
+        self._parts.budget.publish()
+        return None
 
     def _move(self) -> None:
         self.moved_at_ms = self._parts.link.clock.boot_ms()
@@ -190,15 +189,7 @@ class Children:
         self._door.passed(claim.sets)
         for job in jobs:
             attempt = LoneAttempt(job, self._parts, self._pool, self._calls, self._crew)
-            if job.lease != self._parts.leases.own:
-                # Race: the lease was lost while its claim was under way.
-                attempt.halt(Halt.LOST)
-            elif not self.cut_off.may_begin(job):
-                # Race: the answer came so late that the lease may be lost, and nobody knows yet.
-                attempt.halt(Halt.CUT_OFF)
-            elif self._parts.stopping.drain.is_set():
-                # Race: claimed before the worker was told to end, and here after it.
-                attempt.halt(Halt.RELEASE)
+            attempt.halt(self._too_late(job))
             self.attempts[job.id] = attempt
             self._parts.slots.take()
             self.cut_off.bell.ring()
@@ -210,10 +201,22 @@ class Children:
                 attempt.fail(error)
         self._parts.budget.publish()
 
+    def _too_late(self, job: Claimed) -> Halt:
+        """Return why a job that has come may not begin any more. Race: all of it."""
+        if job.lease != self._parts.leases.own:
+            # The lease was lost while its claim was under way.
+            return Halt.LOST
+        if not self.cut_off.may_begin(job):
+            # The answer came so late that the lease may be lost, and nobody knows yet.
+            return Halt.CUT_OFF
+        # Claimed before the worker was told to end, and here after it.
+        return Halt.RELEASE if self._parts.stopping.drain.is_set() else Halt.NONE
+
     def _over(self, attempt: LoneAttempt, verdict: Verdict | None) -> None:
         if verdict is None:
             self._parts.slots.give_back()
             self._forget(attempt)
+            self._parts.budget.publish()
             self.bell.ring()
         else:
             # Its slot is held until the round that settles it, which may claim for it.
@@ -222,6 +225,7 @@ class Children:
     def _settled(self, attempts: Sequence[LoneAttempt], claim: LoneClaim | None) -> None:
         for attempt in attempts:
             self._forget(attempt)
+        self._parts.budget.publish()
         # Race: a look during a round that claimed for nobody saw jobs, and no slot for them yet.
         may_wait = claim is not None and self._claims.may_wait
         is_kept = self._parts.slots.kept > 0
@@ -267,34 +271,17 @@ class Children:
         self.cancel(jobs)
 
     async def drain(self, grace_ms: int) -> None:
-        """Let attempts finish for `grace_ms`, then interrupt and release them; all at once if told.
+        """Let attempts finish for `grace_ms`, then interrupt and release them (`drained`).
 
-        Returns once every attempt is settled, and what a claim took that was under way has gone
-        back: else it would stay running under a lease that is closed at the end, and the next
-        worker would take it for a crash.
+        What a claim took that was under way has gone back as well then: else it would stay running
+        under a lease that is closed at the end, and the next worker would take it for a crash.
         """
         # What is left of a claim is asked for at once, by `run`.
         self.bell.ring()
-        release = asyncio.create_task(self._parts.stopping.release.wait())
-        loop = asyncio.get_running_loop()
-        end_s = loop.time() + grace_ms / 1000
-        for attempt in self.attempts.values():
-            # Its child may never get ready, and what has not begun has nothing to finish.
-            if not attempt.has_begun:
-                attempt.halt(Halt.RELEASE)
-        try:
-            while not self.is_at_rest and not release.done() and loop.time() < end_s:
-                await self.bell.sleep(min(_LOOK_S, max(0.0, end_s - loop.time())))
-            for attempt in self.attempts.values():
-                attempt.halt(Halt.RELEASE if release.done() else Halt.DRAIN)
-            while not self.is_at_rest:
-                if release.done():
-                    for attempt in self.attempts.values():
-                        attempt.halt(Halt.RELEASE)
-                await self.bell.sleep(_LOOK_S)
-        finally:
-            release.cancel()
-
-
-#: Seconds between two looks at the attempts of a draining worker.
-_LOOK_S: Final = 0.05
+        await drained(
+            self.attempts,
+            grace_ms=grace_ms,
+            release=self._parts.stopping.release,
+            is_at_rest=lambda: self.is_at_rest,
+            bell=self.bell,
+        )

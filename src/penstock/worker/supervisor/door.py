@@ -38,7 +38,7 @@ class Door:
     def room(self, slots: int) -> Room:
         """Return what a claim may ask for, so that whatever comes fits."""
         budget, clock = self._parts.budget, self._parts.link.clock
-        self.tidy()
+        budget.keep_promised(self._claims.open)
         waiting = [one for one in self._claims.sets if budget.counting.could_hold(one)]
         free, own = budget.free, budget.own_free
         fitting = [one for one in waiting if not budget.short_of(one, free)]

@@ -45,16 +45,22 @@ class HostShare:
 
     def take(self, reserved_bytes: int) -> bool:
         """Reserve so much in all, unless another worker was quicker; return whether."""
+        if reserved_bytes == self._reserved_bytes:
+            # A job has what its claim had promised: nothing changes for the others.
+            return True
         for pool in self._pools:
             if not pool.ledger.take(reserved_bytes, pool_bytes=pool.size_bytes):
-                # Some pools may have been told already.
-                self.note(self._reserved_bytes)
+                for told in self._pools:
+                    # Some may have been told already.
+                    told.ledger.note(self._reserved_bytes)
                 return False
         self._reserved_bytes = reserved_bytes
         return True
 
     def note(self, reserved_bytes: int) -> None:
         """Say that so much is reserved."""
+        if reserved_bytes == self._reserved_bytes:
+            return
         self._reserved_bytes = reserved_bytes
         for pool in self._pools:
             pool.ledger.note(reserved_bytes)

@@ -16,7 +16,7 @@ from penstock.core.memory_curve import MemoryCurve
 from penstock.core.outcome import Outcome
 from penstock.core.time_limits import limits_ms
 from penstock.core.usage import Usage
-from penstock.executors.memory import kernel_ooms, resident_bytes
+from penstock.executors.memory import resident_bytes
 from penstock.worker.error_text import stored_error
 
 from .child_calls import ChildCalls
@@ -181,7 +181,7 @@ class LoneAttempt:
         spec, settings = self.job.spec, self._parts.settings
         soft_ms, hard_ms = limits_ms(spec, self._parts.tasks.find(spec.task), settings)
         given, self._opened = self._opened, self.job
-        self._ooms_before = kernel_ooms()
+        self._ooms_before = self._parts.ooms.lately()
         self._began_ms = self._parts.link.clock.boot_ms()
         self._limit_memory(child)
         child.begin(
@@ -243,7 +243,7 @@ class LoneAttempt:
             grant=self.grant,
             budget=self._parts.budget,
             taken=taken,
-            kernel_ooms=kernel_ooms() - self._ooms_before,
+            kernel_ooms=partial(self._parts.ooms.since, self._ooms_before),
             job=self.job,
         )
         run_ms = self._parts.link.clock.boot_ms() - self._began_ms

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
@@ -31,7 +32,7 @@ def judged(
     grant: Grant | None,
     budget: Budget,
     taken: Taken | None,
-    kernel_ooms: int,
+    kernel_ooms: Callable[[], int],
     job: Claimed,
 ) -> tuple[Outcome | None, Usage]:
     """Return how the attempt ended, and what it took, with the evidence where it is out of memory.
@@ -43,7 +44,7 @@ def judged(
         grant: what it was given; None: it did not begin.
         budget: knows the largest worker.
         taken: what its group saw; None: it had no group.
-        kernel_ooms: kills for want of memory on this host meanwhile.
+        kernel_ooms: returns the kills for want of memory on this host meanwhile; costs 100 us.
         job: of the attempt, as claimed.
     """
     if grant is None or not isinstance(outcome, o.OutOfMemory | o.Crashed | o.Failed):
@@ -60,7 +61,7 @@ def judged(
         mark=is_marked,
         raised=isinstance(outcome, o.OutOfMemory) and not is_marked,
         killed_by=exited.result().killed_by if exited.done() else None,
-        kernel_ooms=kernel_ooms,
+        kernel_ooms=kernel_ooms(),
         peak_bytes=usage.peak_bytes or 0,
         limit_bytes=grant.limit_bytes,
         group_kills=kills,

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from penstock.broker.requests import BrokerFacts
 from penstock.config.settings import Settings
 from penstock.core.runtime import Runtime
+from penstock.executors.kernel_table import KernelOoms
 from penstock.executors.process import Spawner
 from penstock.serializers.sealing import Seal
 
@@ -51,6 +52,7 @@ class Parts:
         seal: opens secret arguments for children, which have no keys.
         runtime: in what the worker runs, kept with attempts that fail; None: nobody asked.
         groups: makes control groups for children, where there can be any.
+        ooms: counts what the kernel kills on this host for want of memory.
     """
 
     plan: WorkerPlan
@@ -72,3 +74,4 @@ class Parts:
     seal: Seal
     runtime: Runtime | None = None
     groups: Groups = field(default_factory=Groups)
+    ooms: KernelOoms = field(default_factory=KernelOoms)
