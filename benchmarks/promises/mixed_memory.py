@@ -39,9 +39,12 @@ TABLES = {
 HINT, DECLARED, PLAIN = ("penstock", "hint"), ("penstock", "declared"), ("penstock", "plain")
 
 
-def by_hand(key: Key) -> bool:
-    """Whether this is a peer that is set up by hand for this very work and loses nothing."""
-    return key[1] == "split"
+def loses_nothing(key: Key) -> bool:
+    """Whether this is a peer whose number of processes, or queues, was chosen for this very work.
+
+    With eight processes Celery loses jobs to the kernel, so its time says nothing.
+    """
+    return key[0] != "penstock" and key[1] != "c8"
 
 
 BARS = (
@@ -49,7 +52,7 @@ BARS = (
     Bar("lost_6", "at most", 0, HINT),
     Bar("anonymous_mib", "at most", 6 * 1024, HINT),
     Bar("light_p99_ms", "under", 10, HINT),
-    Bar("makespan_s", "at most", 1.15, HINT, by_hand, "the best peer set up by hand"),
+    Bar("makespan_s", "at most", 1.15, HINT, loses_nothing, "the best peer that loses nothing"),
     Bar("of_planner_percent", "at least", 75, HINT),
     Bar("producer_mib", "under", 200, HINT),
     *(
