@@ -17,8 +17,9 @@ from penstock.broker.threaded import ThreadedBroker
 from penstock.brokers.redis import RedisBroker
 from penstock.brokers.redis.loop_broker import RedisLoopBroker
 from penstock.errors import Unavailable
+from tests.support.free_port import free_port
 from tests.support.port_actor import PortActor
-from tests.support.redis_server import free_port, redis_server
+from tests.support.redis_server import redis_server
 
 #: Seconds for a wake-up that should come.
 SOON_S = 30.0

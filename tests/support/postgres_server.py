@@ -12,7 +12,6 @@ import pwd
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -23,6 +22,7 @@ from typing import Final
 import psycopg
 
 from tests.support.eventually import eventually
+from tests.support.free_port import free_port
 from tests.support.memory_folder import memory_folder
 from tests.support.processes import kill_tree
 
@@ -68,7 +68,7 @@ class PostgresServer:
                 os.chown(folder, user.pw_uid, user.pw_gid)
         self._settings = {"listen_addresses": "127.0.0.1", **(settings or {})}
         self._process: subprocess.Popen[bytes] | None = None
-        self.port = _free_port()
+        self.port = free_port()
         command = [program("initdb"), "-D", str(self._data), "-A", "trust", "-U", "penstock"]
         done = subprocess.run(
             [*command, "-E", "UTF8", "--no-sync"],
@@ -184,9 +184,3 @@ def _user() -> pwd.struct_passwd | None:
     found = next((known[name] for name in _USERS if name in known), None)
     assert found, f"PostgreSQL refuses root, and none of {_USERS} exists: run scripts/servers"
     return found
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -16,17 +15,11 @@ from redis.exceptions import BusyLoadingError
 from redis.exceptions import ConnectionError as NotConnected
 
 from tests.support.eventually import eventually
+from tests.support.free_port import free_port
 from tests.support.memory_folder import memory_folder
 
 #: What `deploy/redis/redis.conf` asks for, as far as a test on one machine can.
 SETTINGS = ("--maxmemory-policy", "noeviction", "--appendonly", "yes", "--save", "")
-
-
-def free_port() -> int:
-    """Return a TCP port of the loopback that nobody listens on just now."""
-    with closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class RedisServer:
@@ -73,7 +66,16 @@ class RedisServer:
             [*self.prefix, *self._command], stdout=subprocess.DEVNULL, env=self._environment
         )
         with closing(self.client()) as client:
-            eventually(lambda: _answers(client), within_s=20, what="an answer of Redis")
+            eventually(lambda: self._answers(client), within_s=20, what="an answer of Redis")
+
+    def _answers(self, client: Redis) -> bool:
+        assert self.process is not None
+        log = self.folder / "redis.log"
+        assert self.process.poll() is None, log.read_text() if log.exists() else "it has ended"
+        try:
+            return bool(client.ping())
+        except (NotConnected, BusyLoadingError):
+            return False
 
     def kill(self) -> None:
         """End the process as a crash would."""
@@ -120,10 +122,3 @@ def redis_in_memory(*settings: str) -> Iterator[RedisServer]:
             yield server
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def _answers(client: Redis) -> bool:
-    try:
-        return bool(client.ping())
-    except (NotConnected, BusyLoadingError):
-        return False
