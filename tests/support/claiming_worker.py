@@ -20,10 +20,13 @@ from penstock.brokers.memory import MemoryBroker
 from penstock.core.admission import NO_ROOM, Gate, Room, Set, room_for
 from penstock.core.capacity import Capacity, Stance
 from penstock.core.devices import Device
+from penstock.core.footprint import Run
 from penstock.core.ids import Fence, JobId, LeaseId
 from penstock.core.job import SHARED, THREAD, Claimed
+from penstock.core.manifest import AppManifest, TaskFacts
 from penstock.core.need import is_alone
 from penstock.core.pace import Kind
+from penstock.core.retry import POLICY_DEFAULT
 from penstock.core.settlement import Complete, Release
 from penstock.worker.queue_room import QueueRoom
 from penstock.worker.runner.attempts import RunnerAttempt
@@ -66,7 +69,7 @@ class ClaimingWorker:
     def __init__(
         self, broker: MemoryBroker, name: str, queues: tuple[str, ...],
         *, capacity: Capacity, chance: random.Random, host: HostShare | None = None,
-        landlord: ClaimingWorker | None = None,
+        landlord: ClaimingWorker | None = None, peaks: Sequence[int] = (),
     ) -> None:  # fmt: skip
         """Open the lease; nothing is claimed.
 
@@ -78,6 +81,7 @@ class ClaimingWorker:
             chance: draws its fences.
             host: the memory that it shares with others.
             landlord: whose jobs count for the limits of this one's queues too.
+            peaks: what runs of the task `learned` took, in bytes.
         """
         self.name = name
         self.capacity = capacity
@@ -90,12 +94,17 @@ class ClaimingWorker:
         self._attempts: dict[JobId, RunnerAttempt] = {}
         self._lease = LeaseId(self._hex())
         tasks = Tasks()
+        facts = TaskFacts(name="learned", queue="q", policy=POLICY_DEFAULT, memory_auto=True)
+        tasks.learn(AppManifest(url="memory://", tasks=(facts,), queues=queues))
         # Nothing here asks the broker for what is learned.
+        profiles = Profiles(cast("BrokerLink", None), tasks)
+        for peak in peaks:
+            profiles.ran("learned", Run(peak, None, 0))
         sizes = enumerate(capacity.gpu_memory_bytes)
         self._budget = Budget(
             capacity.memory_bytes or 0,
             tasks,
-            Profiles(cast("BrokerLink", None), tasks),
+            profiles,
             capacity=capacity,
             gpus=DeviceShares([Device(f"{name}-{number}", size) for number, size in sizes]),
             host=host,
@@ -174,8 +183,10 @@ class ClaimingWorker:
 
     @property
     def wanted_bytes(self) -> int:
-        """What others that share its memory are to leave free."""
-        return 0 if self._budget.host is None else self._budget.host.wanted_bytes
+        """What others that share its memory are to leave free; nothing once that set is empty."""
+        if self._budget.host is None or not self._held_bytes:
+            return 0
+        return self._budget.host.wanted_bytes
 
     @property
     def _held_bytes(self) -> int:

@@ -15,7 +15,7 @@ from penstock.brokers.memory import MemoryBroker
 from penstock.cli.explanation import Explanation, Scene, explain
 from penstock.core.capacity import Capacity
 from penstock.core.demand import Demand, demand_of, need_with
-from penstock.core.footprint import SAMPLES_MIN
+from penstock.core.footprint import SAMPLES_MIN, Run, tally_of
 from penstock.core.ids import JobId, JobIdSource
 from penstock.core.job import ALONE, SHARED, THREAD, JobRecord, JobSpec, Parent
 from penstock.core.lifecycle import State
@@ -81,6 +81,11 @@ class Situation:
         #: "crowded": all workers are on one host, with as much as others have or more. "kept":
         #: so many jobs run that there is room for small ones only, and large ones wait.
         self._theme = self._chance.choice(("", "", "crowded", "crowded", "kept", "kept"))
+        #: What runs of the task `learned` took: too few to tell, or less than any worker has. What
+        #: is cut to the largest worker changes with each one that is added: see the unit tests.
+        self._peaks = [12 * MIB] * self._chance.choice((0, 2, 3, 30))
+        for peak in self._peaks:
+            self.broker.learn([r.Tally("learned", tally_of(Run(peak, None, 0)))])
         workers = (1, 1, 2) if self._theme == "kept" else (0, 1, 1, 2, 3)
         self.workers = [self._worker(f"w{at}") for at in range(self._chance.choice(workers))]
         self._parents: list[JobId] = []
@@ -144,7 +149,13 @@ class Situation:
             host = self._share(on, pool)
             capacity = msgspec.structs.replace(capacity, pool=on, pool_bytes=pool)
         return ClaimingWorker(
-            self.broker, name, queues, capacity=capacity, chance=self._chance, host=host
+            self.broker,
+            name,
+            queues,
+            capacity=capacity,
+            chance=self._chance,
+            host=host,
+            peaks=self._peaks,
         )
 
     def _share(self, on: str, pool_bytes: int) -> HostShare:
@@ -195,7 +206,7 @@ class Situation:
             case 1:
                 need = ALONE
             case 2:
-                need = learned_need("learned", None)
+                need, task = learned_need("learned", None), "learned"
             case 3 | 4:
                 need, task = THREAD, self._chance.choice(("t", "light", "long", "said"))
             case _:
@@ -239,7 +250,7 @@ class Situation:
                 record=self.record(self.target),
                 counts=next(one for one in counts if one.queue == "q"),
                 leases=self.broker.leases(),
-                footprints=self.broker.footprints(["light", "long", "said"]),
+                footprints=self.broker.footprints(["learned", "light", "long", "said"]),
                 now_ms=self.clock.wall_ms(),
                 paused=frozenset(one.queue for one in counts if one.paused),
                 queued=self._in(State.QUEUED),
@@ -316,6 +327,7 @@ class Situation:
     def _part_of(self, landlord: ClaimingWorker | None, has: Capacity) -> ClaimingWorker:
         return ClaimingWorker(
             self.broker, "z", ("q",), capacity=has, chance=self._chance, landlord=landlord,
+            peaks=self._peaks,
             host=None if has.pool_bytes is None else self._share(has.pool, has.pool_bytes),
         )  # fmt: skip
 

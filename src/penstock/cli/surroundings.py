@@ -6,8 +6,9 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from penstock.broker.requests import LeaseFacts
-from penstock.cli.needs import Lanes, Need, load_of, need_of
-from penstock.core.capacity import Capacity
+from penstock.cli.needs import Lanes, Need, beside_of, load_of, need_of
+from penstock.core.capacity import Capacity, largest_bytes
+from penstock.core.demand import NO_DEMAND
 from penstock.core.job import THREAD, JobRecord
 from penstock.core.load import Load
 from penstock.core.placement import Running
@@ -23,7 +24,7 @@ class Surroundings(NamedTuple):
 
     Attributes:
         target: what the job itself takes.
-        largest_bytes: budget of the largest worker; None: none says.
+        largest_bytes: budget of the largest worker that could run it; None: none says.
         rooms: of all living workers, by name, less what their jobs take.
         guessed: workers of which what is free is a guess.
         running: jobs that run on them.
@@ -56,9 +57,7 @@ class Surroundings(NamedTuple):
 
 def surroundings_of(scene: Scene) -> Surroundings:
     """Return what is around the job of a scene."""
-    budgets = [one.capacity.memory_bytes for one in scene.leases if one.capacity is not None]
-    largest = max((one for one in budgets if one is not None), default=None)
-    known = _Needs(scene, largest, lanes_of(scene))
+    known = _Needs(scene, lanes_of(scene))
     target = known.load(scene.record)
     # In the order in which they began: so they were given what there is of GPUs.
     running = tuple(sorted(_running(scene, known), key=lambda one: (-one.since_ms, one.load.rank)))
@@ -83,7 +82,7 @@ def surroundings_of(scene: Scene) -> Surroundings:
     ahead = sorted((one for one in waiting if one.rank < target.rank), key=lambda one: one.rank)
     return Surroundings(
         target=target,
-        largest_bytes=largest,
+        largest_bytes=known.largest_bytes(scene.record),
         rooms=tuple(rooms[name] for name in sorted(rooms)),
         guessed=frozenset(guessed if scene.is_whole else rooms),
         running=running,
@@ -106,14 +105,17 @@ def lanes_of(scene: Scene) -> Lanes:
 class _Needs:
     """Needs of the jobs of a scene."""
 
-    def __init__(self, scene: Scene, largest_bytes: int | None, lanes: Lanes) -> None:
+    def __init__(self, scene: Scene, lanes: Lanes) -> None:
         self._scene = scene
-        self._largest_bytes = largest_bytes
         self._lanes = lanes
+
+    def largest_bytes(self, record: JobRecord) -> int | None:
+        told = (one.capacity for one in self._scene.leases if record.queue in one.queues)
+        return largest_bytes((one for one in told if one), beside_of(record) or NO_DEMAND)
 
     def need(self, record: JobRecord) -> Need:
         learned = self._scene.footprints.get(record.spec.task, {})
-        return need_of(record, learned, self._largest_bytes, self._lanes)
+        return need_of(record, learned, self.largest_bytes(record), self._lanes)
 
     def load(self, record: JobRecord) -> Load:
         return load_of(record, self.need(record), self._scene.now_ms)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import msgspec
 
 from penstock.core.demand import Demand, cpus_text
@@ -110,3 +112,12 @@ def wanting(capacity: Capacity, demand: Demand) -> str | None:
     if not could_hold(capacity.gpu_memory_bytes, demand):
         return "GPUs that are as many and as large"
     return None
+
+
+def largest_bytes(capacities: Iterable[Capacity], demand: Demand) -> int | None:
+    """Return the largest budget of the workers that have what a job takes; None: none says.
+
+    What is learned of a task is cut to it: a job that no worker could hold would wait for ever.
+    """
+    having = (one.memory_bytes for one in capacities if wanting(one, demand) is None)
+    return max((one for one in having if one is not None), default=None)

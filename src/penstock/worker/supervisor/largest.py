@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from penstock.broker.requests import LeaseFacts
-from penstock.core.capacity import Capacity, wanting
+from penstock.core.capacity import Capacity, largest_bytes
 from penstock.core.demand import Demand
 
 
@@ -27,8 +27,7 @@ class Largest:
 
     def memory_bytes(self, queue: str, demand: Demand) -> int:
         """Return the largest budget of a worker that serves a queue and has what a job takes."""
-        having = [one for one in self._of(queue) if wanting(one, demand) is None]
-        return max((one.memory_bytes or 0 for one in having), default=0)
+        return largest_bytes(self._of(queue), demand) or 0
 
     def gpu_bytes(self, queue: str) -> int:
         """Return the memory of the largest GPU of a worker that serves a queue; 0: none known."""
