@@ -20,7 +20,7 @@ from penstock.core.memory import hard_limit_bytes
 from penstock.executors.cgroups import Place, own_group
 from penstock.executors.memory import group_bytes
 from penstock.executors.procfs import read_stat
-from penstock.worker.supervisor.groups import sweep
+from penstock.worker.supervisor.groups import Groups, sweep
 from penstock.worker.supervisor.identity import Identity
 from tests.support import memory_app as tasks
 from tests.support import processes
@@ -258,6 +258,17 @@ def test_none_are_made_where_they_are_off(tmp_path: Path) -> None:
         assert usage is not None
         assert usage.measured in ("hwm", "sampled"), usage
         assert not list(own_group().folder.glob(f"penstock.*.{worker.pid}.*"))
+
+
+def test_a_worker_that_begins_anew_sweeps_what_its_former_self_left(place: Place) -> None:
+    """Its process lives, so that the sweep for the dead passes it over."""
+    boot = SystemClock().boot_id
+    stem = Identity.of_this_process(boot).owned_name(os.getpid())
+    left = own_group().folder / f"{stem}.7"
+    left.mkdir()
+    Groups.open(boot)
+    assert not left.exists()
+    assert place.folder.exists()
 
 
 def test_a_living_worker_is_not_swept(place: Place) -> None:

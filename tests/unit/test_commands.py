@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -115,6 +116,21 @@ def test_a_program_may_write_all_that_it_reads() -> None:
     text = run(task, *("x" * 100_000 for _ in range(3)))
     assert text.endswith('x"}')
     assert len(text) == RESULT_CHARS_MAX
+
+
+def test_what_a_program_leaves_running_is_not_waited_for() -> None:
+    """Although it holds the output of the program open; all that was said is there."""
+    say = "seq 20000; (sleep 600; echo late) & echo last"
+    began_s = time.monotonic()
+    lines = run(command_function("leaves", ["sh", "-c", say])).splitlines()
+    assert time.monotonic() - began_s < 300
+    assert lines[-2:] == ["20000", "last"]
+
+
+def test_lines_end_as_they_do_on_any_system() -> None:
+    """By a line feed, a carriage return, or both; the last one may have none."""
+    text = run(command_function("ends", ["printf", r"a\r\nb\rc\n\303\244\377\nd"]))
+    assert text.splitlines() == ["a", "b", "c", "\u00e4\ufffd", "d"]
 
 
 def test_an_end_by_a_signal_without_a_name_is_told() -> None:

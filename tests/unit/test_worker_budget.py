@@ -12,7 +12,7 @@ import pytest
 from penstock.broker.requests import LeaseFacts
 from penstock.core.admission import Gate
 from penstock.core.capacity import Capacity
-from penstock.core.demand import GPU_CLAIM, MEMORY
+from penstock.core.demand import GPU_CLAIM, MEMORY, Demand, need_with
 from penstock.core.devices import Device
 from penstock.core.footprint import SAMPLES_MIN, Run
 from penstock.core.ids import Fence, JobId, LeaseId
@@ -427,6 +427,23 @@ def test_one_worker_of_a_host_waits_for_a_gpu(tmp_path: Path) -> None:
     one.budget.publish()
     assert isinstance(other.budget.grant(held), Grant)
     assert HostGate(other.budget).hold_for(whole)
+    one.budget.leave_host()
+    other.budget.leave_host()
+
+
+def test_what_is_held_for_a_job_that_is_gone_is_held_no_longer(tmp_path: Path) -> None:
+    """The gate goes over to the next one that has waited long, with what that one is short of."""
+    one, other = neighbours(tmp_path)
+    busy = other.job("silent", "takes.g1.v20000:alone", memory=700 * MIB)
+    assert isinstance(other.budget.grant(busy), Grant)
+    gate = HostGate(one.budget)
+    assert gate.hold_for(("q", need_with(Demand(gpus=2), sized_need(600 * MIB))))
+    other.budget.give_back(busy)
+    other.budget.publish()
+    assert other.budget.free_bytes < GIB
+    assert gate.hold_for(("q", "takes.c9000:alone"))
+    assert other.budget.free_bytes == GIB
+    assert not other.budget.short_of(("q", "takes.g2:alone"), other.budget.free)
     one.budget.leave_host()
     other.budget.leave_host()
 

@@ -17,14 +17,18 @@ from penstock.worker.supervisor.growth import LOOKS_ABOVE, Growth
 from penstock.worker.supervisor.stopping import STOP_SIGNALS, Stopping
 
 
+#: Those that a worker takes.
+TAKEN = (*STOP_SIGNALS, signal.SIGTSTP, signal.SIGCONT)
+
+
 @pytest.fixture(autouse=True)
 def _signals() -> Iterator[None]:
     """Signals are as they were, and none is left that would come then."""
-    handlers = {number: signal.getsignal(number) for number in STOP_SIGNALS}
+    handlers = {number: signal.getsignal(number) for number in TAKEN}
     yield
-    for number in STOP_SIGNALS:
+    for number in TAKEN:
         signal.signal(number, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, TAKEN)
     for number, handler in handlers.items():
         signal.signal(number, handler)
 
@@ -89,6 +93,24 @@ def test_a_signal_after_the_decision_waits_for_the_next_worker() -> None:
 
     asyncio.run(run())
     assert signal.SIGTERM in signal.sigpending()
+
+
+def test_a_quiet_worker_begins_anew_as_a_quiet_one() -> None:
+    """Whoever made it quiet while it drained did not ask for one that claims again."""
+
+    async def run(*, is_quiet: bool) -> bool:
+        stopping = Stopping()
+        stopping.install(asyncio.get_running_loop())
+        stopping.begin_anew("it has grown")
+        stopping.set_quiet(is_quiet)
+        await stopping.hold()
+        return signal.SIGTSTP in signal.sigpending()
+
+    assert not asyncio.run(run(is_quiet=False))
+    assert asyncio.run(run(is_quiet=True))
+    # As the next worker does, unless SIGCONT comes before, which takes the pending one away.
+    os.kill(os.getpid(), signal.SIGCONT)
+    assert signal.SIGTSTP not in signal.sigpending()
 
 
 def test_a_worker_that_begins_anew_divides_the_group_that_it_was_started_in() -> None:

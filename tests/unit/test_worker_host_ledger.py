@@ -153,6 +153,19 @@ def test_a_worker_that_found_the_lock_held_joins_later(host: Host) -> None:
     assert not host.file.exists()
 
 
+def test_a_worker_that_begins_anew_takes_the_place_of_its_former_self(host: Host) -> None:
+    """Its process lives, so nobody else would drop what the former one could not give back."""
+    former, other = host.worker(1), host.worker(2)
+    former.take(POOL, pool_bytes=POOL)
+    former.hold_gate(5)
+    later = host.worker(1)
+    assert other.others_bytes() == 0
+    assert other.take(POOL, pool_bytes=POOL)
+    assert other.hold_gate(5)
+    later.close()
+    other.close()
+
+
 def test_a_host_may_have_more_workers_than_records(host: Host) -> None:
     """Those above reserve as if they were alone, and say so in the log, until one leaves."""
     workers = [host.worker(1 + number) for number in range(65)]

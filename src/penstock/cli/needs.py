@@ -142,8 +142,11 @@ def _learned(record: JobRecord, learned: Sums, largest_bytes: int | None) -> Nee
     if telling > footprint.runs(bucket):
         of_size += " and the nearest"
     runs = counted(telling, "run", "runs")
-    cut = known if largest_bytes is None else min(known, largest_bytes)
     words = f"{size(known)}, learned from {runs}{of_size}"
+    if largest_bytes is None:
+        # Whatever worker comes first, to that it is cut.
+        return Need(words, known, 0, known, is_known=False)
+    cut = min(known, largest_bytes)
     return Need(words, known, cut, cut, is_known=False)
 
 

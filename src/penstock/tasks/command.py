@@ -6,10 +6,13 @@ shell is between: a value is one argument, or a part of one, whatever characters
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import inspect
+import io
 import os
 import re
+import select
 import signal
 import string
 import subprocess
@@ -45,6 +48,8 @@ ARGUMENT_BYTES_MAX: Final = 128 * 1024 - 1
 _NUMBER: Final = re.compile(r"-[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?\Z")
 #: Seconds that a program, and what it started, is given to end after SIGTERM.
 _TERM_S: Final = 1.0
+#: Seconds in which the last words of a program are read that has ended.
+_LAST_WORDS_S: Final = 0.1
 #: Seconds between two looks at what was told to end.
 _LOOK_S: Final = 0.02
 
@@ -182,25 +187,59 @@ def _run(words: list[str], values: dict[str, Value]) -> str:
     return output
 
 
-def _started(words: list[str], arguments: IO[bytes]) -> subprocess.Popen[str]:
+def _started(words: list[str], arguments: IO[bytes]) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         words,
         stdin=arguments,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        text=True,
-        encoding="utf-8",
-        errors="replace",
         # Signals for it reach what it has started too, and not the child.
         process_group=0,
     )
 
 
-def _lines(program: subprocess.Popen[str]) -> Iterator[str]:
+def _lines(program: subprocess.Popen[bytes]) -> Iterator[str]:
+    """Yield the lines of a program's output, until it has ended and said its last.
+
+    What it leaves running may hold its output open for ever, and is not waited for.
+    """
+    decoder = io.IncrementalNewlineDecoder(
+        codecs.getincrementaldecoder("utf-8")("replace"), translate=True
+    )
+    rest = ""
+    for data in _pieces(program):
+        *lines, rest = (rest + decoder.decode(data)).split("\n")
+        yield from lines
+        # Bound: a line without an end is cut, so that it costs no more than this.
+        while len(rest) >= RESULT_CHARS_MAX:
+            yield rest[:RESULT_CHARS_MAX]
+            rest = rest[RESULT_CHARS_MAX:]
+    if rest := rest + decoder.decode(b"", final=True):
+        yield rest.rstrip("\n")
+
+
+def _pieces(program: subprocess.Popen[bytes]) -> Iterator[bytes]:
     assert program.stdout is not None  # noqa: S101 - it is a pipe
-    # Bound: a line without an end is cut, so that it costs no more than this.
-    while line := program.stdout.readline(RESULT_CHARS_MAX):
-        yield line.rstrip("\r\n")
+    output, ended = program.stdout.fileno(), os.pidfd_open(program.pid)
+    try:
+        poll = select.poll()
+        poll.register(output, select.POLLIN)
+        poll.register(ended, select.POLLIN)
+        last_s: float | None = None
+        while last_s is None or time.monotonic() < last_s:
+            ready = dict(poll.poll(None if last_s is None else _LAST_WORDS_S * 1000))
+            if output in ready:
+                data = os.read(output, RESULT_CHARS_MAX)
+                if not data:
+                    return
+                yield data
+            if ended in ready:
+                poll.unregister(ended)
+                last_s = time.monotonic() + _LAST_WORDS_S
+            elif last_s is not None and output not in ready:
+                return
+    finally:
+        os.close(ended)
 
 
 class _Said:

@@ -143,11 +143,11 @@ class Budget:
             return False
         jobs = claim.request.limit
         held = {name: amount * jobs for name, amount in each.items()}
+        self._promised[claim] = held
         self._hold(held)
         if self.host is None or self.host.take(self.reserved_bytes):
-            self._promised[claim] = held
             return True
-        self._let_go(held)
+        self._let_go(self._promised.pop(claim))
         return False
 
     def keep_promised(self, open_claims: list[LoneClaim]) -> None:

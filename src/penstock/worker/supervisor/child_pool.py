@@ -132,6 +132,9 @@ class ChildPool:
         told = counted(len(left), "process", "processes")
         _log.info("%s left %s running: ended, and child %d is replaced", who, told, child.pid)
         if await child.family.kill_left(child.group):
+            # Until it is gone it has what its job had of GPUs.
+            kind = self.kinds.of(child)
+            self._parts.budget.gpus.keep(child, kind.devices, kind.share_bytes)
             self.retire(child)
         else:
             await self.bury(child)

@@ -186,7 +186,6 @@ class Children:
     def _begin(self, claim: LoneClaim, jobs: Sequence[Claimed]) -> None:
         # What the claim was promised becomes what its jobs hold: others are told at the end only.
         self._parts.budget.keep_promised(self._claims.open)
-        self._door.passed(claim.sets)
         for job in jobs:
             attempt = LoneAttempt(job, self._parts, self._pool, self._calls, self._crew)
             attempt.halt(self._too_late(job))
@@ -199,6 +198,8 @@ class Children:
             except Exception as error:  # noqa: BLE001 - one job must not strand those claimed with it
                 _log.exception("job %s (%s) cannot be started", job.id, job.spec.task)
                 attempt.fail(error)
+        # Race: a gate stays shut until the job that it is for has what it needs.
+        self._door.passed(claim.sets)
         self._parts.budget.publish()
 
     def _too_late(self, job: Claimed) -> Halt:

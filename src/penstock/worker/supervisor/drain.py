@@ -63,7 +63,8 @@ class Drain:
         ending.cancel()
         if freed.done():
             _log.info("nothing is left to settle: the worker ends without its broker")
-            return True
+            # What an unanswered claim may have taken is others' only once this process is dead.
+            return self._children.is_at_rest or not self._parts.stopping.begins_anew
         _log.error(
             "the worker ends although %d runners and %d lone jobs are not accounted for: the "
             "broker did not answer in time; another worker takes their jobs over",

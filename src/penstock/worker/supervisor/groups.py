@@ -59,6 +59,7 @@ class Groups:
         try:
             place = _outside(find_place(), f"{stem}.{_WORKER}")
             sweep(place, identity)
+            _sweep_former(place, stem)
             make_way(place, f"{stem}.{_WORKER}")
         except NoGroups as why:
             return cls(told=f"memory limits are watched, and not enforced by the kernel: {why}")
@@ -96,6 +97,17 @@ def _outside(place: Place, own: str) -> Place:
     A worker that begins anew is in the group `own` still, into which it moved when it began.
     """
     return place._replace(folder=place.folder.parent) if place.folder.name == own else place
+
+
+def _sweep_former(place: Place, stem: str) -> None:
+    """Remove what this very process has left as another worker, before it began anew.
+
+    Nobody takes it for dead, and the next one counts its groups from 1 again.
+    """
+    for folder in place.folder.glob(f"{stem}.*"):
+        if folder.name.removeprefix(f"{stem}.").isdecimal():
+            signal_all(members(folder), signal.SIGKILL)
+            remove_group(folder)
 
 
 def sweep(place: Place, identity: Identity) -> bool:

@@ -24,6 +24,8 @@ class HostGate:
 
         False: another worker holds itself free already, and nothing is asked.
         """
+        # What was held for another set, whose jobs are gone, is held no longer.
+        self.open()
         demand = demand_of(one[1]) or NO_DEMAND
         if demand.takes_gpu and not self._budget.gpus.hold_gate(demand):
             return False
@@ -33,9 +35,12 @@ class HostGate:
         return False
 
     def hold_memory(self, one: Set) -> bool:
-        """Ask for memory too, if that is short by now; False: another worker holds that gate."""
+        """Ask for memory too, while that is short; False: another worker holds that gate."""
         budget = self._budget
-        if budget.host is None or MEMORY not in budget.short_of(one, budget.free):
+        if budget.host is None:
+            return True
+        if MEMORY not in budget.short_of(one, budget.free):
+            budget.host.open_gate()
             return True
         return budget.host.hold_gate(budget.counting.bytes_of(one))
 

@@ -122,12 +122,20 @@ class HostRecords:
             if os.fstat(self._fd).st_size < size:
                 os.ftruncate(self._fd, size)
             self._map = mmap.mmap(self._fd, size)
+            self._drop_former()
             free = [at for at, one in enumerate(self._records()) if self._is_free(one)]
             if not free:
                 raise OSError(f"{file} has room for {_RECORDS_MAX} workers, and all are taken")
             self._place = free[0]
             self.write(self.own)
         return True
+
+    def _drop_former(self) -> None:
+        """Free what this very process said as another worker, before it began anew; locked."""
+        assert self._map is not None  # noqa: S101 - who calls this
+        for place, one in enumerate(self._records()):
+            if one[:2] == self.own[:2]:
+                _RECORD.pack_into(self._map, place * _RECORD.size, *Record(0, 0))
 
     def _is_in_place(self, file: Path) -> bool:
         """Whether the file that is open is the one that others will open."""

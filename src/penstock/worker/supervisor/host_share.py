@@ -45,8 +45,8 @@ class HostShare:
 
     def take(self, reserved_bytes: int) -> bool:
         """Reserve so much in all, unless another worker was quicker; return whether."""
-        if reserved_bytes == self._reserved_bytes:
-            # A job has what its claim had promised: nothing changes for the others.
+        if reserved_bytes <= self._reserved_bytes:
+            # A job has what its claim had promised; if it is less, `note` tells.
             return True
         for pool in self._pools:
             if not pool.ledger.take(reserved_bytes, pool_bytes=pool.size_bytes):

@@ -21,6 +21,8 @@ _log = logging.getLogger("penstock.worker")
 
 #: Signals that ask the worker to end.
 STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+#: Those that wait from one worker to the next in its process.
+_HELD_SIGNALS: Final = (*STOP_SIGNALS, signal.SIGTSTP)
 #: Rounds of the loop from a signal to its handler.
 _SIGNAL_ROUNDS: Final = 3
 
@@ -61,7 +63,7 @@ class Stopping:
             loop.add_signal_handler(number, self.request, signal.Signals(number).name)
         loop.add_signal_handler(signal.SIGTSTP, self.set_quiet, True)  # noqa: FBT003
         loop.add_signal_handler(signal.SIGCONT, self.set_quiet, False)  # noqa: FBT003
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _HELD_SIGNALS)
 
     def request(self, cause: str) -> None:
         """End: drain the first time, release everything the second time."""
@@ -96,7 +98,10 @@ class Stopping:
         """
         # Only the main thread blocks, and any other one would take the signal in its place.
         await asyncio.get_running_loop().shutdown_default_executor()
-        signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+        signal.pthread_sigmask(signal.SIG_BLOCK, _HELD_SIGNALS)
+        if self.is_quiet:
+            # Taken by the worker that follows: it is to be quiet as well, until SIGCONT.
+            signal.raise_signal(signal.SIGTSTP)
         for _ in range(_SIGNAL_ROUNDS):
             await asyncio.sleep(0)
 
