@@ -63,11 +63,24 @@ def test_burst_leaves_what_no_part_of_it_takes(tmp_path: Path) -> None:
         (done,) = site.enqueue(tasks.wait.call(0.0))
         worker = site.start("--burst", processes="1")
         assert worker.wait_exit(SOON_S) == 0, worker.report()
-        assert "2 jobs wait in ready sets that no part" in worker.log(), worker.report()
-        assert "'??rubbish'" in worker.log(), worker.report()
+        assert "2 jobs wait that this worker cannot take" in worker.log(), worker.report()
+        assert "??rubbish" in worker.log(), worker.report()
         assert worker.log().count("is ready") == 1, worker.report()
         assert site.record(done).state is State.COMPLETED, site.report(done)
         assert [site.record(job).state for job in stuck] == [State.QUEUED] * 2
+
+
+def test_burst_ends_without_what_is_too_large_for_it(tmp_path: Path) -> None:
+    """Although other jobs for children were there, for which runners gave up their slots."""
+    with Supervised(tmp_path, memory="500MiB") as site:
+        (large,) = site.enqueue(tasks.lone.using(memory="510MiB").call(0.0, "large"))
+        (small,) = site.enqueue(tasks.lone.using(memory="100MiB").call(0.0, "small"))
+        worker = site.start("--burst", processes="1")
+        assert worker.wait_exit(SOON_S) == 0, worker.report()
+        assert "1 job waits that this worker cannot take (it may reserve 500 MiB)" in worker.log()
+        assert "queue default: more than 500 MiB of memory" in worker.log(), worker.report()
+        assert site.record(small).state is State.COMPLETED
+        assert site.record(large).state is State.QUEUED
 
 
 def test_reload_follows_the_source(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -42,6 +43,7 @@ def scene(
     paused: bool = False,
     footprint: dict[str, float] | None = None,
     spec: dict[str, Any] | None = None,
+    others: Sequence[JobRecord] = (),
     **record: Any,
 ) -> Explanation:
     """Explain a job among these workers."""
@@ -58,6 +60,7 @@ def scene(
             leases=leases,
             footprints={"t": footprint or {}},
             now_ms=NOW,
+            running=others,
         )
     )
 
@@ -99,13 +102,29 @@ def test_what_no_worker_has_is_named() -> None:
     found = scene(poor, need=need)
     assert found.needs.endswith("and 2 CPUs, label eu"), found
     (blocker,) = found.blockers
-    assert "poor lacks label eu: see the options --cpus, --labels" in blocker
+    assert "poor lacks label eu, 2 CPUs (it has none to count): see the options" in blocker
     both = scene(poor, rich, need=need)
     assert [(one.holds, one.lacks) for one in both.workers] == [
-        (False, "label eu"),
+        (False, "label eu, 2 CPUs (it has none to count)"),
         (True, None),
     ]
     assert both.blockers == ()
+
+
+def test_a_full_worker_is_told_with_what_it_is_short_of() -> None:
+    """CPUs and counted resources as well as slots and memory; what it has not at all, all of it."""
+    worker = lease("w", GIB)
+    has = Capacity(memory_bytes=GIB, slots=4, cpus_milli=1000, resources={"lic": 2})
+    worker = msgspec.structs.replace(worker, capacity=has)
+    need = "takes.c1000.r2-lic:alone"
+    record = running(1, "w", None)
+    busy = msgspec.structs.replace(record, spec=msgspec.structs.replace(record.spec, need=need))
+    (blocker,) = scene(worker, need=need, others=[busy]).blockers
+    assert "0 of 1 CPUs" in blocker
+    assert "0 of 2 lic" in blocker
+    (blocker,) = scene(worker, need="takes.c64000.leu.r3-lic.g1:alone").blockers
+    for lack in ("label eu", "3 of lic (it has 2)", "64 CPUs (it has 1)", "GPUs"):
+        assert lack in blocker
 
 
 def test_doctor_tells_of_jobs_that_take_what_nobody_has() -> None:

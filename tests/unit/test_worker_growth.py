@@ -16,7 +16,6 @@ from penstock.worker.supervisor.groups import _outside
 from penstock.worker.supervisor.growth import LOOKS_ABOVE, Growth
 from penstock.worker.supervisor.stopping import STOP_SIGNALS, Stopping
 
-
 #: Those that a worker takes.
 TAKEN = (*STOP_SIGNALS, signal.SIGTSTP, signal.SIGCONT)
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from penstock.cli.sizes import size
+from penstock.core.demand import CPUS, cpus_text
 from penstock.core.load import Load
 from penstock.core.room import FULL, GATE, HOST, LIMIT, OBSTACLES, PRESSURE, QUIET, Room
 
@@ -93,4 +94,11 @@ def _free(target: Load, room: Room) -> str:
         parts.append(f"{max(0, room.free_light_slots)} of {room.light_slots} light slots")
     if target.bytes and room.own_free_bytes is not None and room.total_bytes is not None:
         parts.append(f"{size(max(0, room.own_free_bytes))} of {size(room.total_bytes)}")
+    for name, (free, total) in room.left_of(target).items():
+        if name == CPUS:
+            parts.append(f"{cpus_text(max(0, free))} of {cpus_text(total)} CPUs")
+        else:
+            parts.append(f"{max(0, free)} of {total} {name.removeprefix('resource.')}")
+    if target.beside is not None and target.beside.takes_gpu and not room.has_devices(target):
+        parts.append("no GPU as it needs")
     return " and ".join(parts)

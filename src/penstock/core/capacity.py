@@ -98,20 +98,18 @@ def wanting(capacity: Capacity, demand: Demand) -> str | None:
 
     None: it lacks nothing. What its memory can hold is not asked here.
     """
-    missing = [label for label in demand.labels if label not in capacity.labels]
-    if missing:
-        return f"label {missing[0]}"
+    lacks = [f"label {label}" for label in demand.labels if label not in capacity.labels]
     for name, count in demand.resources:
         here = capacity.resources.get(name, 0)
         if count > here:
-            return f"{count} of {name} (it has {here})"
+            lacks.append(f"{count} of {name} (it has {here})")
     cpus = capacity.cpus_milli
     if demand.cpus_milli and (cpus is None or demand.cpus_milli > cpus):
         has = "none to count" if cpus is None else cpus_text(cpus)
-        return f"{cpus_text(demand.cpus_milli)} CPUs (it has {has})"
+        lacks.append(f"{cpus_text(demand.cpus_milli)} CPUs (it has {has})")
     if not could_hold(capacity.gpu_memory_bytes, demand):
-        return "GPUs that are as many and as large"
-    return None
+        lacks.append("GPUs that are as many and as large")
+    return ", ".join(lacks) or None
 
 
 def largest_bytes(capacities: Iterable[Capacity], demand: Demand) -> int | None:

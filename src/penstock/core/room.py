@@ -207,7 +207,16 @@ class Room(msgspec.Struct, frozen=True, kw_only=True):
         if pool is not None and MEMORY in free:
             free[MEMORY] = min(free[MEMORY], pool - self.wanted_bytes)
         short = lacking(wanted, free)
-        return short if self._has_devices(load) else short | {GPU_CLAIM}
+        return short if self.has_devices(load) else short | {GPU_CLAIM}
+
+    def left_of(self, load: Load) -> dict[str, tuple[int, int]]:
+        """Return of the CPUs and resources that a job takes what is free, and how much there is."""
+        names = amounts_of(load.beside or NO_DEMAND).keys() - {MEMORY, GPU_CLAIM}
+        has = Capacity() if self.has is None else self.has
+        there = {f"resource.{name}": count for name, count in has.resources.items()}
+        there[CPUS] = has.cpus_milli or 0
+        free = self._free(dict.fromkeys(names, 0))
+        return {name: (free[name], there.get(name, 0)) for name in sorted(names)}
 
     def limit_for(self, load: Load) -> int | None:
         """Return how many jobs like this one it may run of its queue; None: it knows no limit."""
@@ -254,7 +263,7 @@ class Room(msgspec.Struct, frozen=True, kw_only=True):
             # Of a coroutine or a thread nothing else is counted.
             return False
         wanted = amounts_of(load.beside or NO_DEMAND, self._cut(load.most_bytes))
-        return bool(lacking(wanted, self._free(wanted))) or not self._has_devices(load)
+        return bool(lacking(wanted, self._free(wanted))) or not self.has_devices(load)
 
     def _in_lane(self, lane: str) -> int:
         return sum(one.lane == lane for one in self.loads)
@@ -272,7 +281,8 @@ class Room(msgspec.Struct, frozen=True, kw_only=True):
                 free[name] -= taken[name]
         return free
 
-    def _has_devices(self, load: Load) -> bool:
+    def has_devices(self, load: Load) -> bool:
+        """Return whether the GPUs that a job takes are there, and free; who takes none has them."""
         if self.has is None or load.beside is None or not load.beside.takes_gpu:
             return True
         sizes = self.has.gpu_memory_bytes

@@ -6,8 +6,10 @@ import asyncio
 import logging
 from typing import Final
 
+from penstock.core.demand import demand_of, in_words
 from penstock.core.job import SHARED, THREAD, THREAD_FULL
-from penstock.core.need import is_alone
+from penstock.core.memory import mib
+from penstock.core.need import is_alone, sizes_of
 from penstock.core.wording import counted
 from penstock.errors import OutcomeUnknown, Unavailable
 from penstock.worker.pulse import backoff_ms
@@ -84,9 +86,10 @@ class Burst:
         elif not self._children.is_due_soon and self._children.is_at_rest:
             if waiting:
                 _log.warning(
-                    "%s in ready sets that no part of this worker takes: %s",
+                    "%s that this worker cannot take (it may reserve %s): %s; see penstock explain",
                     counted(sum(counts[queue].queued for queue in waiting), *_JOBS_WAIT),
-                    ", ".join(repr(need) for need in sorted(offered)),
+                    mib(self._parts.budget.total_bytes),
+                    "; ".join(sorted({f"queue {queue}: {_takes(need)}" for queue, need in sets})),
                 )
             self._parts.stopping.finish("burst: nothing is left to do, the worker ends")
 
@@ -99,3 +102,14 @@ class Burst:
             await asyncio.sleep(backoff_ms(self._fruitless) / 1000)
         self._runners.keeps = True
         self._runners.bell.ring()
+
+
+def _takes(need: str) -> str:
+    """Return what the jobs of a ready set take, in words."""
+    demand, sizes = demand_of(need), sizes_of(need)
+    if demand is None:
+        return f"what a newer release knows ({need})"
+    parts = [] if sizes is None else [f"more than {mib(sizes.over_bytes)} of memory"]
+    if beside := in_words(demand):
+        parts.append(beside)
+    return " and ".join(parts) or f"a part that it has not ({need})"

@@ -73,6 +73,7 @@ class Children:
             running=lambda: (one.job.queue for one in self._under_way()),
             claims=lambda: (one.request for one in self._claims.open),
         )
+        self._claims.could_hold = parts.budget.counting.could_hold
         self._rounds = Rounds(
             parts, crew, self._claims, Ends(self._draw, self._begin, self._settled, self._move)
         )

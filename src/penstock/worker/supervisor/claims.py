@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from penstock.broker.requests import ClaimAnswer, ClaimRequest
@@ -57,6 +57,8 @@ class Claims:
         is_seen: the last look saw lone jobs, and nothing was claimed since.
         is_due_soon: at the last look a waiting job was due within one poll.
         room: of the queues; sets of a queue that is full are not seen.
+        could_hold: tells whether an empty worker could hold a job of a set; others are not seen,
+            and nothing is kept for them.
     """
 
     def __init__(
@@ -79,6 +81,7 @@ class Claims:
         self.is_seen = False
         self.is_due_soon = False
         self.room = QueueRoom()
+        self.could_hold: Callable[[Set], bool] = lambda _one: True
 
     @property
     def promised(self) -> int:
@@ -125,8 +128,9 @@ class Claims:
 
     @property
     def sets(self) -> Sequence[Set]:
-        """The ready sets in which lone jobs wait, as far as is known; of no queue that is full."""
-        return [one for one in self._offers.sets if self.room.is_open(one[0])]
+        """The ready sets whose lone jobs this worker could take, of no queue that is full."""
+        there = [one for one in self._offers.sets if self.room.is_open(one[0])]
+        return [one for one in there if self.could_hold(one)]
 
     @property
     def full_sets(self) -> Sequence[Set]:

@@ -39,7 +39,7 @@ class Door:
         """Return what a claim may ask for, so that whatever comes fits."""
         budget, clock = self._parts.budget, self._parts.link.clock
         budget.keep_promised(self._claims.open)
-        waiting = [one for one in self._claims.sets if budget.counting.could_hold(one)]
+        waiting = list(self._claims.sets)
         free, own = budget.free, budget.own_free
         fitting = [one for one in waiting if not budget.short_of(one, free)]
         self.waits_for_others = slots > 0 and any(
