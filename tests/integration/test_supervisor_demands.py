@@ -46,7 +46,7 @@ def test_a_job_waits_for_a_worker_with_its_label(tmp_path: Path) -> None:
             tasks.tell.using(requires={"eu"}, memory="64MiB").call(), tasks.tell.call()
         )
         other = site.start("--burst", app=APP)
-        other.wait_log("no part of this worker takes", within_s=SOON_S)
+        other.wait_log("that this worker cannot take", within_s=SOON_S)
         other.wait_exit(SOON_S)
         assert plain.status() is State.COMPLETED
         assert job.status() is State.QUEUED
