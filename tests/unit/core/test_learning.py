@@ -57,5 +57,5 @@ def test_reservations_cover_and_waste_little(shape: Shape) -> None:
 
 @pytest.mark.parametrize("shape", UNTOLD, ids=lambda shape: shape.__name__)
 def test_what_no_size_tells_is_covered(shape: Shape) -> None:
-    """Where the size says little, or there is none, 98 of 100 runs fit; what that costs is told."""
-    assert made_up(shape).coverage >= 0.98, made_up(shape)
+    """Where the size says little, or there is none, 99 of 100 runs fit; what that costs is told."""
+    assert made_up(shape).coverage >= COVERAGE_LEAST, made_up(shape)
