@@ -55,6 +55,15 @@ def test_reservations_cover_and_waste_little(shape: Shape) -> None:
     assert found.waste <= WASTE_MOST, found
 
 
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("shape", TOLD[:2], ids=lambda shape: shape.__name__)
+def test_in_proportion_each_trace_holds_by_itself(shape: Shape, seed: int) -> None:
+    """Where peaks grow with the size none of the traces is made up for by another."""
+    found = score(runs_of(shape, seed=seed))
+    assert found.coverage >= COVERAGE_LEAST, found
+    assert found.waste <= WASTE_MOST, found
+
+
 @pytest.mark.parametrize("shape", UNTOLD, ids=lambda shape: shape.__name__)
 def test_what_no_size_tells_is_covered(shape: Shape) -> None:
     """Where the size says little, or there is none, 99 of 100 runs fit; what that costs is told."""
